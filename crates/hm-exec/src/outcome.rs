@@ -1,0 +1,70 @@
+//! How a build ended.
+
+use chrono::{DateTime, Utc};
+use hm_plugin_protocol::events::BuildRef;
+use hm_plugin_protocol::executor::SnapshotRef;
+use uuid::Uuid;
+
+/// The headline verdict. A process exit code is the CLI's projection of it, not the contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BuildStatus {
+    /// Every step that had to pass has passed.
+    Passed,
+    /// A step failed.
+    Failed,
+    /// It was canceled.
+    Canceled,
+    /// The build ran into its timeout. A step's own timeout makes the build `Failed`.
+    TimedOut,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StepStatus {
+    /// It ran and passed, or failed softly.
+    Passed,
+    /// It ran and failed.
+    Failed,
+    /// It never ran.
+    Skipped,
+    /// It was stopped, or never ran because the build was canceled.
+    Canceled,
+    /// Its snapshot was there.
+    CacheHit,
+    /// It ran into a timeout.
+    TimedOut,
+}
+
+/// One step's result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepResultSummary {
+    /// Identifies the step within the run.
+    pub step_id: Uuid,
+    /// Its key in the plan.
+    pub key: String,
+    /// How it ended.
+    pub status: StepStatus,
+    /// The command's exit code, when it ran.
+    pub exit_code: Option<i32>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// The snapshot it left, or found in the cache.
+    pub snapshot: Option<SnapshotRef>,
+}
+
+/// The end of a build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildOutcome {
+    /// Which build.
+    pub build: BuildRef,
+    /// The verdict.
+    pub status: BuildStatus,
+    /// Every step of the plan, in the plan's order.
+    pub steps: Vec<StepResultSummary>,
+    /// When it started.
+    pub started_at: DateTime<Utc>,
+    /// When it ended.
+    pub finished_at: DateTime<Utc>,
+    /// Where it can be watched in a browser.
+    pub watch_url: Option<String>,
+}

@@ -1,0 +1,132 @@
+//! Everything needed to start a build on any backend.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hm_pipeline_ir::{PipelineGraph, PlanError};
+use hm_plugin_protocol::events::PlanSummary;
+use hm_plugin_protocol::executor::SnapshotRef;
+use hm_vm::{ImageMap, Limits, Network};
+
+/// A rendered, ready-to-run pipeline.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The typed graph.
+    pub graph: PipelineGraph,
+    /// The text it was parsed from, byte for byte: the cloud gets what the author emitted.
+    pub ir_json: String,
+    /// What it amounts to.
+    pub summary: PlanSummary,
+}
+
+impl Plan {
+    /// Parses and validates v0 IR JSON.
+    ///
+    /// # Errors
+    /// What is wrong with the plan, naming the steps.
+    pub fn parse(ir_json: String) -> Result<Self, PlanError> {
+        let graph = PipelineGraph::parse(&ir_json)?;
+        let summary = PlanSummary {
+            step_count: graph.len(),
+            chain_count: graph.chain_count(),
+            default_runner: "vm".to_owned(),
+        };
+        Ok(Self {
+            graph,
+            ir_json,
+            summary,
+        })
+    }
+}
+
+/// Git metadata of the worktree.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceMeta {
+    /// The branch.
+    pub branch: Option<String>,
+    /// The commit's full hash.
+    pub commit: Option<String>,
+    /// The commit's message, or what `--message` says.
+    pub message: Option<String>,
+    /// `owner/repo` when there is a remote.
+    pub repo_name: Option<String>,
+}
+
+/// Where a run takes over from an earlier one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resume {
+    /// Steps that count as done, by key, with the snapshot that each left.
+    pub done: BTreeMap<String, SnapshotRef>,
+}
+
+/// Per-run options from the CLI's flags.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunOptions {
+    /// Run every step, whatever is cached; what passes is cached again.
+    pub no_cache: bool,
+    /// The most that the whole build may take.
+    pub timeout: Option<Duration>,
+    /// Wait for the build's end and tell its events. `false`: submit and return.
+    pub watch: bool,
+    /// Run what does not depend on a failed step to its end.
+    pub keep_going: bool,
+    /// How many steps may run at once; `None` is the backend's choice.
+    pub parallelism: Option<NonZeroUsize>,
+    /// Run this step alone (and what it builds in, where that has no snapshot); the others are skipped.
+    pub only: Option<String>,
+    /// Run this step, cached or not, and all that descends from it; its ancestors come from their snapshots
+    /// where these exist, and the rest is skipped.
+    pub from: Option<String>,
+    /// What stands in for an image's name on this machine.
+    pub images: ImageMap,
+    /// Bring `.git` into the source.
+    pub include_git: bool,
+    /// What a step may use up unless the plan says otherwise.
+    pub limits: Limits,
+    /// What a step may reach unless the plan says otherwise.
+    pub network: Network,
+    /// Take over from an earlier run.
+    pub resume: Option<Resume>,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            no_cache: false,
+            timeout: None,
+            watch: true,
+            keep_going: false,
+            parallelism: None,
+            only: None,
+            from: None,
+            images: ImageMap::default(),
+            include_git: false,
+            limits: Limits::default(),
+            network: Network::default(),
+            resume: None,
+        }
+    }
+}
+
+/// Everything needed to start a build on any backend.
+#[derive(Debug, Clone)]
+pub struct RunRequest {
+    /// Identifies the run; a backend that names its own builds reports that beside it.
+    pub run_id: uuid::Uuid,
+    /// What to run.
+    pub plan: Plan,
+    /// The worktree's root.
+    pub repo_root: PathBuf,
+    /// The pipeline's slug.
+    pub pipeline_slug: String,
+    /// Variables for every step, over the plan's own.
+    pub env: BTreeMap<String, String>,
+    /// Git metadata of the worktree.
+    pub source: SourceMeta,
+    /// The CLI's flags.
+    pub options: RunOptions,
+    /// The pipeline's slug on the server, already resolved.
+    pub cloud_pipeline_slug: Option<String>,
+}

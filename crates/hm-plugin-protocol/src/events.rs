@@ -1,0 +1,235 @@
+//! Build events: the one thing that backends emit and renderers read.
+//!
+//! Per step the order is `step_queued`, then either `step_cache_hit`, `step_skipped`, or `step_start`,
+//! any number of `step_log` and `step_retry`, and exactly one `step_end`. `build_start` is first,
+//! `build_end` is last and comes once, on every path.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::executor::SnapshotRef;
+
+/// The version of this wire form, sent in `build_start`.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Which of a step's two output streams a line came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StdStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// The stable identity of a build, shared by `build_accepted` and the build's outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct BuildRef {
+    /// Identifies the run. A local build has this and nothing else.
+    pub run_id: Uuid,
+    /// The build's number on the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<i64>,
+    /// The organization's slug on the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub org: Option<String>,
+    /// The pipeline's slug.
+    pub pipeline: String,
+}
+
+/// What a plan amounts to, for a run's header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanSummary {
+    /// How many steps the plan has.
+    pub step_count: usize,
+    /// How many chains (maximal lines of `builds_in` edges) the plan has.
+    pub chain_count: usize,
+    /// The runner of a step that names none.
+    pub default_runner: String,
+}
+
+/// What a run's header tells beside the plan's summary. Every field is optional on the wire.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunHeader {
+    /// The pipeline's slug.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pipeline: Option<String>,
+    /// The backend's name, such as `local-sandbox`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend: Option<String>,
+    /// What a root step without an image starts from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_image: Option<String>,
+    /// How many steps may run at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallelism: Option<usize>,
+    /// How many files the source has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_files: Option<u64>,
+    /// How many of them were brought in for this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_changed: Option<u64>,
+    /// Identifies the frozen source, so that a shell can be opened over it later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_id: Option<String>,
+    /// Plain words about what this machine could not provide, such as a memory limit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
+}
+
+/// How a started step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StepEndStatus {
+    /// It exited with 0.
+    Passed,
+    /// It exited with another code, or was killed by a limit.
+    Failed,
+    /// It failed, and the plan says that the build goes on as if it had passed.
+    SoftFailed,
+    /// It was stopped because the build was canceled or another step failed.
+    Canceled,
+    /// It ran into its own timeout, or the pipeline's.
+    TimedOut,
+}
+
+/// One event of a build. On the wire an object tagged by `kind`, in snake_case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum BuildEvent {
+    /// The first event of every build.
+    BuildStart {
+        /// Identifies the run.
+        run_id: Uuid,
+        /// What is about to run.
+        plan: PlanSummary,
+        /// When the run started.
+        started_at: DateTime<Utc>,
+        /// The version of this wire form ([`SCHEMA_VERSION`]).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schema_version: Option<u32>,
+        /// What a renderer's header shows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        header: Option<RunHeader>,
+    },
+    /// The build has an identity.
+    BuildAccepted {
+        /// The build's identity.
+        build: BuildRef,
+        /// Where the build can be watched in a browser.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        watch_url: Option<String>,
+    },
+    /// A step is known and waits for its turn.
+    StepQueued {
+        /// Identifies the step within the run.
+        step_id: Uuid,
+        /// The step's key in the plan.
+        key: String,
+        /// Which chain the step belongs to, counted from 0.
+        chain_idx: usize,
+        /// The key of the step whose snapshot this one starts from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent_key: Option<String>,
+        /// What to call the step before a person.
+        display_name: String,
+    },
+    /// A step's command is about to run.
+    StepStart {
+        /// The step.
+        step_id: Uuid,
+        /// Which runner runs it.
+        runner: String,
+        /// The image it starts from, when it starts from one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        image: Option<String>,
+        /// Why a step with a cache policy has to run, in plain words.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cache_miss: Option<String>,
+    },
+    /// A line of output, without its line terminator.
+    StepLog {
+        /// The step.
+        step_id: Uuid,
+        /// Which stream it was written to.
+        stream: StdStream,
+        /// The text; bytes that are not UTF-8 are replaced by U+FFFD.
+        line: String,
+        /// When it was read.
+        ts: DateTime<Utc>,
+        /// This is a piece of a line, and the line goes on in the next event of this step and stream.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        partial: bool,
+    },
+    /// A step failed and is tried again.
+    StepRetry {
+        /// The step.
+        step_id: Uuid,
+        /// The attempt that is about to begin, counted from 1; the first retry is 2.
+        attempt: u32,
+        /// How the attempt before ended.
+        exit_code: i32,
+    },
+    /// A step need not run: its snapshot is there.
+    StepCacheHit {
+        /// The step.
+        step_id: Uuid,
+        /// The step's cache key.
+        key: String,
+        /// The snapshot's reference.
+        tag: String,
+    },
+    /// A step will not run in this build.
+    StepSkipped {
+        /// The step.
+        step_id: Uuid,
+        /// The step's key in the plan.
+        key: String,
+        /// Why, in plain words.
+        reason: String,
+    },
+    /// A started step has ended.
+    StepEnd {
+        /// The step.
+        step_id: Uuid,
+        /// The command's exit code; 128 + n when signal n killed it, 124 on a timeout, 130 when canceled.
+        exit_code: i32,
+        /// How long it took, in milliseconds.
+        duration_ms: u64,
+        /// What the step left, whether it passed or failed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        snapshot: Option<SnapshotRef>,
+        /// How it ended.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        status: Option<StepEndStatus>,
+        /// What a person should know about the end: a limit that was hit, a hint.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// A chain cannot go on because one of its steps failed.
+    ChainFailed {
+        /// The chain.
+        chain_idx: usize,
+        /// The step that failed.
+        failed_step_id: Uuid,
+        /// Its key in the plan.
+        failed_step_key: String,
+        /// Its exit code.
+        exit_code: i32,
+        /// What happened, in plain words.
+        message: String,
+        /// When.
+        ts: DateTime<Utc>,
+    },
+    /// The last event of every build.
+    BuildEnd {
+        /// 0 passed, 1 failed, 130 canceled, 124 timed out.
+        exit_code: i32,
+        /// How long the build took, in milliseconds.
+        duration_ms: u64,
+    },
+}

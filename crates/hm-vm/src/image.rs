@@ -1,0 +1,71 @@
+//! Image references and how a name in a plan becomes an image on this machine.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What a step starts from, as somebody wrote it: `host`, a path to a root filesystem directory or tarball
+/// (it begins with `/`, `./` or `../`), or a name such as `ubuntu:24.04`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ImageReference(String);
+
+impl ImageReference {
+    /// The reference of this machine's own root filesystem.
+    pub const HOST: &'static str = "host";
+
+    /// A reference as written.
+    pub fn new(reference: impl Into<String>) -> Self {
+        Self(reference.into())
+    }
+
+    /// The text as written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it means this machine's own root filesystem.
+    #[must_use]
+    pub fn is_host(&self) -> bool {
+        self.0 == Self::HOST
+    }
+
+    /// Whether it names a path on this machine rather than an image in a registry.
+    #[must_use]
+    pub fn is_path(&self) -> bool {
+        self.0.starts_with('/') || self.0.starts_with("./") || self.0.starts_with("../")
+    }
+}
+
+impl std::fmt::Display for ImageReference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Names of images and what stands in for them on this machine: `ubuntu:24.04` -> `host`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageMap(BTreeMap<ImageReference, ImageReference>);
+
+impl ImageMap {
+    /// Lets `target` stand in for `name`; a later call for the same name wins.
+    pub fn insert(&mut self, name: ImageReference, target: ImageReference) {
+        self.0.insert(name, target);
+    }
+
+    /// What stands in for `image`: one look-up, never a chain of them.
+    #[must_use]
+    pub fn resolve<'a>(&'a self, image: &'a ImageReference) -> &'a ImageReference {
+        self.0.get(image).unwrap_or(image)
+    }
+}
+
+/// An image that is there, pinned to its content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolvedImage {
+    /// What it was resolved from.
+    pub reference: ImageReference,
+    /// Identifies the content; goes into cache keys.
+    pub digest: String,
+}

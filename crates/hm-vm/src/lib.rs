@@ -1,0 +1,26 @@
+//! Virtual machines for the steps of a build: images, snapshots, the source tree and the snapshot registry.
+//!
+//! A [`VmBackend`] makes a [`Vm`] from an image or from a snapshot; a [`Vm`] is given the [`source::Source`],
+//! runs commands with streamed output, and is sealed into a snapshot. [`registry::Registry`] remembers
+//! which cache key a snapshot stands for. Nothing here knows what a pipeline is.
+//!
+//! This crate never prints and never reads the environment or `$HOME`: its caller passes these in.
+#![deny(unsafe_code)]
+
+mod error;
+mod exec;
+mod image;
+mod vm;
+
+pub mod registry;
+#[cfg(target_os = "linux")]
+pub mod sandbox;
+pub mod source;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use error::{Result, VmError};
+pub use exec::{ExecOutcome, ExecRequest, ExitStatus, KillReason, Limits, Network, OutputChunk, Stream};
+pub use exec::{Terminal, TerminalInput, TerminalSize};
+pub use image::{ImageMap, ImageReference, ResolvedImage};
+pub use vm::{Snapshot, SnapshotCheck, SnapshotId, Usage, Vm, VmBackend};

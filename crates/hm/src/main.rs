@@ -1,0 +1,3 @@
+//! hm.
+#![forbid(unsafe_code)]
+fn main() {}
