@@ -137,6 +137,9 @@ pub enum BuildEvent {
         parent_key: Option<String>,
         /// What to call the step before a person.
         display_name: String,
+        /// The command that the step runs.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        command: Option<String>,
     },
     /// A step's command is about to run.
     StepStart {
@@ -232,4 +235,10 @@ pub enum BuildEvent {
         /// How long the build took, in milliseconds.
         duration_ms: u64,
     },
+}
+
+/// The JSON Schema of [`BuildEvent`], one line of `--format json`.
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(BuildEvent)
 }
