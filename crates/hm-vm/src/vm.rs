@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,25 @@ pub trait VmBackend: Send + Sync + Debug {
     /// # Errors
     /// When it is there and cannot be removed.
     async fn remove(&self, snapshot: &SnapshotId) -> Result<u64>;
+
+    /// How many bytes of real blocks [`VmBackend::remove`] would free, as far as that is known without
+    /// removing anything: none when others still build on all of it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn reclaimable(&self, snapshot: &SnapshotId) -> Result<u64> {
+        let _ = snapshot;
+        Ok(0)
+    }
+
+    /// Every snapshot in the store and when it was taken, so that the registry finds those that nobody
+    /// registered. A backend that lists none has none cleaned up in that way.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn snapshots(&self) -> Result<Vec<(SnapshotId, SystemTime)>> {
+        Ok(Vec::new())
+    }
 
     /// What all snapshots take up, measured on real blocks and each block once.
     ///
