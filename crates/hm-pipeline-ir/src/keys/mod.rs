@@ -1,0 +1,47 @@
+//! Cache keys: how the snapshot of a step is found again, and why it was not.
+//!
+//! Every step has an **identity**, a [`CacheKey`]; it is what the step's snapshot is stored under when its
+//! policy [may be cached](crate::CachePolicy::is_cacheable), and what the identities of its `builds_in`
+//! children are made of. It is the BLAKE3 digest of the step's *components*, each of which is a digest by
+//! itself, so that [`KeyParts::diff`] can tell which of them changed since an earlier run:
+//!
+//! | component | made of | there |
+//! |---|---|---|
+//! | `format` | the version of this scheme | always |
+//! | `parent` | the identity of the `builds_in` parent | in a step that has one |
+//! | `image` | the image's reference and its digest | in a step that has none |
+//! | `command` | the command | always |
+//! | `environment` | the plan's variables for the step, overlaid by the run's own (`-e`) | always |
+//! | `runner` | `runner`, and `runner_args` with its objects' keys sorted | when the plan names any |
+//! | `policy` | the policy's name, and those of a composition's parts | always |
+//! | `cache.key` | the `key` that the plan gives: time bucket, files, variables, as its author saw them | in `ttl`, `on_change`, `forever`, `compose` |
+//! | `source` | the digest of the source tree, and whether `.git` is in it | for `auto`, alone or in a composition; without the digest when the step asks for `.git` |
+//!
+//! Not in it: the key and label of the step (renaming a step keeps its snapshot), timeout, retries,
+//! soft-fail, limits and network: they say whether a command may finish, not what it leaves when it does.
+//!
+//! A step that is never cached has an identity without `source`. What it leaves may depend on the source all
+//! the same; an `auto` descendant covers that by its own `source`, and under the other policies the author
+//! has said what it depends on.
+//!
+//! # The bytes
+//!
+//! A component's digest is BLAKE3 in its `derive_key` mode, with the context `hm 2026 cache key COMPONENT`.
+//! Its input is a sequence of fields, and each field is its length in bytes (8 bytes, little endian)
+//! followed by its bytes. A list is preceded by its number of elements as such a field of 8 bytes, and an
+//! optional field by one byte that says whether it is there. So two different inputs are never the same bytes.
+//! The key is the digest, with the context `hm 2026 cache key`, of the number of components and then of
+//! each one's name and digest, in the order of the table.
+
+mod canonical;
+mod digest;
+mod fields;
+mod inputs;
+mod parts;
+
+pub use digest::{CacheKey, ParseCacheKeyError};
+pub use inputs::{Base, KeyInputs};
+pub use parts::{Component, KeyParts};
+
+/// The version of this scheme: raised when the same step would get other contents under the same key.
+pub const FORMAT_VERSION: u32 = 1;

@@ -1,0 +1,171 @@
+//! What can be said of each step alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::wire::{WireLimits, WireNode};
+use super::{MAX_KEY_BYTES, MAX_RETRIES, json, policy};
+use crate::{Limits, Network, PlanError, Step, StepIndex, StepKey};
+
+pub fn step((position, node): (usize, WireNode)) -> Result<Step, PlanError> {
+    let wire = node.step;
+    let key = step_key(position, wire.key)?;
+    let bad = |field: &'static str, reason: &str| PlanError::BadField {
+        step: key.clone(),
+        field,
+        reason: reason.to_owned(),
+    };
+    if wire.cmd.contains('\0') {
+        return Err(bad(
+            "cmd",
+            "a NUL character cannot be given to a shell: write it as \\0 in printf",
+        ));
+    }
+    if let Some(image) = &wire.image {
+        check_image(image).map_err(|reason| bad("image", &reason))?;
+    }
+    let retries = wire.retries.unwrap_or(0);
+    if retries > MAX_RETRIES {
+        return Err(bad(
+            "retries",
+            &format!("{retries} is more than the {MAX_RETRIES} that hm takes"),
+        ));
+    }
+    let network = match wire.network.as_deref() {
+        None => None,
+        Some("none") => Some(Network::None),
+        Some("outbound") => Some(Network::Outbound),
+        Some(other) => {
+            return Err(bad(
+                "network",
+                &format!("{:?} is neither \"none\" nor \"outbound\"", json::cut(other)),
+            ));
+        }
+    };
+    Ok(Step {
+        env: merged_env(&key, node.env.unwrap_or_default(), wire.env.unwrap_or_default())?,
+        timeout: timeout(wire.timeout_seconds, Some(&key))?,
+        cache: policy::policy(&key, wire.cache)?,
+        limits: limits(&key, wire.limits)?,
+        cmd: wire.cmd,
+        label: wire.label,
+        image: wire.image,
+        runner: wire.runner,
+        runner_args: wire.runner_args,
+        retries,
+        soft_fail: wire.soft_fail.unwrap_or(false),
+        git: wire.git.unwrap_or(false),
+        network,
+        key,
+    })
+}
+
+fn step_key(position: usize, key: String) -> Result<StepKey, PlanError> {
+    let reason = if key.trim().is_empty() {
+        "is empty"
+    } else if key.len() > MAX_KEY_BYTES {
+        "is longer than 256 bytes"
+    } else if key.chars().any(char::is_control) {
+        "contains a control character"
+    } else {
+        return Ok(StepKey(key));
+    };
+    Err(PlanError::BadKey {
+        position,
+        key: json::cut(&key),
+        reason,
+    })
+}
+
+pub fn timeout(seconds: Option<u32>, step: Option<&StepKey>) -> Result<Option<Duration>, PlanError> {
+    match seconds {
+        Some(0) => Err(PlanError::ZeroTimeout { step: step.cloned() }),
+        seconds => Ok(seconds.map(|seconds| Duration::from_secs(seconds.into()))),
+    }
+}
+
+pub fn check_image(image: &str) -> Result<(), String> {
+    if image.trim().is_empty() {
+        Err("it is empty: leave the field out for the backend's default image".to_owned())
+    } else if image.chars().any(char::is_control) {
+        Err("it contains a control character".to_owned())
+    } else {
+        Ok(())
+    }
+}
+
+/// The node's environment is ready to use, so it wins; a plan written by hand may have the step's alone.
+fn merged_env(
+    key: &StepKey,
+    node: BTreeMap<String, String>,
+    step: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, PlanError> {
+    let mut env = node;
+    for (name, value) in step {
+        env.entry(name).or_insert(value);
+    }
+    for (name, value) in &env {
+        let reason = if name.is_empty() {
+            "whose name is empty"
+        } else if name.contains('=') {
+            "whose name contains `=`"
+        } else if name.contains('\0') {
+            "whose name contains a NUL character"
+        } else if value.contains('\0') {
+            "whose value contains a NUL character"
+        } else {
+            continue;
+        };
+        return Err(PlanError::BadEnv {
+            step: key.clone(),
+            name: json::cut(name),
+            reason,
+        });
+    }
+    Ok(env)
+}
+
+fn limits(key: &StepKey, wire: Option<WireLimits>) -> Result<Limits, PlanError> {
+    let Some(wire) = wire else {
+        return Ok(Limits::default());
+    };
+    let bad = |name: &str, value: &str| PlanError::BadField {
+        step: key.clone(),
+        field: "limits",
+        reason: format!("`{name}` is {value}: leave it out for no limit, or give it more than 0"),
+    };
+    for (name, value) in [("memory", wire.memory), ("pids", wire.pids), ("disk", wire.disk)] {
+        if value == Some(0) {
+            return Err(bad(name, "0"));
+        }
+    }
+    if let Some(cpus) = wire.cpus.filter(|cpus| !(cpus.is_finite() && *cpus > 0.0)) {
+        return Err(bad("cpus", &cpus.to_string()));
+    }
+    Ok(Limits {
+        memory: wire.memory,
+        cpus: wire.cpus,
+        pids: wire.pids,
+        disk: wire.disk,
+    })
+}
+
+/// The steps' positions in the order of their keys, which must differ.
+pub fn sort_by_key(steps: &[Step]) -> Result<Vec<u32>, PlanError> {
+    let mut by_key: Vec<u32> = (0..steps.len())
+        .map(|position| StepIndex::from_usize(position).0)
+        .collect();
+    by_key.sort_by(|a, b| steps[*a as usize].key.cmp(&steps[*b as usize].key));
+    // The sort is stable, so the first of two equal keys is the first in the plan.
+    for pair in by_key.windows(2) {
+        let (first, second) = (pair[0] as usize, pair[1] as usize);
+        if steps[first].key == steps[second].key {
+            return Err(PlanError::DuplicateKey {
+                key: steps[first].key.clone(),
+                first,
+                second,
+            });
+        }
+    }
+    Ok(by_key)
+}

@@ -1,0 +1,105 @@
+//! The v0 IR as it is written. Unknown fields are ignored.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, de};
+
+#[derive(Deserialize)]
+#[serde(expecting = "a plan (a JSON object)")]
+pub struct WirePlan {
+    pub version: Option<serde_json::Value>,
+    pub default_image: Option<String>,
+    pub timeout_seconds: Option<u32>,
+    pub graph: WireGraph,
+}
+
+/// petgraph's serde form: the nodes that are there, the numbers of those that are not, and edges between
+/// the numbers; an edge that was removed is `null`.
+#[derive(Deserialize)]
+#[serde(expecting = "a graph (a JSON object)")]
+pub struct WireGraph {
+    pub nodes: Vec<WireNode>,
+    pub node_holes: Option<Vec<u64>>,
+    pub edge_property: Option<serde_json::Value>,
+    pub edges: Vec<Option<WireEdge>>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a node (a JSON object with `step` and `env`)")]
+pub struct WireNode {
+    pub step: WireStep,
+    pub env: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a step (a JSON object)")]
+pub struct WireStep {
+    pub key: String,
+    pub cmd: String,
+    pub label: Option<String>,
+    pub image: Option<String>,
+    pub env: Option<BTreeMap<String, String>>,
+    pub timeout_seconds: Option<u32>,
+    pub cache: Option<WirePolicy>,
+    pub runner: Option<String>,
+    pub runner_args: Option<serde_json::Value>,
+    pub retries: Option<u32>,
+    pub soft_fail: Option<bool>,
+    pub git: Option<bool>,
+    pub network: Option<String>,
+    pub limits: Option<WireLimits>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a cache policy (a JSON object)")]
+pub struct WirePolicy {
+    pub policy: String,
+    pub duration_seconds: Option<u64>,
+    pub env_keys: Option<Vec<String>>,
+    pub paths: Option<Vec<String>>,
+    pub sub_policies: Option<Vec<WirePolicy>>,
+    pub key: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "limits (a JSON object)")]
+pub struct WireLimits {
+    pub memory: Option<u64>,
+    pub cpus: Option<f64>,
+    pub pids: Option<u64>,
+    pub disk: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "an edge: [from, to, \"builds_in\" or \"depends_on\"]")]
+pub struct WireEdge(pub u64, pub u64, pub WireEdgeKind);
+
+/// Read without an allocation per edge: plans with barriers have a million of them.
+pub enum WireEdgeKind {
+    BuildsIn,
+    DependsOn,
+    Unknown(String),
+}
+
+impl<'de> Deserialize<'de> for WireEdgeKind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = WireEdgeKind;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"builds_in\" or \"depends_on\"")
+            }
+
+            fn visit_str<E: de::Error>(self, kind: &str) -> Result<WireEdgeKind, E> {
+                Ok(match kind {
+                    "builds_in" => WireEdgeKind::BuildsIn,
+                    "depends_on" => WireEdgeKind::DependsOn,
+                    other => WireEdgeKind::Unknown(other.to_owned()),
+                })
+            }
+        }
+        deserializer.deserialize_str(Visitor)
+    }
+}
