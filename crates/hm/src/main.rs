@@ -1,3 +1,6 @@
-//! hm.
+//! The binary; see the library beside it.
 #![forbid(unsafe_code)]
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    hm::main()
+}

@@ -1,0 +1,47 @@
+//! Chooses what runs a build.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use hm_exec::{ExecutionBackend, LocalBackend};
+use hm_vm::VmBackend;
+
+use crate::config::{BackendChoice, Config};
+use crate::context::Context;
+use crate::fail::{Failure, Result};
+use crate::stats::Stats;
+
+/// What runs builds on this machine.
+#[derive(Debug)]
+pub struct Machines {
+    vm: Arc<dyn VmBackend>,
+}
+
+impl Machines {
+    /// The machines that the configuration asks for.
+    ///
+    /// # Errors
+    /// When this machine cannot have them.
+    pub fn new(_context: &Context, config: &Config) -> Result<Self> {
+        match config.backend {
+            BackendChoice::Sandbox => Err(Failure::plain_usage("no sandbox yet")),
+        }
+    }
+
+    /// The machines themselves, for a shell and for the cache.
+    #[must_use]
+    pub fn vm(&self) -> Arc<dyn VmBackend> {
+        Arc::clone(&self.vm)
+    }
+
+    /// A backend over them.
+    #[must_use]
+    pub fn backend(&self, config: &Config) -> Box<dyn ExecutionBackend> {
+        let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let parallelism = config.parallelism.unwrap_or(processors);
+        Box::new(LocalBackend::new(parallelism, self.vm(), config.data_dir.clone()))
+    }
+
+    /// Adds what was counted.
+    pub fn count(&self, _stats: &mut Stats) {}
+}

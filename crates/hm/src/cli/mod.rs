@@ -1,0 +1,138 @@
+//! The command line, declared once: it drives the parser, the help, the man page and the completions.
+
+mod cache;
+mod past;
+mod run;
+
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use cache::{CacheArgs, CacheCommand};
+pub use past::{BuildsArgs, LogsArgs, RerunArgs, ShellArgs};
+pub use run::{PipelineArgs, RunArgs, ShowArgs};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// The whole pipeline of a repository on your own machine: every step forks from its parent's snapshot.
+#[derive(Debug, Parser)]
+#[command(name = "hm", version, styles = STYLES, max_term_width = 100, propagate_version = false)]
+#[command(
+    after_help = "Exit codes: 0 passed, 1 failed, 124 timed out, 130 canceled, 2 wrong usage or set-up."
+)]
+pub struct Cli {
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub struct GlobalArgs {
+    /// The repository, instead of the nearest directory above with `.hm` or `.git`
+    #[arg(long, global = true, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Where hm keeps sources, snapshots and recorded runs
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say what hm is doing
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+/// How a run is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Live, for a terminal
+    Human,
+    /// A prefix per step, for pipes and CI
+    Plain,
+    /// One event a line
+    Json,
+    /// A JUnit report at the end
+    Junit,
+}
+
+/// Which steps' output is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Logs {
+    /// Of failed steps
+    Failed,
+    /// Of all steps
+    All,
+    /// Of none
+    None,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a pipeline
+    Run(Box<RunArgs>),
+    /// Run again what was run before, over today's source
+    Rerun(RerunArgs),
+    /// Open a shell where a step ended, or where it began
+    Shell(ShellArgs),
+    /// Play a past run through any renderer
+    Logs(LogsArgs),
+    /// List past runs
+    Builds(BuildsArgs),
+    /// List the repository's pipelines
+    Pipelines {
+        /// Print them as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a pipeline's plan, byte for byte as it would run
+    Render(PipelineArgs),
+    /// Draw a pipeline's steps
+    Graph(PipelineArgs),
+    /// Tell what this machine can run, and the command that mends what it cannot
+    Doctor {
+        /// Print the findings as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at the snapshots, or remove some
+    Cache(CacheArgs),
+    /// Show the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Tell about the events that `--format json` prints
+    Events {
+        /// Print their JSON Schema
+        #[arg(long, required = true)]
+        schema: bool,
+    },
+    /// Print a shell's completion script
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every setting
+    Show {
+        /// Print where each value came from
+        #[arg(long)]
+        origin: bool,
+    },
+}

@@ -1,0 +1,69 @@
+//! The flags of the commands that look at past runs.
+
+use clap::Args;
+
+use super::ShowArgs;
+
+/// `hm logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The run: the beginning of its id; the newest of this repository when left out
+    pub run: Option<String>,
+    /// Show this step alone
+    #[arg(long, value_name = "STEP")]
+    pub step: Option<String>,
+    /// Go on until the run ends
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How to show it.
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+/// `hm builds`.
+#[derive(Debug, Args)]
+pub struct BuildsArgs {
+    /// The runs of all repositories
+    #[arg(long)]
+    pub all: bool,
+    /// How many to list
+    #[arg(short = 'n', long, default_value_t = 20, value_name = "N")]
+    pub limit: usize,
+    /// Print them as JSON, one a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `hm rerun`.
+#[derive(Debug, Args)]
+pub struct RerunArgs {
+    /// The run: the beginning of its id; the newest of this repository when left out
+    pub run: Option<String>,
+    /// Start from the steps that failed
+    #[arg(long, conflicts_with = "from")]
+    pub failed: bool,
+    /// Start from this step, over its clean parent
+    #[arg(long, value_name = "STEP")]
+    pub from: Option<String>,
+    /// Run every step, whatever is cached
+    #[arg(long, conflicts_with_all = ["failed", "from"])]
+    pub no_cache: bool,
+    /// How to show it.
+    #[command(flatten)]
+    pub show: ShowArgs,
+}
+
+/// `hm shell`.
+#[derive(Debug, Args)]
+pub struct ShellArgs {
+    /// The step, in the newest run of this repository or in RUN; `@before` is what it started from, `@after`
+    /// (the default) what it left
+    #[arg(value_name = "[RUN/]STEP[@before|@after]")]
+    pub target: String,
+    /// Lay today's source instead of the one that the run saw
+    #[arg(long)]
+    pub today: bool,
+    /// A command to run instead of a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}

@@ -1,0 +1,99 @@
+//! The flags of `hm run`, `hm render` and `hm graph`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{Format, Logs};
+use crate::config::{BackendChoice, parse_image_pair};
+
+/// Which plan.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PipelineArgs {
+    /// The pipeline; may be left out where there is only one
+    pub pipeline: Option<String>,
+    /// Take a plan of v0 IR JSON from FILE, or from standard input for `-`
+    #[arg(long, value_name = "FILE", conflicts_with = "pipeline")]
+    pub plan: Option<PathBuf>,
+    /// Set a variable for the pipeline and every step; KEY alone takes it from the environment
+    #[arg(short, long = "env", value_name = "KEY[=VALUE]")]
+    pub env: Vec<String>,
+    /// The branch that the pipeline sees, instead of the checked out one
+    #[arg(short, long)]
+    pub branch: Option<String>,
+}
+
+/// How to show it.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ShowArgs {
+    /// How to show it: human on a terminal, plain otherwise
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// Which steps' output to show
+    #[arg(long)]
+    pub logs: Option<Logs>,
+}
+
+/// `hm run`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RunArgs {
+    /// Which plan.
+    #[command(flatten)]
+    pub pipeline: PipelineArgs,
+    /// How to show it.
+    #[command(flatten)]
+    pub show: ShowArgs,
+    /// What the run is about, instead of the commit's message
+    #[arg(short, long)]
+    pub message: Option<String>,
+    /// How many steps may run at once
+    #[arg(short = 'j', long, value_name = "N")]
+    pub parallelism: Option<NonZeroUsize>,
+    /// Run what does not depend on a failed step to its end
+    #[arg(short, long)]
+    pub keep_going: bool,
+    /// Run every step, whatever is cached
+    #[arg(long)]
+    pub no_cache: bool,
+    /// The most that the whole build may take, such as 10m
+    #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
+    pub timeout: Option<Duration>,
+    /// What runs the build
+    #[arg(long)]
+    pub backend: Option<BackendChoice>,
+    /// Let WHAT (`host`, a directory, a tarball) stand in for the image NAME
+    #[arg(long, value_name = "NAME=WHAT", value_parser = parse_image_pair)]
+    pub image: Vec<(String, String)>,
+    /// Run this step alone, and what it builds in where that has no snapshot
+    #[arg(long, value_name = "STEP", conflicts_with = "from")]
+    pub only: Option<String>,
+    /// Run this step and all that descends from it
+    #[arg(long, value_name = "STEP")]
+    pub from: Option<String>,
+    /// Bring `.git` into the source
+    #[arg(long)]
+    pub git: bool,
+    /// What steps may reach: `outbound` or `none`
+    #[arg(long, value_name = "WHAT", value_parser = ["outbound", "none"])]
+    pub network: Option<String>,
+    /// Submit the build and return
+    #[arg(long)]
+    pub no_watch: bool,
+    /// Write what the run cost (machines, cache hits, Pythons) to FILE as JSON
+    #[arg(long, value_name = "FILE")]
+    pub stats: Option<PathBuf>,
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    let parsed = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text)
+            .map_err(|error| format!("{error}; try `90s`, `10m` or `1h30m`"))?,
+    };
+    if parsed.is_zero() {
+        return Err("a timeout of nothing ends every build; try `10m`".into());
+    }
+    Ok(parsed)
+}

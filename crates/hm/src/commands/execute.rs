@@ -1,0 +1,153 @@
+//! What `hm run` and `hm rerun` have in common: start, record, render, cancel, count.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use hm_exec::{BuildOutcome, RunRequest};
+
+use crate::backend::Machines;
+use crate::config::Config;
+use crate::context::Context;
+use crate::exit;
+use crate::fail::{Failure, Result};
+use crate::record::{RecordedOptions, RecordedStatus, RunRecord, RunStore};
+use crate::show;
+use crate::signals::Signals;
+use crate::stats::Stats;
+
+/// A build that is about to run.
+#[derive(Debug)]
+pub struct Execution {
+    /// What to run.
+    pub request: RunRequest,
+    /// What stands in for images, for the record.
+    pub images: BTreeMap<String, String>,
+    /// Python interpreters started to get the plan.
+    pub python_started: u64,
+    /// Where the counters go.
+    pub stats: Option<PathBuf>,
+}
+
+impl Execution {
+    /// Runs the build to its end and tells the exit code.
+    ///
+    /// # Errors
+    /// When it cannot be started, or the backend cannot go on.
+    pub fn run(self, context: &Context, config: &Config) -> Result<u8> {
+        let runtime = super::runtime()?;
+        let code = runtime.block_on(self.run_to_end(context, config));
+        runtime.shutdown_background();
+        code
+    }
+
+    async fn run_to_end(self, context: &Context, config: &Config) -> Result<u8> {
+        let mut signals = Signals::take_over().map_err(Failure::io("cannot handle", "Ctrl-C"))?;
+        let machines = Machines::new(context, config)?;
+        let backend = machines.backend(config);
+        refuse_what_is_not_honoured(&self.request, backend.as_ref())?;
+
+        let store = RunStore::new(&config.data_dir);
+        let mut record = self.record(context, backend.name());
+        let recorder = store.begin(&record, &self.request.plan.ir_json)?;
+        let started = tokio::select! {
+            started = backend.start(self.request) => started.map_err(Failure::from),
+            () = signals.next() => Err(Failure::Interrupted),
+        };
+        let (events, control) = match started {
+            Ok(handle) => handle.into_parts(),
+            Err(failure) => {
+                recorder.discard();
+                return Err(failure);
+            }
+        };
+        let token = control.cancel_token();
+        let watcher =
+            signals.cancel_then_kill(token.clone(), context.printer, context.environment.stderr_tty);
+        let watcher = tokio::spawn(watcher);
+
+        let shown = show::render(context, config, recorder.tee(events)).await;
+        if shown.is_err() {
+            token.cancel();
+        }
+        let outcome = control.wait().await;
+        watcher.abort();
+
+        let status = outcome
+            .as_ref()
+            .map_or(RecordedStatus::Broken, |outcome| outcome.status.into());
+        if let Err(failure) = recorder
+            .finish(&mut record, status)
+            .and_then(|()| store.retain_newest())
+        {
+            context.printer.warning(&failure.report().message);
+        }
+        let outcome = outcome?;
+        if let Some(path) = &self.stats {
+            count(&machines, self.python_started, &outcome).write(path)?;
+        }
+        machines.vm().shutdown().await;
+        shown.map_err(Failure::Output)?;
+        Ok(exit::of_status(outcome.status))
+    }
+
+    fn record(&self, context: &Context, backend: &str) -> RunRecord {
+        let request = &self.request;
+        RunRecord {
+            run_id: request.run_id,
+            pipeline: request.pipeline_slug.clone(),
+            repo_root: request.repo_root.clone(),
+            branch: request.source.branch.clone(),
+            commit: request.source.commit.clone(),
+            message: request.source.message.clone(),
+            command_line: context.environment.args.clone(),
+            env: request.env.clone(),
+            options: RecordedOptions::of(&request.options, self.images.clone()),
+            backend: backend.to_owned(),
+            started_at: chrono::Utc::now(),
+            finished_at: None,
+            status: None,
+            pid: std::process::id(),
+        }
+    }
+}
+
+fn count(machines: &Machines, python_started: u64, outcome: &BuildOutcome) -> Stats {
+    let mut stats = Stats {
+        python_started,
+        ..Stats::default()
+    };
+    stats.count(outcome);
+    machines.count(&mut stats);
+    stats
+}
+
+/// A flag that the backend cannot honour is refused, not ignored.
+fn refuse_what_is_not_honoured(request: &RunRequest, backend: &dyn hm_exec::ExecutionBackend) -> Result<()> {
+    let can = backend.capabilities();
+    let options = &request.options;
+    let asked = [
+        ("--no-watch", !options.watch, can.supports_no_watch),
+        (
+            "--parallelism",
+            options.parallelism.is_some(),
+            can.honors_parallelism,
+        ),
+        ("--keep-going", options.keep_going, can.honors_keep_going),
+        ("--no-cache", options.no_cache, can.honors_no_cache),
+        ("--timeout", options.timeout.is_some(), can.enforces_timeout),
+        ("--only", options.only.is_some(), can.honors_step_selection),
+        ("--from", options.from.is_some(), can.honors_step_selection),
+        (
+            "--image",
+            options.images != hm_vm::ImageMap::default(),
+            can.honors_image_map,
+        ),
+    ];
+    match asked.iter().find(|(_, asked, honoured)| *asked && !honoured) {
+        Some((flag, _, _)) => Err(Failure::plain_usage(format!(
+            "the backend {} cannot honour {flag}",
+            backend.name()
+        ))),
+        None => Ok(()),
+    }
+}

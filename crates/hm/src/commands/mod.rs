@@ -1,0 +1,53 @@
+//! A file per command.
+
+mod builds;
+mod cache;
+mod completions;
+mod config;
+mod doctor;
+mod events;
+mod execute;
+mod graph;
+mod logs;
+mod pipelines;
+mod render;
+mod rerun;
+mod run;
+mod shell;
+mod table;
+
+use crate::cli::Command;
+use crate::context::Context;
+use crate::fail::{Failure, Result};
+
+/// Does what the command line asks and tells the exit code.
+///
+/// # Errors
+/// Why it could not be done.
+pub fn dispatch(command: Command, context: Context) -> Result<u8> {
+    match command {
+        Command::Run(args) => run::run(context, &args),
+        Command::Rerun(args) => rerun::rerun(context, &args),
+        Command::Shell(args) => shell::shell(&context, &args),
+        Command::Logs(args) => logs::logs(context, &args),
+        Command::Builds(args) => builds::builds(&context, &args),
+        Command::Pipelines { json } => pipelines::pipelines(&context, json),
+        Command::Render(args) => render::render(&context, &args),
+        Command::Graph(args) => graph::graph(&context, &args),
+        Command::Doctor { json } => doctor::doctor(&context, json),
+        Command::Cache(args) => cache::cache(&context, &args.command),
+        Command::Config { command } => config::config(&context, &command),
+        Command::Events { schema: _ } => events::schema(&context),
+        Command::Completions { shell } => completions::completions(&context, shell),
+        Command::Man => completions::man(&context),
+    }
+}
+
+/// The runtime of a command that waits for something.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Failure::io("cannot start threads for", "the build"))
+}

@@ -1,0 +1,18 @@
+//! `hm render`.
+
+use crate::cli::PipelineArgs;
+use crate::context::Context;
+use crate::exit;
+use crate::fail::{Failure, Result};
+use crate::pipelines;
+
+/// Prints a pipeline's plan, byte for byte.
+///
+/// # Errors
+/// When it does not render, or the output cannot be written.
+pub fn render(context: &Context, args: &PipelineArgs) -> Result<u8> {
+    let env = pipelines::variables(context, args)?;
+    let (_, text, _) = pipelines::text(context, args, &env)?;
+    context.printer.data(&text).map_err(Failure::Output)?;
+    Ok(exit::PASSED)
+}

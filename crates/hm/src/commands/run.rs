@@ -1,0 +1,88 @@
+//! `hm run`.
+
+use hm_exec::{RunOptions, RunRequest, SourceMeta};
+
+use super::execute::Execution;
+use crate::cli::RunArgs;
+use crate::config::Config;
+use crate::context::Context;
+use crate::env_vars;
+use crate::fail::{Failure, Result};
+use crate::{pipelines, repository, suggest};
+
+/// Runs a pipeline.
+///
+/// # Errors
+/// When it cannot be started, or the backend cannot go on.
+pub fn run(mut context: Context, args: &RunArgs) -> Result<u8> {
+    context.take_run_flags(args);
+    let config = context.config()?;
+    let env = pipelines::variables(&context, &args.pipeline)?;
+    let repo_root = match (context.maybe_root(), &args.pipeline.plan) {
+        (None, Some(_)) => context.environment.cwd.clone(),
+        _ => context.root()?.to_path_buf(),
+    };
+    let chosen = pipelines::choose(&context, &args.pipeline, &env)?;
+    for step in args.only.iter().chain(&args.from) {
+        known_step(&chosen.plan, step)?;
+    }
+    let meta = repository::source_meta(&repo_root);
+    let request = RunRequest {
+        run_id: uuid::Uuid::new_v4(),
+        plan: chosen.plan,
+        pipeline_slug: chosen.slug,
+        env,
+        source: SourceMeta {
+            branch: args.pipeline.branch.clone().or(meta.branch),
+            message: args.message.clone(),
+            ..meta
+        },
+        repo_root,
+        options: options(args, &config),
+        cloud_pipeline_slug: None,
+    };
+    let stats = args
+        .stats
+        .clone()
+        .or_else(|| context.environment.get(env_vars::HM_STATS).map(Into::into));
+    let execution = Execution {
+        request,
+        images: context.image_names(),
+        python_started: chosen.python_started,
+        stats,
+    };
+    execution.run(&context, &config)
+}
+
+fn options(args: &RunArgs, config: &Config) -> RunOptions {
+    RunOptions {
+        no_cache: args.no_cache,
+        timeout: args.timeout,
+        watch: !args.no_watch,
+        keep_going: config.keep_going,
+        parallelism: config.parallelism,
+        only: args.only.clone(),
+        from: args.from.clone(),
+        images: config.images.clone(),
+        include_git: config.git,
+        limits: config.limits.clone(),
+        network: config.network,
+        resume: None,
+    }
+}
+
+/// Refuses a step that the plan has not, and says which one may be meant.
+///
+/// # Errors
+/// When the plan has no such step.
+pub(super) fn known_step(plan: &hm_exec::Plan, step: &str) -> Result<()> {
+    let keys: Vec<&str> = super::graph::keys(plan);
+    if keys.contains(&step) {
+        return Ok(());
+    }
+    let hint = match suggest::nearest(step, keys.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("its steps: {}", keys.join(", ")),
+    };
+    Err(Failure::usage(format!("the plan has no step `{step}`"), [hint]))
+}

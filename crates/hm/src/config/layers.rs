@@ -1,0 +1,194 @@
+//! The layers and their merging: text by key, each with its origin.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::setting::{IMAGES, SETTINGS, by_key};
+use super::{ConfigError, values};
+use crate::env_vars;
+use crate::environment::Environment;
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// A configuration file.
+    File(PathBuf),
+    /// An environment variable.
+    Environment(&'static str),
+    /// A flag on the command line.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// What has been set, by whom.
+#[derive(Debug, Clone, Default)]
+pub struct Layers {
+    values: BTreeMap<String, (String, Origin)>,
+    images: BTreeMap<String, (String, Origin)>,
+}
+
+impl Layers {
+    /// Sets a value over what was there.
+    pub fn set(&mut self, key: &str, value: impl Into<String>, origin: Origin) {
+        self.values.insert(key.to_owned(), (value.into(), origin));
+    }
+
+    /// Sets a value from a flag, when the flag was given.
+    pub fn flag(&mut self, key: &str, name: &'static str, value: Option<String>) {
+        if let Some(value) = value {
+            self.set(key, value, Origin::Flag(name));
+        }
+    }
+
+    /// Lets `target` stand in for the image `name`.
+    pub fn set_image(&mut self, name: impl Into<String>, target: impl Into<String>, origin: Origin) {
+        self.images.insert(name.into(), (target.into(), origin));
+    }
+
+    /// A value as text, and who set it.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<(&str, &Origin)> {
+        self.values
+            .get(key)
+            .map(|(value, origin)| (value.as_str(), origin))
+    }
+
+    /// All image names, what stands in for them, and who said so.
+    pub fn images(&self) -> impl Iterator<Item = (&str, &str, &Origin)> {
+        self.images
+            .iter()
+            .map(|(name, (target, origin))| (name.as_str(), target.as_str(), origin))
+    }
+}
+
+/// Reads the user's file, the project's, and the environment. Words about keys that mean nothing go to
+/// `warnings`.
+///
+/// # Errors
+/// When a file cannot be read or is not TOML, or a variable makes no sense.
+pub fn load(
+    environment: &Environment,
+    repo_root: Option<&Path>,
+    warnings: &mut Vec<String>,
+) -> Result<Layers, ConfigError> {
+    let mut layers = Layers::default();
+    if let Some(path) = environment.user_config() {
+        read_file(&path, &mut layers, warnings)?;
+    }
+    if let Some(root) = repo_root {
+        read_file(&root.join(".hm/config.toml"), &mut layers, warnings)?;
+    }
+    for setting in SETTINGS {
+        if let Some(value) = environment.get(setting.env) {
+            layers.set(setting.key, value, Origin::Environment(setting.env));
+        }
+    }
+    let images = environment.get(env_vars::HM_IMAGES).unwrap_or_default();
+    for pair in images.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let origin = Origin::Environment(env_vars::HM_IMAGES);
+        let (name, target) = values::parse_image_pair(pair).map_err(|message| ConfigError::Value {
+            key: IMAGES.into(),
+            value: pair.into(),
+            origin: origin.to_string(),
+            message,
+        })?;
+        layers.set_image(name, target, origin);
+    }
+    Ok(layers)
+}
+
+fn read_file(path: &Path, layers: &mut Layers, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if is_absent(&error) => return Ok(()),
+        Err(source) => {
+            return Err(ConfigError::Read {
+                path: path.into(),
+                source,
+            });
+        }
+    };
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| ConfigError::Syntax {
+            path: path.into(),
+            line: error.span().map_or(1, |span| line_of(&text, span.start)),
+            message: error.message().to_owned(),
+        })?;
+    let origin = Origin::File(path.into());
+    for (key, value) in table {
+        match value {
+            toml::Value::Table(entries) => {
+                for (name, value) in entries {
+                    take(&key, &name, value, &origin, layers, warnings);
+                }
+            }
+            value => take("", &key, value, &origin, layers, warnings),
+        }
+    }
+    Ok(())
+}
+
+fn take(
+    section: &str,
+    name: &str,
+    value: toml::Value,
+    origin: &Origin,
+    layers: &mut Layers,
+    warnings: &mut Vec<String>,
+) {
+    let key = if section.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{section}.{name}")
+    };
+    match (as_text(value), section) {
+        (Some(text), IMAGES) => layers.set_image(name, text, origin.clone()),
+        (Some(text), _) if by_key(&key).is_some() => layers.set(&key, text, origin.clone()),
+        _ => warnings.push(format!("{origin}: unknown key `{key}`{}", nearest(&key))),
+    }
+}
+
+fn nearest(key: &str) -> String {
+    let known = SETTINGS.iter().map(|setting| setting.key);
+    crate::suggest::nearest(key, known).map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
+}
+
+fn as_text(value: toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Float(number) => Some(number.to_string()),
+        toml::Value::Boolean(flag) => Some(flag.to_string()),
+        toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => None,
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes()
+        .iter()
+        .take(offset)
+        .filter(|byte| **byte == b'\n')
+        .count()
+        + 1
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+    )
+}

@@ -1,0 +1,12 @@
+//! Configuration: defaults, the user's file, the project's, the environment, the flags; the later wins, and
+//! every value knows where it came from.
+
+mod error;
+mod layers;
+mod setting;
+mod values;
+
+pub use error::ConfigError;
+pub use layers::{Layers, Origin, load};
+pub use setting::{IMAGES, SETTINGS, Setting};
+pub use values::{BackendChoice, CacheLimits, Config, parse_image_pair, parse_size};

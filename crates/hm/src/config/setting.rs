@@ -1,0 +1,119 @@
+//! Every setting, declared once: its key in a file, its environment variable, its default and its meaning.
+
+use crate::env_vars;
+
+/// One thing that can be configured.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Its key in `config.toml`, dotted.
+    pub key: &'static str,
+    /// Its environment variable.
+    pub env: &'static str,
+    /// What it is when nobody sets it, in words.
+    pub default: &'static str,
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// The table of image names, whose keys are free.
+pub const IMAGES: &str = "images";
+
+/// All settings but [`IMAGES`].
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "backend",
+        env: env_vars::HM_BACKEND,
+        default: "sandbox",
+        help: "What runs builds: `sandbox` (also called `local`).",
+    },
+    Setting {
+        key: "parallelism",
+        env: env_vars::HM_PARALLELISM,
+        default: "the number of processors",
+        help: "How many steps may run at once.",
+    },
+    Setting {
+        key: "keep_going",
+        env: env_vars::HM_KEEP_GOING,
+        default: "false",
+        help: "Run what does not depend on a failed step to its end.",
+    },
+    Setting {
+        key: "format",
+        env: env_vars::HM_FORMAT,
+        default: "human on a terminal, plain otherwise",
+        help: "How a run is shown: `human`, `plain`, `json` or `junit`.",
+    },
+    Setting {
+        key: "logs",
+        env: env_vars::HM_LOGS,
+        default: "all",
+        help: "Which steps' output is shown: `failed`, `all` or `none`.",
+    },
+    Setting {
+        key: "data_dir",
+        env: env_vars::HM_DATA_DIR,
+        default: "$XDG_DATA_HOME/hm, or ~/.local/share/hm",
+        help: "Where hm keeps sources, snapshots and recorded runs.",
+    },
+    Setting {
+        key: "network",
+        env: env_vars::HM_NETWORK,
+        default: "outbound",
+        help: "What steps may reach: `outbound`, or `none` for their own localhost alone.",
+    },
+    Setting {
+        key: "git",
+        env: env_vars::HM_GIT,
+        default: "false",
+        help: "Bring `.git` into the source.",
+    },
+    Setting {
+        key: "limits.memory",
+        env: env_vars::HM_LIMITS_MEMORY,
+        default: "no limit",
+        help: "The memory that a step may use, such as `4GiB`.",
+    },
+    Setting {
+        key: "limits.cpus",
+        env: env_vars::HM_LIMITS_CPUS,
+        default: "no limit",
+        help: "The processor time that a step may use, in cores, such as `1.5`.",
+    },
+    Setting {
+        key: "limits.pids",
+        env: env_vars::HM_LIMITS_PIDS,
+        default: "no limit",
+        help: "How many processes and threads a step may have.",
+    },
+    Setting {
+        key: "limits.disk",
+        env: env_vars::HM_LIMITS_DISK,
+        default: "no limit",
+        help: "How much a step may write, such as `20GiB`.",
+    },
+    Setting {
+        key: "cache.budget",
+        env: env_vars::HM_CACHE_BUDGET,
+        default: "20GiB",
+        help: "How much disk the snapshots may take up.",
+    },
+    Setting {
+        key: "cache.floor",
+        env: env_vars::HM_CACHE_FLOOR,
+        default: "1GiB",
+        help: "What cleaning never goes below.",
+    },
+    Setting {
+        key: "cache.min_free",
+        env: env_vars::HM_CACHE_MIN_FREE,
+        default: "2GiB",
+        help: "How much of the disk stays free.",
+    },
+];
+
+/// The setting of a key.
+#[must_use]
+pub fn by_key(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}

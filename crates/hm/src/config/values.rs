@@ -1,0 +1,188 @@
+//! The typed configuration.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use hm_vm::{ImageMap, ImageReference, Limits, Network};
+
+use super::{ConfigError, Layers};
+use crate::cli::{Format, Logs};
+use crate::environment::Environment;
+
+const GIB: u64 = 1 << 30;
+
+/// What runs builds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum BackendChoice {
+    /// Linux namespaces and overlayfs; nothing to install.
+    #[value(alias = "local")]
+    Sandbox,
+}
+
+/// How much disk hm may keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheLimits {
+    /// What the snapshots may take up, in bytes.
+    pub budget: u64,
+    /// What cleaning never goes below, in bytes.
+    pub floor: u64,
+    /// What stays free on the disk, in bytes.
+    pub min_free: u64,
+}
+
+/// The configuration, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What runs builds.
+    pub backend: BackendChoice,
+    /// How many steps may run at once.
+    pub parallelism: Option<NonZeroUsize>,
+    /// Run what does not depend on a failed step to its end.
+    pub keep_going: bool,
+    /// How a run is shown; `None` depends on the terminal.
+    pub format: Option<Format>,
+    /// Which steps' output is shown; `None` is the format's choice.
+    pub logs: Option<Logs>,
+    /// Where hm keeps its data.
+    pub data_dir: PathBuf,
+    /// What stands in for images.
+    pub images: ImageMap,
+    /// What steps may reach.
+    pub network: Network,
+    /// Bring `.git` into the source.
+    pub git: bool,
+    /// What a step may use up.
+    pub limits: Limits,
+    /// How much disk hm may keep.
+    pub cache: CacheLimits,
+}
+
+impl Config {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// A value that makes no sense, and who set it.
+    pub fn check(layers: &Layers, environment: &Environment) -> Result<Self, ConfigError> {
+        let read = Reader { layers };
+        let mut images = ImageMap::default();
+        for (name, target, _) in layers.images() {
+            images.insert(ImageReference::new(name), ImageReference::new(target));
+        }
+        let data_dir = match layers.get("data_dir") {
+            Some((text, _)) => absolute(text, environment),
+            None => environment.default_data_dir().ok_or(ConfigError::NoDataDir)?,
+        };
+        Ok(Self {
+            backend: read.choice("backend")?.unwrap_or(BackendChoice::Sandbox),
+            parallelism: read.value("parallelism", "a number of steps, at least 1", |text| {
+                text.parse().ok()
+            })?,
+            keep_going: read.flag("keep_going")?,
+            format: read.choice("format")?,
+            logs: read.choice("logs")?,
+            data_dir,
+            images,
+            network: read
+                .value("network", "`outbound` or `none`", |text| match text {
+                    "outbound" => Some(Network::Outbound),
+                    "none" => Some(Network::None),
+                    _ => None,
+                })?
+                .unwrap_or_default(),
+            git: read.flag("git")?,
+            limits: Limits {
+                memory: read.size("limits.memory")?,
+                cpus: read.value("limits.cpus", "a number of cores above 0", |text| {
+                    text.parse()
+                        .ok()
+                        .filter(|cores: &f64| cores.is_finite() && *cores > 0.0)
+                })?,
+                pids: read.value("limits.pids", "a number of processes", |text| text.parse().ok())?,
+                disk: read.size("limits.disk")?,
+            },
+            cache: CacheLimits {
+                budget: read.size("cache.budget")?.unwrap_or(20 * GIB),
+                floor: read.size("cache.floor")?.unwrap_or(GIB),
+                min_free: read.size("cache.min_free")?.unwrap_or(2 * GIB),
+            },
+        })
+    }
+}
+
+struct Reader<'a> {
+    layers: &'a Layers,
+}
+
+impl Reader<'_> {
+    fn value<T>(
+        &self,
+        key: &str,
+        wanted: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some((text, origin)) = self.layers.get(key) else {
+            return Ok(None);
+        };
+        parse(text).map(Some).ok_or_else(|| ConfigError::Value {
+            key: key.into(),
+            value: text.into(),
+            origin: origin.to_string(),
+            message: format!("not {wanted}"),
+        })
+    }
+
+    fn flag(&self, key: &str) -> Result<bool, ConfigError> {
+        let flag = self.value(key, "`true` or `false`", |text| match text {
+            "true" | "1" | "yes" | "on" => Some(true),
+            "false" | "0" | "no" | "off" => Some(false),
+            _ => None,
+        })?;
+        Ok(flag.unwrap_or(false))
+    }
+
+    fn size(&self, key: &str) -> Result<Option<u64>, ConfigError> {
+        self.value(key, "a size, such as `512MiB` or `20GiB`", |text| {
+            parse_size(text).ok()
+        })
+    }
+
+    fn choice<T: clap::ValueEnum>(&self, key: &str) -> Result<Option<T>, ConfigError> {
+        let names: Vec<String> = T::value_variants()
+            .iter()
+            .filter_map(|variant| Some(format!("`{}`", variant.to_possible_value()?.get_name())))
+            .collect();
+        let wanted = format!("one of {}", names.join(", "));
+        self.value(key, &wanted, |text| T::from_str(text, false).ok())
+    }
+}
+
+/// Reads `20GiB`, `512M` or a bare number of bytes.
+///
+/// # Errors
+/// When it is none of these.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let size: bytesize::ByteSize = text.trim().parse().map_err(|_| not_a_size(text))?;
+    Ok(size.as_u64())
+}
+
+fn not_a_size(text: &str) -> String {
+    format!("`{text}` is not a size, such as `512MiB` or `20GiB`")
+}
+
+/// Reads `NAME=WHAT`.
+///
+/// # Errors
+/// When there is no `=`, or nothing on one of its sides.
+pub fn parse_image_pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, target)) if !name.is_empty() && !target.is_empty() => Ok((name.into(), target.into())),
+        _ => Err("not NAME=WHAT, such as `ubuntu:24.04=host`".into()),
+    }
+}
+
+fn absolute(text: &str, environment: &Environment) -> PathBuf {
+    match (text.strip_prefix("~/"), environment.home()) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => environment.cwd.join(Path::new(text)),
+    }
+}

@@ -1,0 +1,51 @@
+//! Every environment variable that `hm` reads, each one a constant.
+
+/// The backend that runs builds, as `--backend`.
+pub const HM_BACKEND: &str = "HM_BACKEND";
+/// How many steps may run at once, as `--parallelism`.
+pub const HM_PARALLELISM: &str = "HM_PARALLELISM";
+/// `true` runs what does not depend on a failed step to its end, as `--keep-going`.
+pub const HM_KEEP_GOING: &str = "HM_KEEP_GOING";
+/// How a run is shown, as `--format`.
+pub const HM_FORMAT: &str = "HM_FORMAT";
+/// Which steps' output is shown, as `--logs`.
+pub const HM_LOGS: &str = "HM_LOGS";
+/// Where hm keeps sources, snapshots and recorded runs, as `--data-dir`.
+pub const HM_DATA_DIR: &str = "HM_DATA_DIR";
+/// What stands in for images: `NAME=WHAT`, separated by commas, as `--image`.
+pub const HM_IMAGES: &str = "HM_IMAGES";
+/// What steps may reach: `outbound` or `none`, as `--network`.
+pub const HM_NETWORK: &str = "HM_NETWORK";
+/// `true` brings `.git` into the source, as `--git`.
+pub const HM_GIT: &str = "HM_GIT";
+/// The memory that a step may use, such as `4GiB`.
+pub const HM_LIMITS_MEMORY: &str = "HM_LIMITS_MEMORY";
+/// The processor time that a step may use, in cores.
+pub const HM_LIMITS_CPUS: &str = "HM_LIMITS_CPUS";
+/// How many processes and threads a step may have.
+pub const HM_LIMITS_PIDS: &str = "HM_LIMITS_PIDS";
+/// How much a step may write, such as `20GiB`.
+pub const HM_LIMITS_DISK: &str = "HM_LIMITS_DISK";
+/// How much disk the snapshots may take up, such as `20GiB`.
+pub const HM_CACHE_BUDGET: &str = "HM_CACHE_BUDGET";
+/// What cleaning never goes below, such as `1GiB`.
+pub const HM_CACHE_FLOOR: &str = "HM_CACHE_FLOOR";
+/// How much of the disk stays free, such as `2GiB`.
+pub const HM_CACHE_MIN_FREE: &str = "HM_CACHE_MIN_FREE";
+/// A file that `hm run` writes its counters to, as `--stats`.
+pub const HM_STATS: &str = "HM_STATS";
+
+/// The user's home, hidden from steps.
+pub const HOME: &str = "HOME";
+/// Where programs are found; toolchains inside the home that it names are shown to steps.
+pub const PATH: &str = "PATH";
+/// Where the user's configuration lies; `~/.config` when it is not set.
+pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
+/// Where the user's data lies; `~/.local/share` when it is not set.
+pub const XDG_DATA_HOME: &str = "XDG_DATA_HOME";
+/// The command that `hm shell` starts on a terminal; steps' images decide when it is not there.
+pub const TERM: &str = "TERM";
+/// Any value keeps colour out of the output.
+pub const NO_COLOR: &str = "NO_COLOR";
+/// The encoding of the output, in this order of precedence.
+pub const LOCALE: [&str; 3] = ["LC_ALL", "LC_CTYPE", "LANG"];

@@ -1,0 +1,165 @@
+//! Why a command failed: each kind becomes an exit code, a message and hints in one exhaustive match.
+
+use std::io;
+use std::path::PathBuf;
+
+use hm_exec::BackendError;
+use hm_pipeline_ir::PlanError;
+use hm_vm::VmError;
+
+use crate::config::ConfigError;
+use crate::exit;
+
+/// The result of a command.
+pub type Result<T, E = Failure> = std::result::Result<T, E>;
+
+/// Why a command failed. A build that fails is no failure of the command.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line asks for something that makes no sense here.
+    Usage {
+        /// What.
+        message: String,
+        /// What would help.
+        hints: Vec<String>,
+    },
+    /// The configuration cannot be used.
+    Config(ConfigError),
+    /// The pipeline file could not be rendered.
+    Pipeline {
+        /// What happened, with the author's line.
+        message: String,
+        /// What would help.
+        hints: Vec<String>,
+    },
+    /// The plan was refused.
+    Plan {
+        /// Where it came from.
+        from: String,
+        /// Why.
+        error: PlanError,
+    },
+    /// A backend could not do its part.
+    Backend(BackendError),
+    /// A machine or a snapshot could not be used.
+    Vm(VmError),
+    /// A file operation of ours failed.
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Standard output could not be written.
+    Output(io::Error),
+    /// The user stopped the command before its work began.
+    Interrupted,
+}
+
+/// What a failure looks like from outside.
+#[derive(Debug)]
+pub struct Report {
+    /// The process's exit code.
+    pub exit: u8,
+    /// What happened; nothing is said when this is empty.
+    pub message: String,
+    /// What to do about it.
+    pub hints: Vec<String>,
+}
+
+impl Failure {
+    /// A wrong command line, and what would help.
+    pub fn usage<H: Into<String>>(message: impl Into<String>, hints: impl IntoIterator<Item = H>) -> Self {
+        Self::Usage {
+            message: message.into(),
+            hints: hints.into_iter().map(Into::into).collect(),
+        }
+    }
+
+    /// A wrong command line that speaks for itself.
+    pub fn plain_usage(message: impl Into<String>) -> Self {
+        Self::usage(message, [""; 0])
+    }
+
+    /// Wraps an I/O error with what was being done to which file.
+    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+
+    /// The exit code, the message and the hints.
+    #[must_use]
+    pub fn report(self) -> Report {
+        let (exit, message, hints) = match self {
+            Self::Usage { message, hints } | Self::Pipeline { message, hints } => {
+                (exit::SETUP, message, hints)
+            }
+            Self::Config(error) => (exit::SETUP, error.to_string(), config_hints(&error)),
+            Self::Plan { from, error } => (exit::SETUP, format!("{from}: {error}"), Vec::new()),
+            Self::Backend(BackendError::Local(error)) | Self::Vm(error) => {
+                let hints = vm_hints(&error);
+                (exit::SETUP, error.to_string(), hints)
+            }
+            Self::Backend(error) => (exit::SETUP, error.to_string(), Vec::new()),
+            Self::Io { action, path, source } => (
+                exit::SETUP,
+                format!("{action} {}: {source}", path.display()),
+                Vec::new(),
+            ),
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                (exit::CANCELED, String::new(), Vec::new())
+            }
+            Self::Output(error) => (
+                exit::SETUP,
+                format!("cannot write the output: {error}"),
+                Vec::new(),
+            ),
+            Self::Interrupted => (exit::CANCELED, String::new(), Vec::new()),
+        };
+        Report { exit, message, hints }
+    }
+}
+
+fn config_hints(error: &ConfigError) -> Vec<String> {
+    match error {
+        ConfigError::NoDataDir => vec!["set HM_DATA_DIR to a directory that you may write to".into()],
+        ConfigError::Value { .. } => {
+            vec!["`hm config show --origin` prints every setting and who set it".into()]
+        }
+        ConfigError::Read { .. } | ConfigError::Syntax { .. } => Vec::new(),
+    }
+}
+
+fn vm_hints(error: &VmError) -> Vec<String> {
+    match error {
+        VmError::Unsupported { .. } | VmError::Setup(_) => {
+            vec!["`hm doctor` tells what this machine can run, and what mends it".into()]
+        }
+        VmError::ImageNotFound { image, .. } if !image.is_host() => vec![
+            format!("run the step on this machine's own system with `--image {image}=host`,"),
+            format!("or for good with `\"{image}\" = \"host\"` under `[images]` in .hm/config.toml"),
+        ],
+        VmError::SnapshotNotFound(_) => vec!["run the step again: `hm run` keeps what it leaves".into()],
+        _ => Vec::new(),
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl From<BackendError> for Failure {
+    fn from(error: BackendError) -> Self {
+        Self::Backend(error)
+    }
+}
+
+impl From<VmError> for Failure {
+    fn from(error: VmError) -> Self {
+        Self::Vm(error)
+    }
+}

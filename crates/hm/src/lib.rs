@@ -1,0 +1,66 @@
+//! The command line of hm. It parses, configures, chooses a backend, starts it, renders, records, cancels
+//! and maps exit codes; everything else is in the libraries.
+#![forbid(unsafe_code)]
+
+mod backend;
+mod cli;
+mod commands;
+mod config;
+mod context;
+pub mod env_vars;
+mod environment;
+pub mod exit;
+mod fail;
+mod pipelines;
+mod printer;
+mod record;
+mod repository;
+mod show;
+mod signals;
+mod stats;
+mod suggest;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::Cli;
+use context::Context;
+use environment::Environment;
+use printer::{Printer, Verbosity};
+
+/// Runs `hm` as the process was started, and tells the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help that nobody reads any more is no failure.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() {
+                exit::SETUP
+            } else {
+                exit::PASSED
+            });
+        }
+    };
+    let verbosity = match (cli.global.quiet, cli.global.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (false, true) => Verbosity::Verbose,
+        (false, false) => Verbosity::Default,
+    };
+    let printer = Printer::new(verbosity);
+    let done = Context::new(Environment::of_process(), printer, &cli.global)
+        .and_then(|context| commands::dispatch(cli.command, context));
+    let code = done.unwrap_or_else(|failure| {
+        let report = failure.report();
+        if !report.message.is_empty() {
+            printer.error(&report.message);
+        }
+        for hint in report.hints {
+            printer.hint(&hint);
+        }
+        report.exit
+    });
+    ExitCode::from(code)
+}

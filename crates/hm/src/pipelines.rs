@@ -1,0 +1,98 @@
+//! From `.hm/` to a plan.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use hm_exec::Plan;
+
+use crate::cli::PipelineArgs;
+use crate::context::Context;
+use crate::fail::{Failure, Result};
+
+/// The name of a plan that came from a file.
+const UNNAMED: &str = "plan";
+
+/// A plan, ready to run.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The pipeline's name.
+    pub slug: String,
+    /// The plan.
+    pub plan: Plan,
+    /// Python interpreters started to get it.
+    pub python_started: u64,
+}
+
+/// The plan that the command line asks for.
+///
+/// # Errors
+/// When there is no such pipeline, it does not render, or the plan is refused.
+pub fn choose(context: &Context, args: &PipelineArgs, env: &BTreeMap<String, String>) -> Result<Chosen> {
+    let (slug, text, python_started) = text(context, args, env)?;
+    let from = args
+        .plan
+        .as_ref()
+        .map_or_else(|| format!("pipeline `{slug}`"), |path| path.display().to_string());
+    let plan = Plan::parse(text).map_err(|error| Failure::Plan { from, error })?;
+    Ok(Chosen {
+        slug,
+        plan,
+        python_started,
+    })
+}
+
+/// The plan's text, byte for byte, before it is parsed: the pipeline's name, the text, Pythons started.
+///
+/// # Errors
+/// When there is no such pipeline, or it does not render.
+pub fn text(
+    context: &Context,
+    args: &PipelineArgs,
+    _env: &BTreeMap<String, String>,
+) -> Result<(String, String, u64)> {
+    if let Some(path) = &args.plan {
+        return Ok((slug_of(path), read_plan(context, path)?, 0));
+    }
+    Err(Failure::plain_usage("no pipelines yet"))
+}
+
+/// `-e KEY=VALUE`, or `-e KEY` from the environment.
+///
+/// # Errors
+/// When a name is empty, or its value is to come from the environment and is not there.
+pub fn variables(context: &Context, args: &PipelineArgs) -> Result<BTreeMap<String, String>> {
+    let pair = |text: &String| match text.split_once('=') {
+        Some(("", _)) => Err(Failure::plain_usage(format!(
+            "-e {text}: a variable needs a name"
+        ))),
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => match context.environment.variables().get(text) {
+            Some(value) => Ok((text.clone(), value.clone())),
+            None => Err(Failure::usage(
+                format!("-e {text}: the environment has no variable of that name"),
+                [format!("set it here with `-e {text}=VALUE`")],
+            )),
+        },
+    };
+    args.env.iter().map(pair).collect()
+}
+
+fn read_plan(context: &Context, path: &Path) -> Result<String> {
+    if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .map_err(Failure::io("cannot read", "standard input"))?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(context.environment.cwd.join(path)).map_err(Failure::io("cannot read", path))
+}
+
+fn slug_of(path: &Path) -> String {
+    let stem = path
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .filter(|stem| *stem != "-");
+    stem.unwrap_or(UNNAMED).to_owned()
+}

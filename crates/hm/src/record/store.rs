@@ -1,0 +1,215 @@
+//! Where recorded runs lie, and how one is found again.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::reader::Events;
+use super::{Recorder, RunRecord};
+use crate::fail::{Failure, Result};
+
+/// How many runs are kept.
+const RETAINED: usize = 200;
+
+/// All recorded runs of one data directory.
+#[derive(Debug, Clone)]
+pub struct RunStore {
+    root: PathBuf,
+}
+
+/// One recorded run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    dir: PathBuf,
+}
+
+impl RunStore {
+    /// The runs under a data directory.
+    #[must_use]
+    pub fn new(data_dir: &Path) -> Self {
+        Self {
+            root: data_dir.join("runs"),
+        }
+    }
+
+    /// Begins a record.
+    ///
+    /// # Errors
+    /// When the data directory cannot be written.
+    pub fn begin(&self, record: &RunRecord, plan: &str) -> Result<Recorder> {
+        let dir = self.root.join(record.run_id.to_string());
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(&dir).map_err(Failure::io("cannot create", &dir))?;
+        let run = Run { dir };
+        let path = run.events_path();
+        let events = private(&path).map_err(Failure::io("cannot create", &path))?;
+        events.lock().map_err(Failure::io("cannot lock", &path))?;
+        let path = run.plan_path();
+        private(&path)
+            .and_then(|mut file| file.write_all(plan.as_bytes()))
+            .map_err(Failure::io("cannot write", &path))?;
+        run.write(record)?;
+        Ok(Recorder::new(run, events))
+    }
+
+    /// All runs, the newest first.
+    ///
+    /// # Errors
+    /// When the directory is there and cannot be read.
+    pub fn runs(&self) -> Result<Vec<Run>> {
+        let entries = match fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Failure::io("cannot read", &self.root)(error)),
+        };
+        let mut runs: Vec<(SystemTime, Run)> = entries
+            .filter_map(|entry| {
+                Some(Run {
+                    dir: entry.ok()?.path(),
+                })
+            })
+            .filter_map(|run| Some((fs::metadata(run.plan_path()).ok()?.modified().ok()?, run)))
+            .collect();
+        runs.sort_by(|left, right| right.0.cmp(&left.0).then_with(|| right.1.dir.cmp(&left.1.dir)));
+        Ok(runs.into_iter().map(|(_, run)| run).collect())
+    }
+
+    /// The run whose id begins with `prefix`, or the newest of `repo_root`.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub fn find(&self, prefix: Option<&str>, repo_root: Option<&Path>) -> Result<Run> {
+        let runs = self.runs()?;
+        let Some(prefix) = prefix else {
+            let newest = runs.into_iter().find(|run| {
+                run.record()
+                    .is_ok_and(|record| repo_root.is_none_or(|root| record.repo_root == root))
+            });
+            return newest.ok_or_else(|| {
+                Failure::usage("no run of this repository is recorded", ["`hm run` makes one"])
+            });
+        };
+        let mut matching = runs.into_iter().filter(|run| run.id().starts_with(prefix));
+        match (matching.next(), matching.next()) {
+            (Some(run), None) => Ok(run),
+            (None, _) => Err(Failure::usage(
+                format!("no recorded run begins with `{prefix}`"),
+                ["`hm builds --all` lists them"],
+            )),
+            (Some(_), Some(_)) => Err(Failure::plain_usage(format!(
+                "more than one recorded run begins with `{prefix}`"
+            ))),
+        }
+    }
+
+    /// Removes the oldest runs beyond those kept; never one that still runs.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn retain_newest(&self) -> Result<()> {
+        let entries = fs::read_dir(&self.root).map_err(Failure::io("cannot read", &self.root))?;
+        if entries.count() <= RETAINED {
+            return Ok(());
+        }
+        for run in self.runs()?.into_iter().skip(RETAINED) {
+            if !run.is_running() {
+                // Another hm may be removing it too.
+                let _ = run.remove();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Run {
+    /// The run's whole id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        self.dir
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default()
+    }
+
+    /// The id's beginning, as shown to people.
+    #[must_use]
+    pub fn short_id(&self) -> &str {
+        self.id().get(..8).unwrap_or_else(|| self.id())
+    }
+
+    /// What was asked, and how it ended.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn record(&self) -> Result<RunRecord> {
+        let path = self.dir.join("run.json");
+        let text = fs::read(&path).map_err(Failure::io("cannot read", &path))?;
+        serde_json::from_slice(&text).map_err(|error| Failure::io("cannot read", &path)(error.into()))
+    }
+
+    /// The plan, byte for byte.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn plan(&self) -> Result<String> {
+        let path = self.plan_path();
+        fs::read_to_string(&path).map_err(Failure::io("cannot read", &path))
+    }
+
+    /// The recorded events, in order.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn events(&self, follow: bool) -> Result<Events> {
+        let path = self.events_path();
+        let file = File::open(&path).map_err(Failure::io("cannot read", &path))?;
+        Ok(Events::new(self.clone(), file, follow))
+    }
+
+    /// Whether the process that records it is alive.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        File::open(self.events_path())
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// Replaces `run.json` in one step.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn write(&self, record: &RunRecord) -> Result<()> {
+        let path = self.dir.join("run.json");
+        let half = self.dir.join("run.json.new");
+        let text = serde_json::to_vec_pretty(record)
+            .map_err(|error| Failure::io("cannot write", &path)(error.into()))?;
+        private(&half)
+            .and_then(|mut file| file.write_all(&text))
+            .and_then(|()| fs::rename(&half, &path))
+            .map_err(Failure::io("cannot write", &path))
+    }
+
+    pub(super) fn remove(&self) -> io::Result<()> {
+        fs::remove_dir_all(&self.dir)
+    }
+
+    fn plan_path(&self) -> PathBuf {
+        self.dir.join("plan.json")
+    }
+
+    fn events_path(&self) -> PathBuf {
+        self.dir.join("events.jsonl")
+    }
+}
+
+/// A file that only its owner may read: values given by `-e` and a step's output may be secret.
+fn private(path: &Path) -> io::Result<File> {
+    fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+}

@@ -1,0 +1,123 @@
+//! Where the repository is, and what git knows about it.
+
+use std::path::{Path, PathBuf};
+
+use hm_exec::SourceMeta;
+
+/// The nearest directory at or above `start` that holds `.hm` or `.git`.
+#[must_use]
+pub fn find_root(start: &Path) -> Option<PathBuf> {
+    start
+        .ancestors()
+        .find(|dir| dir.join(".hm").is_dir() || dir.join(".git").exists())
+        .map(Path::to_path_buf)
+}
+
+/// Branch, commit and remote, read from git's own files: starting `git` would cost more than a cached run.
+#[must_use]
+pub fn source_meta(root: &Path) -> SourceMeta {
+    let Some((git_dir, common)) = git_dirs(root) else {
+        return SourceMeta::default();
+    };
+    let head = read_line(&git_dir.join("HEAD")).unwrap_or_default();
+    let (branch, commit) = match head.strip_prefix("ref: ") {
+        Some(name) => {
+            let branch = name.strip_prefix("refs/heads/").unwrap_or(name).to_owned();
+            (Some(branch), resolve(&git_dir, &common, name))
+        }
+        None => (None, Some(head).filter(|hash| is_hash(hash))),
+    };
+    SourceMeta {
+        branch,
+        commit,
+        message: None,
+        repo_name: remote(&common.join("config")),
+    }
+}
+
+fn git_dirs(root: &Path) -> Option<(PathBuf, PathBuf)> {
+    let dot_git = root
+        .ancestors()
+        .map(|dir| dir.join(".git"))
+        .find(|path| path.exists())?;
+    let git_dir = if dot_git.is_dir() {
+        dot_git
+    } else {
+        let target = read_line(&dot_git)?.strip_prefix("gitdir: ")?.to_owned();
+        dot_git.parent()?.join(target)
+    };
+    let common = match read_line(&git_dir.join("commondir")) {
+        Some(relative) => git_dir.join(relative),
+        None => git_dir.clone(),
+    };
+    Some((git_dir, common))
+}
+
+fn resolve(git_dir: &Path, common: &Path, name: &str) -> Option<String> {
+    let loose = [git_dir, common]
+        .into_iter()
+        .find_map(|dir| read_line(&dir.join(name)));
+    loose
+        .or_else(|| packed(&common.join("packed-refs"), name))
+        .filter(|hash| is_hash(hash))
+}
+
+fn packed(path: &Path, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines()
+        .filter_map(|line| line.split_once(' '))
+        .find(|(_, found)| *found == name)
+        .map(|(hash, _)| hash.to_owned())
+}
+
+/// `owner/repo` of the remote `origin`, or of the first one.
+fn remote(config: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(config).ok()?;
+    let mut section = "";
+    let mut found: Option<String> = None;
+    for line in text.lines().map(str::trim) {
+        if line.starts_with('[') {
+            section = line;
+        } else if section.starts_with("[remote ")
+            && let Some(("url", url)) = line.split_once('=').map(|(name, url)| (name.trim(), url.trim()))
+            && (found.is_none() || section == "[remote \"origin\"]")
+        {
+            found = repo_name(url);
+        }
+    }
+    found
+}
+
+fn repo_name(url: &str) -> Option<String> {
+    let url = url.trim_end_matches('/').trim_end_matches(".git");
+    let mut parts = url.rsplit(['/', ':']);
+    let (repo, owner) = (parts.next()?, parts.next()?);
+    (!repo.is_empty() && !owner.is_empty()).then(|| format!("{owner}/{repo}"))
+}
+
+fn read_line(path: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    text.lines().next().map(|line| line.trim().to_owned())
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() >= 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::repo_name;
+
+    #[test]
+    fn a_remote_names_owner_and_repository() {
+        for url in [
+            "git@github.com:o/r.git",
+            "https://github.com/o/r",
+            "ssh://git@host:22/o/r.git/",
+            "/srv/o/r",
+        ] {
+            assert_eq!(repo_name(url).as_deref(), Some("o/r"), "{url}");
+        }
+        assert_eq!(repo_name("r"), None);
+    }
+}
