@@ -1,0 +1,233 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use hm_plugin_protocol::events::{BuildEvent, StdStream};
+use uuid::Uuid;
+
+use super::live::LiveArea;
+use super::running;
+use crate::options::{Logs, Options, Screen};
+use crate::renderer::Renderer;
+use crate::report;
+use crate::state::{BuildState, Phase, Step};
+use crate::terminal::{Colors, Paint, Style, safe};
+
+/// How many bytes may wait for the next drawing.
+const HELD: usize = 32 * 1024;
+
+/// For a person at a terminal. What is final scrolls; at the bottom, if there is a [`Screen`], each running step has a line with its
+/// newest output.
+///
+/// A step's output cannot move the cursor, clear the screen or change the title: of its escapes only colors are kept, and those only where
+/// the [`Style`] has colors.
+pub struct Human<W> {
+    out: W,
+    style: Style,
+    logs: Logs,
+    quiet: bool,
+    hints: bool,
+    screen: Option<Screen>,
+    clock: Box<dyn Fn() -> Duration + Send>,
+    live: LiveArea,
+    /// When each running step started, by the clock.
+    started: HashMap<Uuid, Duration>,
+    /// The steps and streams whose last line goes on.
+    open: Vec<(Uuid, StdStream)>,
+    /// What scrolls with the next drawing.
+    held: String,
+}
+
+impl<W: Write> Human<W> {
+    /// Writes to `out`, each drawing in one write.
+    pub fn new(out: W, options: Options) -> Self {
+        let begin = Instant::now();
+        Self::with_clock(out, options, Box::new(move || begin.elapsed()))
+    }
+
+    /// As [`Human::new`], with a clock of the caller's: the time since the build began.
+    pub fn with_clock(out: W, options: Options, clock: Box<dyn Fn() -> Duration + Send>) -> Self {
+        let by_default = if options.screen.is_some() {
+            Logs::Failed
+        } else {
+            Logs::All
+        };
+        Self {
+            out,
+            style: options.style,
+            logs: if options.quiet {
+                Logs::None
+            } else {
+                options.logs.unwrap_or(by_default)
+            },
+            quiet: options.quiet,
+            hints: options.hints,
+            screen: if options.quiet { None } else { options.screen },
+            clock,
+            live: LiveArea::default(),
+            started: HashMap::new(),
+            open: Vec::new(),
+            held: String::new(),
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        self.held.push_str(line);
+        self.held.push('\n');
+    }
+
+    fn log(&mut self, step: &Step, stream: StdStream, text: &str, partial: bool) {
+        let place = (step.step_id, stream);
+        let open = self.open.iter().position(|open| *open == place);
+        self.prefix(step, open.is_some());
+        let colors = if self.style.color {
+            Colors::Keep
+        } else {
+            Colors::Drop
+        };
+        self.say(&safe(text, colors));
+        match (open, partial) {
+            (None, true) => self.open.push(place),
+            (Some(at), false) => {
+                self.open.swap_remove(at);
+            }
+            _ => {}
+        }
+    }
+
+    fn prefix(&mut self, step: &Step, goes_on: bool) {
+        let bar = match (goes_on, self.style.unicode) {
+            (true, _) => "+",
+            (false, true) => "│",
+            (false, false) => "|",
+        };
+        let prefix = format!("{} {bar}", report::one_line(&step.key));
+        let prefix = self.style.paint(Paint::Dim, prefix).to_string();
+        self.held.push_str(&prefix);
+        self.held.push(' ');
+    }
+
+    fn end(&mut self, step: &Step) {
+        self.started.remove(&step.step_id);
+        self.open.retain(|(step_id, _)| *step_id != step.step_id);
+        if self.quiet {
+            return;
+        }
+        let line = report::ended(step, self.style, self.logs != Logs::All);
+        self.say(&line);
+        // No block at the end tells about a step that may fail, so its output stands here.
+        if step.phase == Phase::SoftFailed && self.logs == Logs::Failed {
+            for line in step.tail.lines() {
+                self.log(step, StdStream::Stdout, line, false);
+            }
+        }
+    }
+
+    fn draw(&mut self, state: &BuildState, live: bool) -> io::Result<()> {
+        let Some(screen) = &self.screen else {
+            self.out.write_all(self.held.as_bytes())?;
+            self.held.clear();
+            return self.out.flush();
+        };
+        let (columns, rows) = screen();
+        // A terminal that does not know its size says 0.
+        let columns = if columns == 0 { 80 } else { usize::from(columns) };
+        let rows = if rows == 0 { 24 } else { usize::from(rows) };
+        let mut frame = String::with_capacity(self.held.len() + 1024);
+        self.live.erase(&mut frame, columns);
+        frame.push_str(&self.held);
+        self.held.clear();
+        if live {
+            let lines = running::lines(state, &self.started, (self.clock)(), (columns, rows), self.style);
+            self.live.draw(&mut frame, &lines);
+        }
+        self.out.write_all(frame.as_bytes())?;
+        self.out.flush()
+    }
+}
+
+impl<W> fmt::Debug for Human<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Human")
+            .field("logs", &self.logs)
+            .field("live", &self.live)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<W: Write + Send> Renderer for Human<W> {
+    fn event(&mut self, event: &BuildEvent, state: &BuildState) -> io::Result<()> {
+        match event {
+            BuildEvent::StepLog {
+                step_id,
+                stream,
+                line,
+                partial,
+                ..
+            } => {
+                if let (Logs::All, Some(step)) = (self.logs, state.step(*step_id)) {
+                    self.log(step, *stream, line, *partial);
+                }
+            }
+            BuildEvent::StepStart { step_id, .. } => {
+                self.started.insert(*step_id, (self.clock)());
+                if let (Logs::All, Some(step)) = (self.logs, state.step(*step_id)) {
+                    self.say(&report::started(step, self.style));
+                }
+            }
+            BuildEvent::StepEnd { step_id, .. }
+            | BuildEvent::StepCacheHit { step_id, .. }
+            | BuildEvent::StepSkipped { step_id, .. } => {
+                if let Some(step) = state.step(*step_id) {
+                    self.end(step);
+                }
+            }
+            _ if self.quiet => {}
+            BuildEvent::BuildStart { .. } => {
+                for (at, line) in report::header(state).into_iter().enumerate() {
+                    let paint = if at == 0 { Paint::Bold } else { Paint::Dim };
+                    self.say(&self.style.paint(paint, line).to_string());
+                }
+            }
+            BuildEvent::BuildAccepted {
+                watch_url: Some(url), ..
+            } => {
+                self.say(&format!("watch it at {}", report::one_line(url)));
+            }
+            BuildEvent::StepRetry {
+                step_id, exit_code, ..
+            } => {
+                if let Some(step) = state.step(*step_id) {
+                    self.say(&report::retried(step, *exit_code, self.style));
+                }
+            }
+            _ => {}
+        }
+        if self.held.len() >= HELD {
+            self.draw(state, true)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn tick(&mut self, state: &BuildState) -> io::Result<()> {
+        if self.screen.is_none() && self.held.is_empty() {
+            return Ok(());
+        }
+        // Before anything runs, and when all is over, there is nothing to watch.
+        let live = state.running().len() > 0 && state.verdict().is_none();
+        self.draw(state, live)
+    }
+
+    fn finish(&mut self, state: &BuildState) -> io::Result<()> {
+        for line in report::failures(state, self.style, self.hints) {
+            self.say(&line);
+        }
+        if state.failed().len() > 0 {
+            self.held.push('\n');
+        }
+        self.say(&report::verdict(state, self.style));
+        self.draw(state, false)
+    }
+}

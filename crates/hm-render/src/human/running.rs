@@ -1,0 +1,100 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::live::LiveLine;
+use crate::report;
+use crate::state::{BuildState, Step};
+use crate::terminal::{Colors, Paint, Style, fit, safe, width};
+
+const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
+const ASCII_SPINNER: [&str; 4] = ["|", "/", "-", "\\"];
+const FRAME: Duration = Duration::from_millis(80);
+
+/// The live area's lines: one for each running step, as many as fit, and one about the whole.
+pub(super) fn lines(
+    state: &BuildState,
+    started: &HashMap<Uuid, Duration>,
+    now: Duration,
+    (columns, rows): (usize, usize),
+    style: Style,
+) -> Vec<LiveLine> {
+    // A line that fills the last column leaves the cursor in a place that terminals disagree about; a screen that is full scrolls.
+    let columns = columns.saturating_sub(1).max(1);
+    let room = rows.saturating_sub(1).max(1);
+    let running = state.running().len();
+    let shown = if running < room {
+        running
+    } else {
+        room.saturating_sub(1)
+    };
+    let mut lines: Vec<LiveLine> = state
+        .running()
+        .take(shown)
+        .map(|step| {
+            step_line(
+                step,
+                now.saturating_sub(started.get(&step.step_id).copied().unwrap_or(now)),
+                now,
+                columns,
+                style,
+            )
+        })
+        .collect();
+    let mut whole = format!("{} {}", seconds(now), report::progress(state));
+    if running > shown {
+        whole.push_str(&format!(" ({} not shown)", running - shown));
+    }
+    let bare = fit(&whole, columns, style.unicode).into_owned();
+    lines.push(LiveLine {
+        painted: style.paint(Paint::Dim, &bare).to_string(),
+        bare,
+    });
+    lines
+}
+
+fn step_line(step: &Step, elapsed: Duration, now: Duration, columns: usize, style: Style) -> LiveLine {
+    let frame = usize::try_from(now.as_millis() / FRAME.as_millis()).unwrap_or(0);
+    let spinner = if style.unicode {
+        SPINNER[frame % SPINNER.len()]
+    } else {
+        ASCII_SPINNER[frame % ASCII_SPINNER.len()]
+    };
+    let key = report::one_line(&step.key);
+    let key = fit(&key, (columns / 2).max(8), style.unicode);
+    let time = seconds(elapsed);
+    let newest = match (step.tail.newest(), &step.cache_miss) {
+        (Some(line), _) => safe(line, Colors::Drop).trim_start().to_owned(),
+        (None, Some(reason)) => format!("not cached: {}", report::one_line(reason)),
+        (None, None) => String::new(),
+    };
+    let head = format!("{spinner} {key} {time} ");
+    let rest = fit(&newest, columns.saturating_sub(width(&head)), style.unicode);
+    let bare = format!("{head}{rest}");
+    if width(&bare) > columns {
+        let bare = fit(&bare, columns, style.unicode).into_owned();
+        return LiveLine {
+            painted: bare.clone(),
+            bare,
+        };
+    }
+    let painted = format!(
+        "{} {} {} {}",
+        style.paint(Paint::Warn, spinner),
+        style.paint(Paint::Bold, key),
+        time,
+        style.paint(Paint::Dim, rest)
+    );
+    LiveLine { bare, painted }
+}
+
+/// Elapsed time that does not flicker: no smaller unit than tenths.
+fn seconds(elapsed: Duration) -> String {
+    let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    if ms < 1000 {
+        format!("0.{}s", ms / 100)
+    } else {
+        report::duration(ms)
+    }
+}

@@ -1,0 +1,171 @@
+use std::io::{self, BufWriter, Write};
+
+use hm_plugin_protocol::events::{BuildEvent, StdStream};
+use uuid::Uuid;
+
+use crate::options::{Logs, Options};
+use crate::renderer::Renderer;
+use crate::report;
+use crate::state::{BuildState, Step};
+use crate::terminal::Style;
+
+const BUFFER: usize = 64 * 1024;
+
+/// For pipes and logs. A line of output is `[key] line`, as the step wrote it; a line of ours begins with `hm: `, and the block
+/// about a failed step, at the end, is indented.
+///
+/// A piece of a line is written as it comes. When another line has to be written before it goes on, it is cut visibly: it ends with
+/// ` \`, and goes on behind `[key]+ `. So nothing is held in memory and no byte is lost.
+#[derive(Debug)]
+pub struct Plain<W: Write> {
+    out: BufWriter<W>,
+    logs: Logs,
+    quiet: bool,
+    hints: bool,
+    style: Style,
+    /// The step and stream whose line the cursor is on.
+    here: Option<(Uuid, StdStream)>,
+    /// The steps and streams whose line was cut.
+    cut: Vec<(Uuid, StdStream)>,
+}
+
+impl<W: Write> Plain<W> {
+    /// Writes to `out`, through a buffer of its own.
+    pub fn new(out: W, options: Options) -> Self {
+        let logs = if options.quiet {
+            Logs::None
+        } else {
+            options.logs.unwrap_or(Logs::All)
+        };
+        Self {
+            out: BufWriter::with_capacity(BUFFER, out),
+            logs,
+            quiet: options.quiet,
+            hints: options.hints,
+            style: Style {
+                color: false,
+                ..options.style
+            },
+            here: None,
+            cut: Vec::new(),
+        }
+    }
+
+    fn log(&mut self, step: &Step, stream: StdStream, text: &str, partial: bool) -> io::Result<()> {
+        let place = (step.step_id, stream);
+        if self.here != Some(place) {
+            self.leave_line()?;
+            let cut = self.cut.iter().position(|cut| *cut == place);
+            self.prefix(step, cut.is_some())?;
+            if let Some(at) = cut {
+                self.cut.swap_remove(at);
+            }
+        }
+        // A backend should send lines, but what it sends must not pass for another step's output, or for ours.
+        let mut parts = text.split('\n');
+        self.out.write_all(parts.next().unwrap_or_default().as_bytes())?;
+        for part in parts {
+            self.out.write_all(b"\n")?;
+            self.prefix(step, false)?;
+            self.out.write_all(part.as_bytes())?;
+        }
+        self.here = partial.then_some(place);
+        if partial {
+            Ok(())
+        } else {
+            self.out.write_all(b"\n")
+        }
+    }
+
+    fn prefix(&mut self, step: &Step, goes_on: bool) -> io::Result<()> {
+        self.out.write_all(b"[")?;
+        self.out.write_all(report::one_line(&step.key).as_bytes())?;
+        self.out.write_all(if goes_on { b"]+ " } else { b"] " })
+    }
+
+    fn leave_line(&mut self) -> io::Result<()> {
+        let Some(place) = self.here.take() else {
+            return Ok(());
+        };
+        self.cut.push(place);
+        self.out.write_all(b" \\\n")
+    }
+
+    fn say(&mut self, line: &str) -> io::Result<()> {
+        self.leave_line()?;
+        writeln!(self.out, "hm: {line}")
+    }
+
+    fn say_ended(&mut self, step: &Step) -> io::Result<()> {
+        // A step that has ended has no line to go on with, even where its last piece said so.
+        if self.here.is_some_and(|(step_id, _)| step_id == step.step_id) {
+            self.here = None;
+            self.out.write_all(b"\n")?;
+        }
+        self.cut.retain(|(step_id, _)| *step_id != step.step_id);
+        if self.quiet {
+            Ok(())
+        } else {
+            self.say(&report::ended(step, self.style, false))
+        }
+    }
+}
+
+impl<W: Write + Send> Renderer for Plain<W> {
+    fn event(&mut self, event: &BuildEvent, state: &BuildState) -> io::Result<()> {
+        match event {
+            BuildEvent::StepLog {
+                step_id,
+                stream,
+                line,
+                partial,
+                ..
+            } => match state.step(*step_id) {
+                Some(step) if self.logs == Logs::All => self.log(step, *stream, line, *partial),
+                _ => Ok(()),
+            },
+            BuildEvent::StepEnd { step_id, .. }
+            | BuildEvent::StepCacheHit { step_id, .. }
+            | BuildEvent::StepSkipped { step_id, .. } => {
+                state.step(*step_id).map_or(Ok(()), |step| self.say_ended(step))
+            }
+            _ if self.quiet => Ok(()),
+            BuildEvent::BuildStart { .. } => report::header(state).iter().try_for_each(|line| self.say(line)),
+            BuildEvent::BuildAccepted {
+                watch_url: Some(url), ..
+            } => self.say(&format!("watch it at {}", report::one_line(url))),
+            BuildEvent::StepStart { step_id, .. } => {
+                let Some(step) = state.step(*step_id) else {
+                    return Ok(());
+                };
+                self.say(&report::started(step, self.style))
+            }
+            BuildEvent::StepRetry {
+                step_id, exit_code, ..
+            } => {
+                let Some(step) = state.step(*step_id) else {
+                    return Ok(());
+                };
+                self.say(&report::retried(step, *exit_code, self.style))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn tick(&mut self, _state: &BuildState) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn finish(&mut self, state: &BuildState) -> io::Result<()> {
+        self.leave_line()?;
+        for line in report::failures(state, self.style, self.hints) {
+            writeln!(self.out, "{line}")?;
+        }
+        if state.failed().len() > 0 {
+            self.out.write_all(b"\n")?;
+        }
+        let verdict = report::verdict(state, self.style);
+        self.say(&verdict)?;
+        self.out.flush()
+    }
+}

@@ -1,0 +1,106 @@
+use uuid::Uuid;
+
+use super::duration::duration;
+use super::step::{label, one_line};
+use crate::state::{BuildState, Phase, Step};
+use crate::terminal::{Colors, Paint, Sign, Style, safe};
+
+/// How many failed steps are told about in full; each of the others has one line.
+const IN_FULL: usize = 5;
+
+/// The short form of a run's id, which commands accept in its place: its first eight hexadecimal digits.
+#[must_use]
+pub fn short_run_id(run_id: Uuid) -> String {
+    let mut id = run_id.simple().to_string();
+    id.truncate(8);
+    id
+}
+
+/// What there is to know about each failed step, as lines: its command, its end, its last output, and what to do next.
+pub(crate) fn failures(state: &BuildState, style: Style, hints: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    for step in state.failed().take(IN_FULL) {
+        in_full(step, state, style, hints, &mut lines);
+    }
+    let others = state.failed().len().saturating_sub(IN_FULL);
+    if others > 0 {
+        lines.push(String::new());
+        lines.push(format!("{others} more failed:"));
+        for step in state.failed().skip(IN_FULL) {
+            let shell = if hints {
+                format!("  {}", shell(step, state))
+            } else {
+                String::new()
+            };
+            lines.push(format!("{}{shell}", headline(step, style)));
+        }
+    }
+    lines
+}
+
+fn in_full(step: &Step, state: &BuildState, style: Style, hints: bool, lines: &mut Vec<String>) {
+    lines.push(String::new());
+    lines.push(headline(step, style));
+    if let Some(command) = &step.command {
+        let mut parts = command.trim_end().lines();
+        lines.push(format!(
+            "  command: {}",
+            safe(parts.next().unwrap_or_default(), Colors::Drop)
+        ));
+        lines.extend(parts.map(|part| format!("           {}", safe(part, Colors::Drop))));
+    }
+    if let Some(message) = &step.message {
+        lines.push(format!("  reason: {}", one_line(message)));
+    }
+    let kept = step.tail.lines().len();
+    match (kept as u64, step.tail.seen()) {
+        (0, _) => lines.push("  it printed nothing".to_owned()),
+        (kept, seen) if kept == seen => lines.push("  output:".to_owned()),
+        (kept, seen) => lines.push(format!("  last {kept} of {seen} lines of output:")),
+    }
+    let bar = style
+        .paint(Paint::Dim, if style.unicode { "│" } else { "|" })
+        .to_string();
+    let colors = if style.color { Colors::Keep } else { Colors::Drop };
+    lines.extend(
+        step.tail
+            .lines()
+            .map(|line| format!("  {bar} {}", safe(line, colors)).trim_end().to_owned()),
+    );
+    if hints {
+        lines.push("  a shell where it failed:".to_owned());
+        lines.push(format!("    {}", style.paint(Paint::Bold, shell(step, state))));
+        lines.push("  run it again from there:".to_owned());
+        lines.push(format!("    {}", style.paint(Paint::Bold, rerun(step))));
+    }
+}
+
+fn headline(step: &Step, style: Style) -> String {
+    let how = match step.phase {
+        Phase::TimedOut => "timed out".to_owned(),
+        _ => format!("failed with exit code {}", step.exit_code.unwrap_or_default()),
+    };
+    let after = step
+        .duration_ms
+        .map(|ms| format!(" after {}", duration(ms)))
+        .unwrap_or_default();
+    format!("{} {} {how}{after}", style.sign(Sign::Bad), label(step, style))
+}
+
+fn shell(step: &Step, state: &BuildState) -> String {
+    let place = match state.run_id() {
+        Some(run_id) => format!("{}/{}", short_run_id(run_id), step.key),
+        None => step.key.clone(),
+    };
+    format!("hm shell {}", quoted(&place))
+}
+
+fn rerun(step: &Step) -> String {
+    format!("hm rerun --from {}", quoted(&step.key))
+}
+
+/// A word as a shell reads it back. A NUL cannot stand in a command line at all, and no key that runs has one.
+fn quoted(word: &str) -> String {
+    let word = one_line(word).replace('\0', "");
+    shlex::try_quote(&word).map_or_else(|_| word.clone(), std::borrow::Cow::into_owned)
+}

@@ -1,0 +1,14 @@
+//! What is said about a build, in words that every text renderer shares.
+
+mod duration;
+mod failure;
+mod header;
+mod step;
+mod verdict;
+
+pub(crate) use duration::duration;
+pub(crate) use failure::failures;
+pub use failure::short_run_id;
+pub(crate) use header::header;
+pub(crate) use step::{ended, one_line, retried, started};
+pub(crate) use verdict::{progress, verdict};

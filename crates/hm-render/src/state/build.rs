@@ -1,0 +1,355 @@
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use hm_plugin_protocol::events::{BuildEvent, BuildRef, PlanSummary, RunHeader, StepEndStatus};
+use uuid::Uuid;
+
+use super::step::{Phase, Step};
+
+/// How many failed steps keep the whole of their tail; the rest keep [`FEW_LINES`], so that ten thousand failures fit in memory.
+const WHOLE_TAILS: usize = 100;
+const FEW_LINES: usize = 10;
+
+/// How a build ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every step that had to pass has passed.
+    Passed,
+    /// A step failed, or the build could not be run.
+    Failed,
+    /// It was stopped.
+    Canceled,
+    /// It ran into its timeout.
+    TimedOut,
+}
+
+/// How many steps there are of each kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Steps that wait.
+    pub queued: usize,
+    /// Steps that run.
+    pub running: usize,
+    /// Steps that exited with 0.
+    pub passed: usize,
+    /// Steps that failed.
+    pub failed: usize,
+    /// Steps that failed and may.
+    pub soft_failed: usize,
+    /// Steps that were stopped.
+    pub canceled: usize,
+    /// Steps that ran into a timeout.
+    pub timed_out: usize,
+    /// Steps whose snapshot was there.
+    pub cached: usize,
+    /// Steps that will not run.
+    pub skipped: usize,
+}
+
+impl Counts {
+    /// Every step that is known.
+    #[must_use]
+    pub fn known(&self) -> usize {
+        self.queued + self.running + self.over()
+    }
+
+    /// Steps that nothing more will come of.
+    #[must_use]
+    pub fn over(&self) -> usize {
+        self.ran() + self.canceled + self.cached + self.skipped
+    }
+
+    /// Steps that ran to an end of their own, or to a timeout.
+    #[must_use]
+    pub fn ran(&self) -> usize {
+        self.passed + self.failed + self.soft_failed + self.timed_out
+    }
+
+    fn of(&mut self, phase: Phase) -> &mut usize {
+        match phase {
+            Phase::Queued => &mut self.queued,
+            Phase::Running => &mut self.running,
+            Phase::Passed => &mut self.passed,
+            Phase::Failed => &mut self.failed,
+            Phase::SoftFailed => &mut self.soft_failed,
+            Phase::Canceled => &mut self.canceled,
+            Phase::TimedOut => &mut self.timed_out,
+            Phase::CacheHit => &mut self.cached,
+            Phase::Skipped => &mut self.skipped,
+        }
+    }
+}
+
+/// What a build has come to.
+#[derive(Debug, Clone, Default)]
+pub struct BuildState {
+    run_id: Option<Uuid>,
+    plan: Option<PlanSummary>,
+    header: RunHeader,
+    build: Option<BuildRef>,
+    watch_url: Option<String>,
+    started_at: Option<DateTime<Utc>>,
+    steps: Vec<Step>,
+    index: HashMap<Uuid, usize>,
+    /// The step of the event before, which mostly is the step of the next one too.
+    last: usize,
+    running: Vec<usize>,
+    failed: Vec<usize>,
+    counts: Counts,
+    end: Option<(i32, u64)>,
+}
+
+impl BuildState {
+    /// Takes the next event in.
+    pub fn apply(&mut self, event: &BuildEvent) {
+        match event {
+            BuildEvent::BuildStart {
+                run_id,
+                plan,
+                started_at,
+                header,
+                ..
+            } => {
+                self.run_id = Some(*run_id);
+                self.plan = Some(plan.clone());
+                self.started_at = Some(*started_at);
+                self.header = header.clone().unwrap_or_default();
+            }
+            BuildEvent::BuildAccepted { build, watch_url } => {
+                self.build = Some(build.clone());
+                self.watch_url.clone_from(watch_url);
+            }
+            BuildEvent::StepQueued {
+                step_id,
+                key,
+                chain_idx,
+                parent_key,
+                display_name,
+                command,
+            } => {
+                let at = self.at(*step_id);
+                let step = &mut self.steps[at];
+                step.key.clone_from(key);
+                step.display_name.clone_from(display_name);
+                step.chain_idx = Some(*chain_idx);
+                step.parent_key.clone_from(parent_key);
+                step.command.clone_from(command);
+            }
+            BuildEvent::StepStart {
+                step_id,
+                image,
+                cache_miss,
+                ..
+            } => {
+                let at = self.enter(*step_id, Phase::Running);
+                let step = &mut self.steps[at];
+                step.image.clone_from(image);
+                step.cache_miss.clone_from(cache_miss);
+            }
+            BuildEvent::StepLog {
+                step_id,
+                stream,
+                line,
+                partial,
+                ..
+            } => {
+                let at = self.at(*step_id);
+                self.steps[at].tail.push(*stream, line, *partial);
+            }
+            BuildEvent::StepRetry { step_id, attempt, .. } => {
+                let at = self.at(*step_id);
+                self.steps[at].attempt = *attempt;
+            }
+            BuildEvent::StepCacheHit { step_id, .. } => {
+                self.enter(*step_id, Phase::CacheHit);
+            }
+            BuildEvent::StepSkipped { step_id, reason, .. } => {
+                let at = self.enter(*step_id, Phase::Skipped);
+                self.steps[at].message = Some(reason.clone());
+            }
+            BuildEvent::StepEnd {
+                step_id,
+                exit_code,
+                duration_ms,
+                snapshot,
+                status,
+                message,
+            } => {
+                let at = self.enter(*step_id, phase_of(*status, *exit_code));
+                let step = &mut self.steps[at];
+                step.exit_code = Some(*exit_code);
+                step.duration_ms = Some(*duration_ms);
+                step.snapshot.clone_from(snapshot);
+                step.message.clone_from(message);
+                self.forget_output(at);
+            }
+            BuildEvent::ChainFailed {
+                failed_step_id,
+                failed_step_key,
+                exit_code,
+                message,
+                ..
+            } => {
+                let at = self.at(*failed_step_id);
+                if !self.steps[at].phase.is_over() {
+                    self.enter(*failed_step_id, Phase::Failed);
+                }
+                let step = &mut self.steps[at];
+                step.key.clone_from(failed_step_key);
+                step.exit_code.get_or_insert(*exit_code);
+                if step.message.is_none() && !message.is_empty() {
+                    step.message = Some(message.clone());
+                }
+            }
+            BuildEvent::BuildEnd {
+                exit_code,
+                duration_ms,
+            } => self.end = Some((*exit_code, *duration_ms)),
+            _ => {}
+        }
+    }
+
+    /// Identifies the run.
+    #[must_use]
+    pub fn run_id(&self) -> Option<Uuid> {
+        self.run_id
+    }
+
+    /// What the plan amounts to.
+    #[must_use]
+    pub fn plan(&self) -> Option<&PlanSummary> {
+        self.plan.as_ref()
+    }
+
+    /// What the run told about itself.
+    #[must_use]
+    pub fn header(&self) -> &RunHeader {
+        &self.header
+    }
+
+    /// The build's identity.
+    #[must_use]
+    pub fn build(&self) -> Option<&BuildRef> {
+        self.build.as_ref()
+    }
+
+    /// Where the build can be watched.
+    #[must_use]
+    pub fn watch_url(&self) -> Option<&str> {
+        self.watch_url.as_deref()
+    }
+
+    /// When the run started.
+    #[must_use]
+    pub fn started_at(&self) -> Option<DateTime<Utc>> {
+        self.started_at
+    }
+
+    /// Every step, in the order in which it became known.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// A step.
+    #[must_use]
+    pub fn step(&self, step_id: Uuid) -> Option<&Step> {
+        match self.steps.get(self.last) {
+            Some(step) if step.step_id == step_id => Some(step),
+            _ => self.index.get(&step_id).map(|at| &self.steps[*at]),
+        }
+    }
+
+    /// The steps that run, in the order in which they started.
+    pub fn running(&self) -> impl ExactSizeIterator<Item = &Step> {
+        self.running.iter().map(|at| &self.steps[*at])
+    }
+
+    /// The steps that failed or timed out, in the order in which they did.
+    pub fn failed(&self) -> impl ExactSizeIterator<Item = &Step> {
+        self.failed.iter().map(|at| &self.steps[*at])
+    }
+
+    /// How many steps there are of each kind.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// How the build ended, once it has.
+    #[must_use]
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.end.map(|(exit_code, _)| match exit_code {
+            0 => Verdict::Passed,
+            124 => Verdict::TimedOut,
+            130 => Verdict::Canceled,
+            _ => Verdict::Failed,
+        })
+    }
+
+    /// How long the build took, in milliseconds, once it has ended.
+    #[must_use]
+    pub fn duration_ms(&self) -> Option<u64> {
+        self.end.map(|(_, duration_ms)| duration_ms)
+    }
+
+    /// Where the step is. One that no event has named before is made up: a broken stream is still worth reading.
+    fn at(&mut self, step_id: Uuid) -> usize {
+        if self
+            .steps
+            .get(self.last)
+            .is_some_and(|step| step.step_id == step_id)
+        {
+            return self.last;
+        }
+        let steps = &mut self.steps;
+        let counts = &mut self.counts;
+        self.last = *self.index.entry(step_id).or_insert_with(|| {
+            let key = crate::report::short_run_id(step_id);
+            steps.push(Step::new(step_id, key.clone(), key));
+            counts.queued += 1;
+            steps.len() - 1
+        });
+        self.last
+    }
+
+    fn enter(&mut self, step_id: Uuid, phase: Phase) -> usize {
+        let at = self.at(step_id);
+        let before = std::mem::replace(&mut self.steps[at].phase, phase);
+        *self.counts.of(before) -= 1;
+        *self.counts.of(phase) += 1;
+        if before == Phase::Running {
+            self.running.retain(|running| *running != at);
+        }
+        if phase == Phase::Running {
+            self.running.push(at);
+        }
+        if before.is_failure() && !phase.is_failure() {
+            self.failed.retain(|failed| *failed != at);
+        }
+        if phase.is_failure() && !before.is_failure() {
+            self.failed.push(at);
+        }
+        at
+    }
+
+    fn forget_output(&mut self, at: usize) {
+        let keep = match self.steps[at].phase {
+            Phase::Failed | Phase::TimedOut if self.failed.len() <= WHOLE_TAILS => return,
+            Phase::Failed | Phase::TimedOut | Phase::SoftFailed => FEW_LINES,
+            _ => 0,
+        };
+        self.steps[at].tail.keep(keep);
+    }
+}
+
+fn phase_of(status: Option<StepEndStatus>, exit_code: i32) -> Phase {
+    match (status, exit_code) {
+        (Some(StepEndStatus::Passed), _) | (None, 0) => Phase::Passed,
+        (Some(StepEndStatus::SoftFailed), _) => Phase::SoftFailed,
+        (Some(StepEndStatus::Canceled), _) | (None, 130) => Phase::Canceled,
+        (Some(StepEndStatus::TimedOut), _) | (None, 124) => Phase::TimedOut,
+        _ => Phase::Failed,
+    }
+}

@@ -1,0 +1,169 @@
+//! A recorded build with everything in it that a renderer has to show.
+#![expect(dead_code, reason = "each test file uses a part of this")]
+
+use chrono::{DateTime, Utc};
+use hm_plugin_protocol::events::{BuildEvent, BuildRef, PlanSummary, RunHeader, StdStream, StepEndStatus};
+use uuid::Uuid;
+
+pub fn ts() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_750_000_000, 0).unwrap()
+}
+
+pub fn run_id() -> Uuid {
+    Uuid::from_u128(0x1a2b_3c4d_5e6f_4a1b_8c2d_3e4f_5a6b_7c8d)
+}
+
+pub fn id(n: usize) -> Uuid {
+    Uuid::from_u128(0xabc0_0000_0000_4000_8000_0000_0000_0000 + n as u128)
+}
+
+pub fn start(step_count: usize, header: RunHeader) -> BuildEvent {
+    BuildEvent::BuildStart {
+        run_id: run_id(),
+        plan: PlanSummary {
+            step_count,
+            chain_count: 2,
+            default_runner: "local".into(),
+        },
+        started_at: ts(),
+        schema_version: Some(1),
+        header: Some(header),
+    }
+}
+
+pub fn queued(n: usize, key: &str, display_name: &str, command: &str) -> BuildEvent {
+    BuildEvent::StepQueued {
+        step_id: id(n),
+        key: key.into(),
+        chain_idx: 0,
+        parent_key: None,
+        display_name: display_name.into(),
+        command: Some(command.into()),
+    }
+}
+
+pub fn started(n: usize, cache_miss: Option<&str>) -> BuildEvent {
+    BuildEvent::StepStart {
+        step_id: id(n),
+        runner: "local".into(),
+        image: (n == 1).then(|| "host".into()),
+        cache_miss: cache_miss.map(Into::into),
+    }
+}
+
+pub fn log(n: usize, stream: StdStream, line: &str) -> BuildEvent {
+    piece(n, stream, line, false)
+}
+
+pub fn piece(n: usize, stream: StdStream, line: &str, partial: bool) -> BuildEvent {
+    BuildEvent::StepLog {
+        step_id: id(n),
+        stream,
+        line: line.into(),
+        ts: ts(),
+        partial,
+    }
+}
+
+pub fn ended(n: usize, exit_code: i32, status: StepEndStatus) -> BuildEvent {
+    BuildEvent::StepEnd {
+        step_id: id(n),
+        exit_code,
+        duration_ms: 1234,
+        snapshot: None,
+        status: Some(status),
+        message: None,
+    }
+}
+
+pub fn failed_build() -> Vec<BuildEvent> {
+    use StdStream::{Stderr, Stdout};
+    let header = RunHeader {
+        pipeline: Some("ci".into()),
+        backend: Some("local-sandbox".into()),
+        default_image: Some("host".into()),
+        parallelism: Some(4),
+        source_files: Some(1204),
+        source_changed: Some(3),
+        source_id: None,
+        notices: vec!["memory limits are not enforced: this user may not write to its cgroup".into()],
+    };
+    let mut events = vec![
+        start(8, header),
+        BuildEvent::BuildAccepted {
+            build: BuildRef {
+                run_id: run_id(),
+                number: None,
+                org: None,
+                pipeline: "ci".into(),
+            },
+            watch_url: Some("https://ci.example/1".into()),
+        },
+        queued(0, "deps", "deps", "cargo fetch"),
+        queued(1, "build", "Build it", "cargo build\ncargo build --release\n"),
+        queued(2, "unit tests", "Unit tests", "set -e\ncargo test\n"),
+        queued(3, "lint", "lint", "cargo clippy"),
+        queued(4, "deploy", "deploy", "./deploy"),
+        queued(5, "slow", "slow", "sleep 1000"),
+        queued(6, "other", "other", "true"),
+        queued(7, "flaky", "flaky", "./flaky"),
+        BuildEvent::StepCacheHit {
+            step_id: id(0),
+            key: "c0ffee".into(),
+            tag: "snap-1".into(),
+        },
+        started(1, Some("src/main.rs has changed")),
+        log(1, Stdout, "Compiling hm"),
+        log(1, Stderr, "\x1b[1;33mwarning\x1b[0m: unused\x1b[2J"),
+        ended(1, 0, StepEndStatus::Passed),
+        started(2, None),
+        started(3, None),
+        started(5, None),
+        started(6, None),
+        started(7, None),
+        BuildEvent::StepRetry {
+            step_id: id(7),
+            attempt: 2,
+            exit_code: 9,
+        },
+        ended(7, 0, StepEndStatus::Passed),
+        piece(2, Stdout, "a long ", true),
+        piece(2, Stdout, "line", false),
+        piece(2, Stdout, "test one ... ", true),
+        log(3, Stderr, "clippy says no"),
+        piece(2, Stdout, "ok", false),
+        log(3, Stdout, "10%\r20%\r30%"),
+        ended(3, 1, StepEndStatus::SoftFailed),
+    ];
+    events.extend((1..=60).map(|n| log(2, Stdout, &format!("test {n} ... FAILED"))));
+    events.extend([
+        BuildEvent::StepEnd {
+            step_id: id(2),
+            exit_code: 101,
+            duration_ms: 63_200,
+            snapshot: None,
+            status: Some(StepEndStatus::Failed),
+            message: Some("killed by its memory limit of 2 GiB".into()),
+        },
+        BuildEvent::ChainFailed {
+            chain_idx: 0,
+            failed_step_id: id(2),
+            failed_step_key: "unit tests".into(),
+            exit_code: 101,
+            message: "unit tests failed".into(),
+            ts: ts(),
+        },
+        BuildEvent::StepSkipped {
+            step_id: id(4),
+            key: "deploy".into(),
+            reason: "unit tests failed".into(),
+        },
+        ended(5, 124, StepEndStatus::TimedOut),
+        ended(6, 130, StepEndStatus::Canceled),
+        BuildEvent::BuildEnd {
+            exit_code: 1,
+            duration_ms: 65_000,
+        },
+    ]);
+    events
+}
