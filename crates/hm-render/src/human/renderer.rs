@@ -12,7 +12,7 @@ use crate::options::{Logs, Options, Screen};
 use crate::renderer::Renderer;
 use crate::report;
 use crate::state::{BuildState, Phase, Step};
-use crate::terminal::{Colors, Paint, Style, safe};
+use crate::terminal::{Colors, Paint, Sign, Style, safe};
 
 /// How many bytes may wait for the next drawing.
 const HELD: usize = 32 * 1024;
@@ -77,6 +77,11 @@ impl<W: Write> Human<W> {
         self.held.push('\n');
     }
 
+    fn say_with(&mut self, sign: Sign, line: &str) {
+        let line = format!("{} {line}", self.style.sign(sign));
+        self.say(&line);
+    }
+
     fn log(&mut self, step: &Step, stream: StdStream, text: &str, partial: bool) {
         let place = (step.step_id, stream);
         let open = self.open.iter().position(|open| *open == place);
@@ -115,7 +120,7 @@ impl<W: Write> Human<W> {
             return;
         }
         let line = report::ended(step, self.style, self.logs != Logs::All);
-        self.say(&line);
+        self.say_with(report::ended_sign(step), &line);
         // No block at the end tells about a step that may fail, so its output stands here.
         if step.phase == Phase::SoftFailed && self.logs == Logs::Failed {
             for line in step.tail.lines() {
@@ -173,7 +178,7 @@ impl<W: Write + Send> Renderer for Human<W> {
             BuildEvent::StepStart { step_id, .. } => {
                 self.started.insert(*step_id, (self.clock)());
                 if let (Logs::All, Some(step)) = (self.logs, state.step(*step_id)) {
-                    self.say(&report::started(step, self.style));
+                    self.say_with(Sign::Start, &report::started(step, self.style));
                 }
             }
             BuildEvent::StepEnd { step_id, .. }
@@ -199,7 +204,7 @@ impl<W: Write + Send> Renderer for Human<W> {
                 step_id, exit_code, ..
             } => {
                 if let Some(step) = state.step(*step_id) {
-                    self.say(&report::retried(step, *exit_code, self.style));
+                    self.say_with(Sign::Warn, &report::retried(step, *exit_code, self.style));
                 }
             }
             _ => {}
@@ -227,7 +232,7 @@ impl<W: Write + Send> Renderer for Human<W> {
         if state.failed().len() > 0 {
             self.held.push('\n');
         }
-        self.say(&report::verdict(state, self.style));
+        self.say_with(report::verdict_sign(state), &report::verdict(state, self.style));
         self.draw(state, false)
     }
 }

@@ -33,18 +33,22 @@ pub(crate) fn label(step: &Step, style: Style) -> String {
 
 /// The line about a step that is over. `with_miss` adds why it ran, where the line about its start was not shown.
 pub(crate) fn ended(step: &Step, style: Style, with_miss: bool) -> String {
-    let sign = match step.phase {
-        Phase::Passed | Phase::CacheHit => Sign::Good,
-        Phase::Failed | Phase::TimedOut => Sign::Bad,
-        Phase::SoftFailed => Sign::Warn,
-        _ => Sign::Skip,
-    };
-    let mut line = format!("{} {} {}", style.sign(sign), label(step, style), outcome(step));
+    let mut line = format!("{} {}", label(step, style), outcome(step));
     if let (true, Some(reason)) = (with_miss, &step.cache_miss) {
         let reason = format!("(not cached: {})", one_line(reason));
         line.push_str(&format!(" {}", style.paint(Paint::Dim, reason)));
     }
     line
+}
+
+/// The sign before the line about a step that is over.
+pub(crate) fn ended_sign(step: &Step) -> Sign {
+    match step.phase {
+        Phase::Passed | Phase::CacheHit => Sign::Good,
+        Phase::Failed | Phase::TimedOut => Sign::Bad,
+        Phase::SoftFailed => Sign::Warn,
+        _ => Sign::Skip,
+    }
 }
 
 /// How a step ended, without its name: `passed in 1.2s`.
@@ -81,8 +85,7 @@ fn outcome(step: &Step) -> String {
 /// The line about a step that is tried again.
 pub(crate) fn retried(step: &Step, exit_code: i32, style: Style) -> String {
     format!(
-        "{} {} failed with exit code {exit_code}, attempt {} begins",
-        style.sign(Sign::Warn),
+        "{} failed with exit code {exit_code}, attempt {} begins",
         label(step, style),
         step.attempt
     )
@@ -100,8 +103,7 @@ pub(crate) fn started(step: &Step, style: Style) -> String {
         .as_ref()
         .map(|reason| format!(" (not cached: {})", one_line(reason)));
     format!(
-        "{} {} started{image}{}",
-        style.sign(Sign::Start),
+        "{} started{image}{}",
         label(step, style),
         reason.unwrap_or_default()
     )

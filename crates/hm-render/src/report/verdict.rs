@@ -4,12 +4,12 @@ use crate::terminal::{Paint, Sign, Style};
 
 /// The last line: how the build ended, in what time, and what became of its steps.
 pub(crate) fn verdict(state: &BuildState, style: Style) -> String {
-    let (sign, paint, said) = match state.verdict() {
-        Some(Verdict::Passed) => (Sign::Good, Paint::Good, "passed"),
-        Some(Verdict::Failed) => (Sign::Bad, Paint::Bad, "failed"),
-        Some(Verdict::Canceled) => (Sign::Warn, Paint::Warn, "canceled before its end"),
-        Some(Verdict::TimedOut) => (Sign::Bad, Paint::Bad, "timed out"),
-        None => (Sign::Warn, Paint::Warn, "the events stop before the build's end"),
+    let (paint, said) = match state.verdict() {
+        Some(Verdict::Passed) => (Paint::Good, "passed"),
+        Some(Verdict::Failed) => (Paint::Bad, "failed"),
+        Some(Verdict::Canceled) => (Paint::Warn, "canceled before its end"),
+        Some(Verdict::TimedOut) => (Paint::Bad, "timed out"),
+        None => (Paint::Warn, "the events stop before the build's end"),
     };
     let preposition = if state.verdict() == Some(Verdict::Passed) {
         "in"
@@ -20,12 +20,16 @@ pub(crate) fn verdict(state: &BuildState, style: Style) -> String {
         .duration_ms()
         .map(|ms| format!(" {preposition} {}", duration(ms)))
         .unwrap_or_default();
-    format!(
-        "{} {}{time}: {}",
-        style.sign(sign),
-        style.paint(paint, said),
-        tally(&state.counts())
-    )
+    format!("{}{time}: {}", style.paint(paint, said), tally(&state.counts()))
+}
+
+/// The sign before the last line.
+pub(crate) fn verdict_sign(state: &BuildState) -> Sign {
+    match state.verdict() {
+        Some(Verdict::Passed) => Sign::Good,
+        Some(Verdict::Failed | Verdict::TimedOut) => Sign::Bad,
+        Some(Verdict::Canceled) | None => Sign::Warn,
+    }
 }
 
 /// How far the build is: `3 of 10 done, 2 running, 1 cached`.

@@ -1,5 +1,5 @@
 //! A recorded build with everything in it that a renderer has to show.
-#![expect(dead_code, reason = "each test file uses a part of this")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 use chrono::{DateTime, Utc};
 use hm_plugin_protocol::events::{BuildEvent, BuildRef, PlanSummary, RunHeader, StdStream, StepEndStatus};
