@@ -1,0 +1,60 @@
+"""The pipeline language of hm: ``import harmont as hm`` in a repository's ``.hm/*.py``.
+
+The package is part of the ``hm`` binary; there is nothing to install. It keeps to the documented surface of the
+PyPI package of the same name, and adds ``auto()`` and the keyword arguments listed in the language's page.
+It imports as little of the standard library as it can: its start is a part of every changed ``hm run``.
+"""
+from __future__ import annotations
+
+from .barrier import group, wait
+from .cache import (
+    CacheAuto,
+    CacheCompose,
+    CacheForever,
+    CacheNone,
+    CacheOnChange,
+    CachePolicy,
+    CacheTTL,
+    auto,
+    compose,
+    forever,
+    on_change,
+    ttl,
+)
+from .json_emit import pipeline_to_json
+from .pipelines import pipeline
+from .registry import dump_registry_json
+from .step import Step, scratch, sh, timeout
+from .targets import BaseImage, Target, clear_target_cache, target
+from .triggers import pr, pull_request, push
+
+__all__ = [
+    "BaseImage",
+    "CacheAuto",
+    "CacheCompose",
+    "CacheForever",
+    "CacheNone",
+    "CacheOnChange",
+    "CachePolicy",
+    "CacheTTL",
+    "Step",
+    "Target",
+    "auto",
+    "clear_target_cache",
+    "compose",
+    "dump_registry_json",
+    "forever",
+    "group",
+    "on_change",
+    "pipeline",
+    "pipeline_to_json",
+    "pr",
+    "pull_request",
+    "push",
+    "scratch",
+    "sh",
+    "target",
+    "timeout",
+    "ttl",
+    "wait",
+]

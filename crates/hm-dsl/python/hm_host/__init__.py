@@ -1,0 +1,1 @@
+"""What runs an author's files and reports to hm. Not for authors."""

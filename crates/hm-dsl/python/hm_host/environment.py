@@ -1,0 +1,32 @@
+"""Watches which variables are read."""
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterator
+
+    from .recorder import Recorder
+
+
+def install(recorder: Recorder) -> None:
+    """Make ``os.environ`` tell. It stays the same object: others may hold it already."""
+
+    class _Watched(type(os.environ)):  # type: ignore[misc]
+        def __getitem__(self, key: Any) -> Any:
+            recorder.variable(os.fsdecode(key) if isinstance(key, (str, bytes)) else None)
+            return super().__getitem__(key)
+
+        def __iter__(self) -> Iterator[Any]:
+            recorder.variable(None)
+            return super().__iter__()
+
+        def __len__(self) -> int:
+            recorder.variable(None)
+            return super().__len__()
+
+    os.environ.__class__ = _Watched
+    environb = getattr(os, "environb", None)
+    if environb is not None:
+        environb.__class__ = _Watched

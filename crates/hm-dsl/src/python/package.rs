@@ -1,0 +1,84 @@
+//! The Python package that is part of this crate, and its copy on disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use crate::DslError;
+
+macro_rules! files {
+    ($($path:literal),+ $(,)?) => { &[$(($path, include_str!(concat!("../../python/", $path)))),+] };
+}
+
+/// Every file of the package.
+const FILES: &[(&str, &str)] = files![
+    "boot.py",
+    "harmont/__init__.py",
+    "harmont/barrier.py",
+    "harmont/cache.py",
+    "harmont/check.py",
+    "harmont/digest.py",
+    "harmont/duration.py",
+    "harmont/json_emit.py",
+    "harmont/keygen.py",
+    "harmont/lower.py",
+    "harmont/names.py",
+    "harmont/options.py",
+    "harmont/pipelines.py",
+    "harmont/registry.py",
+    "harmont/step.py",
+    "harmont/targets.py",
+    "harmont/triggers.py",
+    "harmont/types.py",
+    "hm_host/__init__.py",
+    "hm_host/calls.py",
+    "hm_host/environment.py",
+    "hm_host/events.py",
+    "hm_host/failure.py",
+    "hm_host/load.py",
+    "hm_host/main.py",
+    "hm_host/probes.py",
+    "hm_host/recorder.py",
+    "hm_host/site_packages.py",
+];
+
+static DIGEST: LazyLock<String> = LazyLock::new(|| {
+    let mut hasher = blake3::Hasher::new();
+    for (path, text) in FILES {
+        hasher.update(&(path.len() as u64).to_le_bytes());
+        hasher.update(path.as_bytes());
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+});
+
+/// The digest of the package.
+pub(crate) fn digest() -> &'static str {
+    &DIGEST
+}
+
+/// Makes sure that the package is on disk below `cache_dir`, and returns its directory. Whoever comes second
+/// uses what the first one left.
+pub(crate) fn unpack(cache_dir: &Path) -> Result<PathBuf, DslError> {
+    let home = cache_dir.join(format!("python-{}", digest()));
+    if home.join("boot.py").is_file() {
+        return Ok(home);
+    }
+    fs::create_dir_all(cache_dir).map_err(DslError::io("create", cache_dir))?;
+    let fresh = tempfile::Builder::new()
+        .prefix(".python-")
+        .tempdir_in(cache_dir)
+        .map_err(DslError::io("create a directory in", cache_dir))?;
+    for (path, text) in FILES {
+        let file = fresh.path().join(path);
+        if let Some(dir) = file.parent() {
+            fs::create_dir_all(dir).map_err(DslError::io("create", dir))?;
+        }
+        fs::write(&file, text).map_err(DslError::io("write", &file))?;
+    }
+    match fs::rename(fresh.path(), &home) {
+        Err(e) if !home.join("boot.py").is_file() => Err(DslError::io("create", &home)(e)),
+        _ => Ok(home),
+    }
+}
