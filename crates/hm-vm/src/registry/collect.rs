@@ -1,0 +1,166 @@
+//! Eviction: the snapshots used longest ago go until the rest is within the budget.
+//!
+//! ```text
+//! registered --(chosen: gate held exclusively, not pinned)--> evicting --(the backend removed it)--> gone
+//! ```
+//! A process that dies in between leaves the record in `evicting/`, and the next cleaner finishes it.
+
+use std::fs::File;
+use std::time::{Duration, SystemTime};
+
+use super::{Registry, SnapshotRecord, files};
+use crate::{Result, SnapshotId, VmBackend, VmError};
+
+/// How much the snapshots may take up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Above this, snapshots are evicted.
+    pub max_bytes: u64,
+    /// Cleaning stops before less than this would be left, whatever the other two say.
+    pub floor_bytes: u64,
+    /// Below this much free disk space, snapshots are evicted.
+    pub min_free_bytes: u64,
+}
+
+/// What a cleaning removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Collected {
+    /// How many snapshots.
+    pub removed: u64,
+    /// How many bytes of real blocks.
+    pub freed: u64,
+    /// Another process was cleaning at that time, so this one did not.
+    pub elsewhere: bool,
+}
+
+/// How often, at most, a cleaning looks for what nothing points to.
+const TIDY_INTERVAL: Duration = Duration::from_secs(600);
+
+impl Registry {
+    /// Brings the snapshots within the budget: first those that a power loss may have damaged, then those
+    /// used longest ago, the youngest of equals first; never one that a living process has pinned. One that
+    /// the backend fails to remove is tried again next time.
+    ///
+    /// # Errors
+    /// When the registry or the backend's store cannot be read.
+    pub async fn collect(&self, backend: &dyn VmBackend, budget: &Budget) -> Result<Collected> {
+        let mut collected = Collected::default();
+        let Some(_cleaning) = self.try_cleaning()? else {
+            collected.elsewhere = true;
+            return Ok(collected);
+        };
+        self.finish_evictions(backend, &mut collected).await?;
+        if self.tidy_is_due() {
+            self.tidy(backend, &mut collected).await?;
+        }
+        let mut used = backend.usage().await?.bytes;
+        let within = |used: u64| Ok::<_, VmError>(used <= budget.max_bytes && self.free_bytes()? >= budget.min_free_bytes);
+        if within(used)? {
+            return Ok(collected);
+        }
+        for candidate in self.records()? {
+            if within(used)? {
+                break;
+            }
+            let would_free = backend.reclaimable(&candidate.id).await?;
+            if used.saturating_sub(would_free) < budget.floor_bytes {
+                break;
+            }
+            if self.condemn(&candidate)? {
+                used = used.saturating_sub(self.evict(backend, &candidate.id, &mut collected).await);
+            }
+        }
+        if collected.removed > 0 {
+            self.drop_dangling_keys()?;
+        }
+        Ok(collected)
+    }
+
+    /// Removes every snapshot that no living run has pinned, every key and everything remembered.
+    ///
+    /// # Errors
+    /// When the registry or the backend's store cannot be read.
+    pub async fn clean(&self, backend: &dyn VmBackend) -> Result<Collected> {
+        let mut collected = Collected::default();
+        let _cleaning = loop {
+            if let Some(cleaning) = self.try_cleaning()? {
+                break cleaning;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        self.finish_evictions(backend, &mut collected).await?;
+        for candidate in self.records()? {
+            if self.condemn(&candidate)? {
+                self.evict(backend, &candidate.id, &mut collected).await;
+            }
+        }
+        for name in files::names(&self.dir("slots"))? {
+            files::remove(&self.dir("slots").join(name))?;
+        }
+        self.tidy(backend, &mut collected).await?;
+        Ok(collected)
+    }
+
+    /// Takes a snapshot out of the registry, unless somebody pinned or used it since it was listed.
+    pub(super) fn condemn(&self, candidate: &SnapshotRecord) -> Result<bool> {
+        let _gate = self.exclusive_gate()?;
+        let path = self.snapshot_path(&candidate.id)?;
+        let used_since = match std::fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+            Ok(modified) => modified != candidate.last_used,
+            Err(_) => true,
+        };
+        if used_since || self.pinned()?.contains(&candidate.id) {
+            return Ok(false);
+        }
+        files::create_dir(&self.dir("evicting"))?;
+        let target = self.evicting_path(&candidate.id)?;
+        std::fs::rename(&path, target).map_err(VmError::io("cannot evict", path))?;
+        Ok(true)
+    }
+
+    /// Has the backend remove a condemned snapshot; returns the bytes that it freed.
+    pub(super) async fn evict(&self, backend: &dyn VmBackend, id: &SnapshotId, collected: &mut Collected) -> u64 {
+        let removed = match backend.remove(id).await {
+            Ok(freed) => self.evicting_path(id).and_then(|path| files::remove(&path)).map(|()| freed),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(freed) => {
+                collected.removed += 1;
+                collected.freed += freed;
+                freed
+            }
+            Err(error) => {
+                tracing::warn!(snapshot = %id, %error, "cannot remove a snapshot; the next cleaning tries again");
+                0
+            }
+        }
+    }
+
+    /// Finishes what a cleaner that died had begun.
+    async fn finish_evictions(&self, backend: &dyn VmBackend, collected: &mut Collected) -> Result<()> {
+        for name in files::names(&self.dir("evicting"))? {
+            if super::record::is_snapshot_id(&name) {
+                self.evict(backend, &SnapshotId(name), collected).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Held by the one process that cleans; nothing when another does.
+    fn try_cleaning(&self) -> Result<Option<File>> {
+        let path = self.dir("collect.lock");
+        let lock = files::open_lock(path.clone())?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(lock)),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+            Err(std::fs::TryLockError::Error(error)) => Err(VmError::io("cannot lock", path)(error)),
+        }
+    }
+
+    fn tidy_is_due(&self) -> bool {
+        let last = std::fs::metadata(self.dir("tidied")).and_then(|metadata| metadata.modified());
+        last.ok().and_then(|last| SystemTime::now().duration_since(last).ok()).is_none_or(|age| age > TIDY_INTERVAL)
+    }
+}
