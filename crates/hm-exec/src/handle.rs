@@ -70,12 +70,7 @@ impl Control {
         match self.outcome.await {
             Ok(outcome) => outcome,
             Err(error) if error.is_panic() => {
-                let payload = error.into_panic();
-                let words = payload
-                    .downcast_ref::<&str>()
-                    .map(ToString::to_string)
-                    .or_else(|| payload.downcast_ref::<String>().cloned())
-                    .unwrap_or_else(|| "no message".into());
+                let words = panic_words(error.into_panic().as_ref());
                 Err(BackendError::Other(format!(
                     "the build's task panicked: {words}; this is a bug in hm"
                 )))
@@ -83,4 +78,13 @@ impl Control {
             Err(_) => Err(BackendError::Other("the build's task was aborted".into())),
         }
     }
+}
+
+/// What a panic said.
+pub(crate) fn panic_words(payload: &(dyn std::any::Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(ToString::to_string)
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".into())
 }

@@ -15,6 +15,8 @@ mod outcome;
 mod request;
 
 pub mod local;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use backend::ExecutionBackend;
 pub use capabilities::Capabilities;

@@ -18,6 +18,19 @@ pub enum BuildStatus {
     TimedOut,
 }
 
+impl BuildStatus {
+    /// The verdict as `build_end` tells it: 0 passed, 1 failed, 130 canceled, 124 timed out.
+    #[must_use]
+    pub const fn exit_code(self) -> i32 {
+        match self {
+            Self::Passed => 0,
+            Self::Failed => 1,
+            Self::Canceled => 130,
+            Self::TimedOut => 124,
+        }
+    }
+}
+
 /// How a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StepStatus {

@@ -1,0 +1,96 @@
+//! The backend that runs builds on this machine.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hm_vm::VmBackend;
+use hm_vm::registry::Budget;
+use hm_vm::source::SourceStore;
+use tokio_util::sync::CancellationToken;
+
+use super::build::Build;
+use super::sink::Sink;
+use crate::{BackendHandle, Capabilities, ExecutionBackend, Result, RunRequest};
+
+/// Runs builds on this machine.
+#[derive(Debug, Clone)]
+pub struct LocalBackend {
+    name: String,
+    pub(super) parallelism: NonZeroUsize,
+    pub(super) vm: Arc<dyn VmBackend>,
+    pub(super) data_dir: PathBuf,
+    pub(super) budget: Option<Budget>,
+    pub(super) sources: Arc<SourceStore>,
+}
+
+impl LocalBackend {
+    /// A backend that runs up to `parallelism` steps at once on `vm` and keeps its sources and its registry
+    /// under `data_dir`.
+    #[must_use]
+    pub fn new(parallelism: NonZeroUsize, vm: Arc<dyn VmBackend>, data_dir: PathBuf) -> Self {
+        Self {
+            name: format!("local-{}", vm.name()),
+            parallelism,
+            vm,
+            sources: Arc::new(SourceStore::new(data_dir.join("sources")).hiding(&data_dir)),
+            data_dir,
+            budget: None,
+        }
+    }
+
+    /// Holds the snapshots within `budget`, during a run and after it. Without one, nothing is ever evicted.
+    #[must_use]
+    pub const fn with_budget(mut self, budget: Budget) -> Self {
+        self.budget = Some(budget);
+        self
+    }
+
+    /// Freezes worktrees with this store instead of the plain one under the data directory: one that knows
+    /// git's `core.excludesFile`, for instance.
+    #[must_use]
+    pub fn with_sources(mut self, sources: SourceStore) -> Self {
+        self.sources = Arc::new(sources);
+        self
+    }
+}
+
+#[async_trait]
+impl ExecutionBackend for LocalBackend {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            honors_parallelism: true,
+            honors_keep_going: true,
+            is_observer: false,
+            reports_cache_hits: true,
+            supports_no_watch: false,
+            provides_watch_url: false,
+            enforces_timeout: true,
+            honors_no_cache: true,
+            honors_step_selection: true,
+            honors_image_map: true,
+            keeps_snapshots: true,
+        }
+    }
+
+    async fn start(&self, request: RunRequest) -> Result<BackendHandle> {
+        let run = self.set_up(request).await?;
+        let slots = run.request.options.parallelism.unwrap_or(self.parallelism).get();
+        let (sink, events) = Sink::new();
+        let cancel = CancellationToken::new();
+        let build = Build {
+            backend: self.name.clone(),
+            run: Arc::new(run),
+            sink,
+            cancel: cancel.clone(),
+            slots,
+            budget: self.budget,
+        };
+        Ok(BackendHandle::spawn(events, cancel, tokio::spawn(build.run())))
+    }
+}

@@ -1,0 +1,184 @@
+//! One build from its first event to its last.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::FutureExt;
+use hm_plugin_protocol::events::{BuildEvent, BuildRef, RunHeader, SCHEMA_VERSION};
+use hm_vm::registry::Budget;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::decide::decide;
+use super::keeper::Keeper;
+use super::run::Run;
+use super::scheduler::Scheduler;
+use super::sink::Sink;
+use super::state::{Cause, Phase};
+use crate::handle::panic_words;
+use crate::{BackendError, BuildOutcome, BuildStatus, Result};
+
+/// A build that is about to run.
+#[derive(Debug)]
+pub(super) struct Build {
+    pub(super) backend: String,
+    pub(super) run: Arc<Run>,
+    pub(super) sink: Sink,
+    pub(super) cancel: CancellationToken,
+    pub(super) slots: usize,
+    pub(super) budget: Option<Budget>,
+}
+
+impl Build {
+    /// Runs the build to its end. `build_end` is its last event, whatever happens.
+    pub(super) async fn run(self) -> Result<BuildOutcome> {
+        let (started_at, since) = (Utc::now(), Instant::now());
+        self.announce(started_at).await;
+        let scheduled = self.schedule().await;
+        let (status, scheduler) = match scheduled {
+            Ok(done) => done,
+            Err(error) => {
+                self.skip_all(&error).await;
+                self.finish(BuildStatus::Failed, since).await;
+                return Err(error);
+            }
+        };
+        self.finish(status, since).await;
+        self.clean().await;
+        if let Some(error) = scheduler.error {
+            return Err(error);
+        }
+        let graph = self.run.graph();
+        let steps = graph.steps().zip(&scheduler.steps);
+        Ok(BuildOutcome {
+            build: self.reference(),
+            status,
+            steps: steps
+                .map(|((_, step), state)| state.summary(step.key.as_str()))
+                .collect(),
+            started_at,
+            finished_at: Utc::now(),
+            watch_url: None,
+        })
+    }
+
+    /// The events that come before anything runs.
+    async fn announce(&self, started_at: DateTime<Utc>) {
+        let run = &self.run;
+        let (graph, request) = (run.graph(), &run.request);
+        let mut notices = run.vm.notices();
+        notices.extend(run.source.git_note().map(str::to_owned));
+        let header = RunHeader {
+            pipeline: Some(request.pipeline_slug.clone()),
+            backend: Some(self.backend.clone()),
+            default_image: Some(run.vm.default_image().to_string()),
+            parallelism: Some(self.slots),
+            source_files: Some(run.source.files()),
+            source_changed: Some(run.source.brought_in()),
+            source_id: Some(run.source.id().to_owned()),
+            notices,
+        };
+        let start = BuildEvent::BuildStart {
+            run_id: request.run_id,
+            plan: request.plan.summary.clone(),
+            started_at,
+            schema_version: Some(SCHEMA_VERSION),
+            header: Some(header),
+        };
+        self.sink.send(start).await;
+        let accepted = BuildEvent::BuildAccepted {
+            build: self.reference(),
+            watch_url: None,
+        };
+        self.sink.send(accepted).await;
+        for (index, step) in graph.steps() {
+            let queued = BuildEvent::StepQueued {
+                step_id: run.step_id(index),
+                key: step.key.to_string(),
+                chain_idx: graph.chain_of(index),
+                parent_key: graph
+                    .parent(index)
+                    .map(|parent| graph.step(parent).key.to_string()),
+                display_name: step.display_name(),
+                command: Some(step.cmd.clone()),
+            };
+            self.sink.send(queued).await;
+        }
+    }
+
+    async fn schedule(&self) -> Result<(BuildStatus, Scheduler)> {
+        let (run, request) = (&self.run, &self.run.request);
+        let decided = decide(run).await?;
+        let keeper = Keeper::new(Arc::clone(&run.snapshots));
+        let mut scheduler = Scheduler::new(
+            Arc::clone(run),
+            self.sink.clone(),
+            keeper,
+            self.slots,
+            &self.cancel,
+            decided,
+        );
+        let timeout = [run.graph().timeout(), request.options.timeout]
+            .into_iter()
+            .flatten()
+            .min();
+        let driven = AssertUnwindSafe(scheduler.drive(timeout)).catch_unwind().await;
+        let broken = driven.err().map(|payload| {
+            let words = panic_words(payload.as_ref());
+            BackendError::Other(format!("the scheduler panicked: {words}; this is a bug in hm"))
+        });
+        scheduler.close(broken).await;
+        debug_assert!(scheduler.steps.iter().all(|step| step.phase == Phase::Done));
+        let status = match scheduler.cause {
+            Some(Cause::Canceled) => BuildStatus::Canceled,
+            Some(Cause::TimedOut) => BuildStatus::TimedOut,
+            Some(Cause::Failed(_) | Cause::Broken(_)) => BuildStatus::Failed,
+            None if scheduler.any_failed => BuildStatus::Failed,
+            None => BuildStatus::Passed,
+        };
+        Ok((status, scheduler))
+    }
+
+    /// Ends every step of a build that broke before any of them began.
+    async fn skip_all(&self, error: &BackendError) {
+        for (index, step) in self.run.graph().steps() {
+            let skipped = BuildEvent::StepSkipped {
+                step_id: self.run.step_id(index),
+                key: step.key.to_string(),
+                reason: format!("the build could not go on: {error}"),
+            };
+            self.sink.send(skipped).await;
+        }
+    }
+
+    async fn finish(&self, status: BuildStatus, since: Instant) {
+        let event = BuildEvent::BuildEnd {
+            exit_code: status.exit_code(),
+            duration_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        };
+        self.sink.send(event).await;
+    }
+
+    /// Counts what was used as used, and brings the snapshots within the budget.
+    async fn clean(&self) {
+        let snapshots = &self.run.snapshots;
+        if let Err(error) = snapshots.touch() {
+            tracing::warn!(%error, "the snapshots' last use could not be noted");
+        }
+        if let Some(budget) = &self.budget
+            && let Err(error) = snapshots.registry().collect(self.run.vm.as_ref(), budget).await
+        {
+            tracing::warn!(%error, "the snapshots could not be brought within their budget");
+        }
+    }
+
+    fn reference(&self) -> BuildRef {
+        BuildRef {
+            run_id: self.run.request.run_id,
+            number: None,
+            org: None,
+            pipeline: self.run.request.pipeline_slug.clone(),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Registers snapshots behind the scheduler's back: writing their records must not delay the next step.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::snapshots::{Left, Snapshots};
+
+/// Hands snapshots to the registry, in order, and is done when all of them are there.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    queue: Option<mpsc::UnboundedSender<Left>>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    pub(super) fn new(snapshots: Arc<Snapshots>) -> Self {
+        let (queue, mut waiting) = mpsc::unbounded_channel::<Left>();
+        let task = tokio::spawn(async move {
+            while let Some(left) = waiting.recv().await {
+                if let Err(error) = snapshots.keep(&left) {
+                    tracing::warn!(snapshot = %left.snapshot, %error, "a snapshot could not be registered");
+                }
+            }
+        });
+        Self {
+            queue: Some(queue),
+            task: Some(task),
+        }
+    }
+
+    pub(super) fn keep(&self, left: Left) {
+        if let Some(queue) = &self.queue {
+            // The task ends only after `finish`.
+            let _ = queue.send(left);
+        }
+    }
+
+    /// Waits until everything is registered.
+    pub(super) async fn finish(&mut self) {
+        self.queue = None;
+        if let Some(task) = self.task.take()
+            && let Err(error) = task.await
+        {
+            tracing::warn!(%error, "snapshots could not be registered");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What one run is made of: fixed from its start to its end, and shared by all its tasks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hm_pipeline_ir::{PipelineGraph, Step, StepIndex};
+use hm_vm::source::Source;
+use hm_vm::{ExecRequest, ImageReference, Limits, Network, ResolvedImage, VmBackend};
+use uuid::Uuid;
+
+use super::select::Selection;
+use super::snapshots::Snapshots;
+use crate::RunRequest;
+
+/// An image that root steps start from.
+#[derive(Debug)]
+pub(super) struct Image {
+    /// As the plan, or the backend's default, names it.
+    pub(super) name: String,
+    /// What it is on this machine.
+    pub(super) resolved: ResolvedImage,
+}
+
+/// A run.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) vm: Arc<dyn VmBackend>,
+    pub(super) request: RunRequest,
+    pub(super) selection: Selection,
+    pub(super) images: BTreeMap<ImageReference, Image>,
+    pub(super) source: Arc<Source>,
+    pub(super) source_digest: String,
+    pub(super) snapshots: Arc<Snapshots>,
+}
+
+impl Run {
+    pub(super) fn graph(&self) -> &PipelineGraph {
+        &self.request.plan.graph
+    }
+
+    /// The image that a root step names, or that stands in where it names none.
+    pub(super) fn image_name(&self, step: &Step) -> ImageReference {
+        image_name(self.graph(), step, self.vm.as_ref())
+    }
+
+    /// A step's identity within the run, the same for whoever asks.
+    pub(super) fn step_id(&self, index: StepIndex) -> Uuid {
+        let position = index.as_usize() as u128 + 1;
+        Uuid::from_u128(self.request.run_id.as_u128() ^ position)
+    }
+
+    /// Where a step's key components are remembered, to tell the next run what has changed.
+    pub(super) fn slot(&self, step: &Step) -> String {
+        let root = self.request.repo_root.display();
+        format!("{root}\0{}\0{}", self.request.pipeline_slug, step.key)
+    }
+
+    /// Whether the run's source has `.git`.
+    pub(super) fn has_git(&self) -> bool {
+        takes_git(&self.request)
+    }
+
+    /// The command of a step with everything around it.
+    pub(super) fn exec(&self, step: &Step) -> ExecRequest {
+        let options = &self.request.options;
+        let mut exec = ExecRequest::shell(step.cmd.clone());
+        exec.env = step.env.clone();
+        exec.env.extend(self.request.env.clone());
+        exec.limits = Limits {
+            memory: step.limits.memory.or(options.limits.memory),
+            cpus: step.limits.cpus.or(options.limits.cpus),
+            pids: step.limits.pids.or(options.limits.pids),
+            disk: step.limits.disk.or(options.limits.disk),
+        };
+        exec.network = match step.network {
+            Some(hm_pipeline_ir::Network::None) => Network::None,
+            Some(hm_pipeline_ir::Network::Outbound) => Network::Outbound,
+            None => options.network,
+        };
+        exec
+    }
+}
+
+pub(super) fn image_name(graph: &PipelineGraph, step: &Step, vm: &dyn VmBackend) -> ImageReference {
+    let named = step.image.as_deref().or_else(|| graph.default_image());
+    named.map_or_else(|| vm.default_image(), ImageReference::new)
+}
+
+/// Whether the options or any step ask for `.git`.
+pub(super) fn takes_git(request: &RunRequest) -> bool {
+    request.options.include_git || request.plan.graph.steps().any(|(_, step)| step.git)
+}

@@ -1,0 +1,99 @@
+//! Everything about a run that can fail before it is under way.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+
+use hm_vm::registry::Registry;
+use hm_vm::source::{Source, SourceOptions};
+use hm_vm::{ImageReference, VmError};
+
+use super::backend::LocalBackend;
+use super::run::{Image, Run, image_name, takes_git};
+use super::select::Selection;
+use super::snapshots::Snapshots;
+use crate::{BackendError, Result, RunRequest};
+
+impl LocalBackend {
+    /// Checks the request, finds the images, freezes the source and opens the registry.
+    pub(super) async fn set_up(&self, request: RunRequest) -> Result<Run> {
+        let selection = Selection::new(&request.plan.graph, &request.options)?;
+        self.check_runners(&request)?;
+        let images = self.images(&request).await?;
+        let registry = Registry::open(&self.data_dir.join("registry").join(self.vm.name()))?;
+        let snapshots = Arc::new(Snapshots::open(registry)?);
+        let source = self.freeze(&request).await?;
+        let watched = request
+            .plan
+            .graph
+            .steps()
+            .any(|(_, step)| step.cache.uses_source());
+        let source_digest = if watched { source.digest() } else { String::new() };
+        Ok(Run {
+            vm: Arc::clone(&self.vm),
+            request,
+            selection,
+            images,
+            source_digest,
+            source: Arc::new(source),
+            snapshots,
+        })
+    }
+
+    async fn freeze(&self, request: &RunRequest) -> Result<Source> {
+        let (sources, root) = (Arc::clone(&self.sources), request.repo_root.clone());
+        let options = SourceOptions {
+            include_git: takes_git(request),
+        };
+        let frozen = tokio::task::spawn_blocking(move || sources.freeze(&root, &options)).await;
+        let frozen =
+            frozen.map_err(|error| BackendError::Other(format!("cannot freeze the worktree: {error}")))?;
+        Ok(frozen.map_err(VmError::from)?)
+    }
+
+    /// A plan may name the runner that any of our machines is; another one would run the step elsewhere.
+    fn check_runners(&self, request: &RunRequest) -> Result<()> {
+        let ours = ["vm", "local", "default", self.vm.name()];
+        for (_, step) in request.plan.graph.steps() {
+            let Some(runner) = &step.runner else { continue };
+            if !ours.contains(&runner.as_str()) {
+                return Err(BackendError::Rejected {
+                    code: "unknown_runner".into(),
+                    message: format!(
+                        "step `{}` asks for the runner `{runner}`, which this backend does not have: leave \
+                         `runner` out, or make it `vm`",
+                        step.key
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn images(&self, request: &RunRequest) -> Result<BTreeMap<ImageReference, Image>> {
+        let graph = &request.plan.graph;
+        let mut images = BTreeMap::new();
+        for (index, step) in graph.steps() {
+            if graph.parent(index).is_some() {
+                continue;
+            }
+            let name = image_name(graph, step, self.vm.as_ref());
+            let Entry::Vacant(entry) = images.entry(name) else {
+                continue;
+            };
+            let target = request.options.images.resolve(entry.key());
+            let resolved = self.vm.resolve(target).await.map_err(|error| match error {
+                VmError::ImageNotFound { image, reason } => BackendError::NotFound(format!(
+                    "image {image} of step `{}`: {reason}; let another one stand in for it with `--image \
+                     {name}=host`, or with `\"{name}\" = \"host\"` under [images] in the configuration",
+                    step.key,
+                    name = entry.key(),
+                )),
+                error => error.into(),
+            })?;
+            let name = entry.key().to_string();
+            entry.insert(Image { name, resolved });
+        }
+        Ok(images)
+    }
+}

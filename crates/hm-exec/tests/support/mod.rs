@@ -1,0 +1,49 @@
+//! A local backend over the in-memory double, on a worktree of its own.
+#![expect(dead_code, reason = "tests, each of which uses a part of this")]
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use hm_exec::testing::{Played, play, request};
+use hm_exec::{LocalBackend, Plan, RunOptions, RunRequest};
+use hm_plugin_protocol::events::StdStream;
+use hm_vm::testing::MemoryBackend;
+use tempfile::TempDir;
+
+/// A worktree, a data directory, and a backend over both.
+pub struct Bench {
+    pub vm: MemoryBackend,
+    pub backend: LocalBackend,
+    dirs: TempDir,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let dirs = tempfile::tempdir().expect("a temporary directory");
+        std::fs::create_dir(dirs.path().join("tree")).expect("a worktree");
+        let vm = MemoryBackend::with_images(["ubuntu:24.04"]);
+        let slots = NonZeroUsize::new(4).expect("not zero");
+        let backend = LocalBackend::new(slots, Arc::new(vm.clone()), dirs.path().join("data"));
+        Self { vm, backend, dirs }
+    }
+
+    pub fn tree(&self) -> PathBuf {
+        self.dirs.path().join("tree")
+    }
+
+    pub fn request(&self, plan: Plan, options: RunOptions) -> RunRequest {
+        request(plan, &self.tree(), options)
+    }
+
+    pub async fn play(&self, plan: Plan, options: RunOptions) -> Played {
+        let request = self.request(plan, options);
+        play(&self.backend, request, |_, _| {})
+            .await
+            .expect("the build starts")
+    }
+}
+
+pub fn stdout(played: &Played, key: &str) -> String {
+    played.output(key, StdStream::Stdout)
+}

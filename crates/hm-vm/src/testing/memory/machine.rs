@@ -1,0 +1,279 @@
+//! A machine of the in-memory double: runs a script on its files.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::backend::{MemoryBackend, Sealed};
+use super::script::{Command, Link, Target, parse};
+use crate::source::Source;
+use crate::{
+    ExecOutcome, ExecRequest, ExitStatus, KillReason, OutputChunk, Result, Snapshot, Stream, Terminal,
+};
+use crate::{Vm, VmError};
+
+const CHUNK: usize = 64 * 1024;
+
+/// A machine in memory.
+#[derive(Debug)]
+pub(super) struct MemoryVm {
+    backend: MemoryBackend,
+    written: Sealed,
+    source: Option<Arc<Source>>,
+}
+
+/// How one command of a script ended.
+enum Step {
+    Code(i32),
+    Exit(ExitStatus),
+    Killed(KillReason),
+}
+
+impl MemoryVm {
+    pub(super) fn new(backend: MemoryBackend, written: Sealed) -> Self {
+        backend.lock().counters.live += 1;
+        Self {
+            backend,
+            written,
+            source: None,
+        }
+    }
+
+    /// A path as the machine's files are keyed: relative to `/workspace`, or absolute outside it.
+    fn locate(&self, request: &ExecRequest, path: &str) -> PathBuf {
+        let full = request.cwd.join(path);
+        full.strip_prefix("/workspace")
+            .map(Path::to_path_buf)
+            .unwrap_or(full)
+    }
+
+    fn read(&self, path: &Path) -> Option<Bytes> {
+        if let Some(written) = self.written.files.get(path) {
+            return written.clone();
+        }
+        let source = self.source.as_ref()?;
+        let mut content = Vec::new();
+        source.open(path).ok()?.read_to_end(&mut content).ok()?;
+        Some(content.into())
+    }
+
+    fn write(&mut self, path: PathBuf, content: Option<Bytes>) {
+        let entry = self.source.as_ref().and_then(|source| source.get(&path));
+        if let Some(entry) = entry
+            && !self.written.files.contains_key(&path)
+        {
+            Arc::make_mut(&mut self.written.shadows).insert(path.clone(), Some(entry));
+        }
+        Arc::make_mut(&mut self.written.files).insert(path, content);
+    }
+
+    async fn print(
+        &mut self,
+        request: &ExecRequest,
+        target: &Target,
+        text: Bytes,
+        output: &mpsc::Sender<OutputChunk>,
+    ) -> Step {
+        let stream = match target {
+            Target::Stdout => Stream::Stdout,
+            Target::Stderr => Stream::Stderr,
+            Target::File { path, append } => {
+                let path = self.locate(request, path);
+                let before = if *append { self.read(&path) } else { None };
+                let content = [before.unwrap_or_default(), text].concat();
+                self.write(path, Some(content.into()));
+                return Step::Code(0);
+            }
+        };
+        let mut rest = text;
+        while !rest.is_empty() {
+            let bytes = rest.split_to(rest.len().min(CHUNK));
+            if output.send(OutputChunk { stream, bytes }).await.is_err() {
+                return Step::Exit(ExitStatus::Signal(13));
+            }
+        }
+        Step::Code(0)
+    }
+
+    async fn command(
+        &mut self,
+        request: &ExecRequest,
+        command: &Command,
+        output: &mpsc::Sender<OutputChunk>,
+    ) -> Result<Step> {
+        let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
+        let text = match words.as_slice() {
+            ["true" | ":"] => String::new(),
+            ["false"] => return Ok(Step::Code(1)),
+            ["exit"] => return Ok(Step::Exit(ExitStatus::Code(0))),
+            ["exit", code] => return Ok(Step::Exit(ExitStatus::Code(code.parse().unwrap_or(2)))),
+            ["kill", signal, "$$"] => {
+                let signal = signal.trim_start_matches('-').parse().unwrap_or(15);
+                return Ok(Step::Exit(ExitStatus::Signal(signal)));
+            }
+            ["sleep", seconds] => {
+                let seconds: f64 = seconds.parse().unwrap_or(0.0);
+                tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+                return Ok(Step::Code(0));
+            }
+            ["echo", rest @ ..] => format!("{}\n", rest.join(" ")),
+            ["printf", text] => text.replace("\\n", "\n"),
+            ["seq", count] => (1..=count.parse().unwrap_or(0))
+                .map(|n: u64| format!("{n}\n"))
+                .collect(),
+            ["cat", path] => {
+                let Some(content) = self.read(&self.locate(request, path)) else {
+                    let words = format!("cat: {path}: No such file or directory\n");
+                    self.print(request, &Target::Stderr, words.into(), output).await;
+                    return Ok(Step::Code(1));
+                };
+                return Ok(self.print(request, &command.target, content, output).await);
+            }
+            ["rm", path] => {
+                self.write(self.locate(request, path), None);
+                return Ok(Step::Code(0));
+            }
+            ["test", "-e", path] => {
+                let there = self.read(&self.locate(request, path)).is_some();
+                return Ok(Step::Code(i32::from(!there)));
+            }
+            ["hm-infra"] => return Err(VmError::Other("the in-memory backend was told to break".into())),
+            ["hm-panic"] => std::panic::panic_any("the in-memory backend was told to panic"),
+            ["hm-oom"] => return Ok(Step::Killed(KillReason::OutOfMemory)),
+            ["hm-flaky", name, times] => {
+                let mut state = self.backend.lock();
+                let seen = state.flaky.entry((*name).to_owned()).or_default();
+                *seen += 1;
+                return Ok(Step::Code(i32::from(*seen <= times.parse().unwrap_or(0))));
+            }
+            [other, ..] => {
+                let words = format!("sh: {other}: not found\n");
+                self.print(request, &Target::Stderr, words.into(), output).await;
+                return Ok(Step::Code(127));
+            }
+            [] => String::new(),
+        };
+        Ok(self.print(request, &command.target, text.into(), output).await)
+    }
+
+    async fn script(&mut self, request: &ExecRequest, output: &mpsc::Sender<OutputChunk>) -> Result<Step> {
+        let script = match request.argv.as_slice() {
+            [sh, flag, script] if sh == "sh" && flag == "-c" => script.clone(),
+            argv => argv.join(" "),
+        };
+        let mut last = 0;
+        for command in parse(&script, &request.env) {
+            let wanted = match command.link {
+                Link::Then => true,
+                Link::And => last == 0,
+                Link::Or => last != 0,
+            };
+            if wanted {
+                match self.command(request, &command, output).await? {
+                    Step::Code(code) => last = code,
+                    end => return Ok(end),
+                }
+            }
+        }
+        Ok(Step::Code(last))
+    }
+}
+
+/// Counts a command as running for as long as it lives, whatever ends it.
+struct Running(MemoryBackend);
+
+impl Running {
+    fn begin(backend: &MemoryBackend, request: &ExecRequest) -> Self {
+        let mut state = backend.lock();
+        state.counters.execs += 1;
+        state.counters.running += 1;
+        state.counters.most_running = state.counters.most_running.max(state.counters.running);
+        state.trace.extend(request.argv.last().cloned());
+        Self(backend.clone())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.lock().counters.running -= 1;
+    }
+}
+
+impl Drop for MemoryVm {
+    fn drop(&mut self) {
+        self.backend.lock().counters.live -= 1;
+    }
+}
+
+#[async_trait]
+impl Vm for MemoryVm {
+    async fn inject(&mut self, source: Arc<Source>) -> Result<()> {
+        self.source = Some(source);
+        Ok(())
+    }
+
+    async fn exec(
+        &mut self,
+        request: &ExecRequest,
+        output: mpsc::Sender<OutputChunk>,
+        cancel: CancellationToken,
+    ) -> Result<ExecOutcome> {
+        let _running = Running::begin(&self.backend, request);
+        let end = tokio::select! {
+            biased;
+            () = cancel.cancelled() => Step::Killed(KillReason::Canceled),
+            end = self.script(request, &output) => end?,
+        };
+        Ok(match end {
+            Step::Code(code) => outcome(ExitStatus::Code(code), None),
+            Step::Exit(status) => outcome(status, None),
+            Step::Killed(reason) => outcome(ExitStatus::Signal(9), Some(reason)),
+        })
+    }
+
+    async fn attach(
+        &mut self,
+        request: &ExecRequest,
+        terminal: Terminal,
+        cancel: CancellationToken,
+    ) -> Result<ExecOutcome> {
+        let (sender, mut receiver) = mpsc::channel::<OutputChunk>(1);
+        let drawn = async {
+            while let Some(chunk) = receiver.recv().await {
+                if terminal.output.send(chunk.bytes).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let (outcome, ()) = tokio::join!(self.exec(request, sender, cancel), drawn);
+        outcome
+    }
+
+    async fn snapshot(&mut self) -> Result<Snapshot> {
+        Ok(Snapshot {
+            id: self.backend.seal(self.written.clone()),
+        })
+    }
+
+    async fn destroy(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn outcome(status: ExitStatus, killed: Option<KillReason>) -> ExecOutcome {
+    let notes = match killed {
+        Some(KillReason::OutOfMemory) => vec!["it used up its memory limit".to_owned()],
+        _ => Vec::new(),
+    };
+    ExecOutcome {
+        status,
+        killed,
+        notes,
+    }
+}
