@@ -1,109 +1,36 @@
 //! The source tree: frozen at the start of a run, brought in by what changed, a layer of its own.
+//!
+//! [`SourceStore::freeze`] takes the worktree as it stands: uncommitted and untracked files in, what
+//! `.gitignore` files and `.git/info/exclude` leave out left out, `.hm` at the root and every `.git` too. A
+//! file that is ignored *and* tracked (`git add -f`) is left out: git's index is not read.
+//! Sockets, pipes and devices are no source.
+//!
+//! A frozen source is one or two overlay layers: a sealed **base**, copied once, and a **delta** with what
+//! differs from it now. An index of every path's size, times and inode lets an unchanged file go unread. A
+//! delta that has grown large becomes part of a new base, made by hard links.
+//!
+//! Files keep their modes and, to the nanosecond, their modification times; links are kept as links.
+//! Directories keep their modes, except that their owner may always enter and write them (or no sealed tree
+//! could be removed), and the times that they had when their layer was made.
+//!
+//! No process waits for another unless something changed, and one that is killed leaves only what the next
+//! one removes.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod compare;
+mod copy;
+mod entry;
+mod error;
+mod frozen;
+mod ignores;
+mod layer;
+mod manifest;
+mod parallel;
+mod room;
+mod scan;
+mod store;
+mod tree;
 
-use serde::{Deserialize, Serialize};
-
-/// What can go wrong while a worktree is frozen.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SourceError {
-    /// A file operation failed.
-    #[error("{action} {}: {source}", path.display())]
-    Io {
-        /// What was being done, as in `"cannot read"`.
-        action: &'static str,
-        /// To which file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-/// What kind of thing a source path is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EntryKind {
-    /// A regular file.
-    File {
-        /// BLAKE3 of its content.
-        digest: [u8; 32],
-        /// Its length in bytes.
-        size: u64,
-    },
-    /// A symbolic link.
-    Symlink {
-        /// Where it points, as written.
-        target: PathBuf,
-    },
-    /// A directory.
-    Directory,
-}
-
-/// One path of the source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// What it is.
-    pub kind: EntryKind,
-    /// Its permission bits.
-    pub mode: u32,
-}
-
-/// What to take from a worktree.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SourceOptions {
-    /// Take `.git` too.
-    pub include_git: bool,
-}
-
-/// Frozen sources, kept under one directory and shared by all runs of one user.
-#[derive(Debug)]
-pub struct SourceStore {
-    root: PathBuf,
-}
-
-impl SourceStore {
-    /// A store under `root`, which is created when first needed.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
-    }
-
-    /// Where the store lies.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-}
-
-/// A worktree as it stood when the run began.
-#[derive(Debug)]
-pub struct Source {
-    entries: Arc<BTreeMap<PathBuf, Entry>>,
-    layers: Vec<PathBuf>,
-}
-
-impl Source {
-    /// An empty source: no file, no layer.
-    #[must_use]
-    pub fn empty() -> Self {
-        Self {
-            entries: Arc::default(),
-            layers: Vec::new(),
-        }
-    }
-
-    /// The layer directories, topmost first: each holds paths relative to `/workspace`; a path that is
-    /// gone is a whiteout (character device 0:0). They never change while this value lives.
-    #[must_use]
-    pub fn layers(&self) -> &[PathBuf] {
-        &self.layers
-    }
-
-    /// The entry at a path relative to the source's root.
-    #[must_use]
-    pub fn get(&self, path: &Path) -> Option<&Entry> {
-        self.entries.get(path)
-    }
-}
+pub use entry::{Entry, EntryKind};
+pub use error::SourceError;
+pub use frozen::Source;
+pub use store::{SourceOptions, SourceStore};

@@ -1,0 +1,7 @@
+//! Freezing real worktrees.
+#![cfg(unix)]
+
+mod basics;
+mod concurrency;
+mod random;
+mod support;
