@@ -55,7 +55,9 @@ impl Registry {
             self.tidy(backend, &mut collected).await?;
         }
         let mut used = backend.usage().await?.bytes;
-        let within = |used: u64| Ok::<_, VmError>(used <= budget.max_bytes && self.free_bytes()? >= budget.min_free_bytes);
+        let within = |used: u64| {
+            Ok::<_, VmError>(used <= budget.max_bytes && self.free_bytes()? >= budget.min_free_bytes)
+        };
         if within(used)? {
             return Ok(collected);
         }
@@ -120,9 +122,17 @@ impl Registry {
     }
 
     /// Has the backend remove a condemned snapshot; returns the bytes that it freed.
-    pub(super) async fn evict(&self, backend: &dyn VmBackend, id: &SnapshotId, collected: &mut Collected) -> u64 {
+    pub(super) async fn evict(
+        &self,
+        backend: &dyn VmBackend,
+        id: &SnapshotId,
+        collected: &mut Collected,
+    ) -> u64 {
         let removed = match backend.remove(id).await {
-            Ok(freed) => self.evicting_path(id).and_then(|path| files::remove(&path)).map(|()| freed),
+            Ok(freed) => self
+                .evicting_path(id)
+                .and_then(|path| files::remove(&path))
+                .map(|()| freed),
             Err(error) => Err(error),
         };
         match removed {
@@ -161,6 +171,8 @@ impl Registry {
 
     fn tidy_is_due(&self) -> bool {
         let last = std::fs::metadata(self.dir("tidied")).and_then(|metadata| metadata.modified());
-        last.ok().and_then(|last| SystemTime::now().duration_since(last).ok()).is_none_or(|age| age > TIDY_INTERVAL)
+        last.ok()
+            .and_then(|last| SystemTime::now().duration_since(last).ok())
+            .is_none_or(|age| age > TIDY_INTERVAL)
     }
 }

@@ -69,7 +69,11 @@ impl Registry {
     }
 
     #[cfg(not(target_os = "linux"))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the same signature everywhere")]
+    #[expect(
+        clippy::unused_self,
+        clippy::unnecessary_wraps,
+        reason = "the same signature everywhere"
+    )]
     fn flush(&self) -> Result<()> {
         Ok(())
     }
@@ -79,7 +83,11 @@ impl Registry {
         #[cfg(unix)]
         {
             // Before the first snapshot the directory is not there: any ancestor tells.
-            let there = self.root().ancestors().find(|path| path.exists()).unwrap_or(self.root());
+            let there = self
+                .root()
+                .ancestors()
+                .find(|path| path.exists())
+                .unwrap_or(self.root());
             let stat = rustix::fs::statvfs(there)
                 .map_err(|error| VmError::io("cannot measure", there)(error.into()))?;
             Ok(stat.f_bavail.saturating_mul(stat.f_frsize))

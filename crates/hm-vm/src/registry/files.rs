@@ -32,7 +32,11 @@ pub(super) fn put(root: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
 fn try_put(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = root.join("tmp").join(unique_name());
     // A process with this id may have died here before.
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&temporary)?;
     let written = file.write_all(bytes).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
@@ -80,7 +84,13 @@ pub(super) fn names(dir: &Path) -> Result<Vec<String>> {
 
 /// Opens a lock file, creating it and its directory when they are missing.
 pub(super) fn open_lock(path: PathBuf) -> Result<File> {
-    let open = || OpenOptions::new().read(true).append(true).create(true).open(&path);
+    let open = || {
+        OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(&path)
+    };
     let opened = match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if let Some(parent) = path.parent() {
@@ -94,5 +104,8 @@ pub(super) fn open_lock(path: PathBuf) -> Result<File> {
 }
 
 pub(super) fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }

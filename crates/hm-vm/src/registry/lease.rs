@@ -31,7 +31,12 @@ impl Registry {
         let path = self.dir("leases").join(uuid::Uuid::now_v7().simple().to_string());
         let file = files::open_lock(path.clone())?;
         file.lock().map_err(VmError::io("cannot lock", &path))?;
-        Ok(Lease { registry: self.clone(), path, file, pinned: Mutex::default() })
+        Ok(Lease {
+            registry: self.clone(),
+            path,
+            file,
+            pinned: Mutex::default(),
+        })
     }
 
     /// While this is held, nothing is chosen for eviction.
@@ -62,7 +67,11 @@ impl Registry {
                 continue;
             }
             let bytes = files::get(&path)?.unwrap_or_default();
-            pinned.extend(String::from_utf8_lossy(&bytes).lines().map(|line| SnapshotId(line.to_owned())));
+            pinned.extend(
+                String::from_utf8_lossy(&bytes)
+                    .lines()
+                    .map(|line| SnapshotId(line.to_owned())),
+            );
         }
         Ok(pinned)
     }
@@ -97,7 +106,10 @@ impl Lease {
     }
 
     fn holds(&self, snapshot: &SnapshotId) -> bool {
-        self.pinned.lock().unwrap_or_else(PoisonError::into_inner).contains(snapshot)
+        self.pinned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(snapshot)
     }
 
     fn hold(&self, snapshot: &SnapshotId) -> Result<()> {
@@ -105,7 +117,9 @@ impl Lease {
         if !pinned.contains(snapshot) {
             // The line break in front ends what a full disk may have cut short before.
             let line = format!("\n{snapshot}\n");
-            (&self.file).write_all(line.as_bytes()).map_err(VmError::io("cannot write", &self.path))?;
+            (&self.file)
+                .write_all(line.as_bytes())
+                .map_err(VmError::io("cannot write", &self.path))?;
             pinned.insert(snapshot.clone());
         }
         Ok(())

@@ -77,7 +77,10 @@ impl Registry {
             });
         }
         records.sort_by(|a, b| {
-            (!a.lost, a.last_used).cmp(&(!b.lost, b.last_used)).then(b.created.cmp(&a.created)).then(b.id.cmp(&a.id))
+            (!a.lost, a.last_used)
+                .cmp(&(!b.lost, b.last_used))
+                .then(b.created.cmp(&a.created))
+                .then(b.id.cmp(&a.id))
         });
         Ok(records)
     }

@@ -45,11 +45,17 @@ impl Record {
         };
         let boot = lines.next()?.to_owned();
         let created_ms = lines.next()?.parse().ok()?;
-        lines.next().is_none().then_some(Self { synced, boot, created_ms })
+        lines.next().is_none().then_some(Self {
+            synced,
+            boot,
+            created_ms,
+        })
     }
 
     pub(super) fn created(&self) -> SystemTime {
-        UNIX_EPOCH.checked_add(Duration::from_millis(self.created_ms)).unwrap_or(UNIX_EPOCH)
+        UNIX_EPOCH
+            .checked_add(Duration::from_millis(self.created_ms))
+            .unwrap_or(UNIX_EPOCH)
     }
 
     /// Whether a power loss may have damaged the snapshot.

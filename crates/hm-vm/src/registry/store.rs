@@ -30,7 +30,10 @@ impl Registry {
 
     /// As [`Registry::open`], as if this were the boot of that name.
     pub(super) fn open_in_boot(root: &Path, boot: &str) -> Self {
-        Self { root: root.into(), boot: boot.into() }
+        Self {
+            root: root.into(),
+            boot: boot.into(),
+        }
     }
 
     /// Where it lies.
@@ -49,7 +52,9 @@ impl Registry {
         let Some(bytes) = files::get(&path)? else {
             return Ok(None);
         };
-        let snapshot = record::decode_key(&bytes).filter(|(_, stored)| *stored == key).map(|(id, _)| id);
+        let snapshot = record::decode_key(&bytes)
+            .filter(|(_, stored)| *stored == key)
+            .map(|(id, _)| id);
         if let Some(snapshot) = snapshot
             && self.is_usable(&snapshot)?
         {
@@ -66,7 +71,11 @@ impl Registry {
     /// before, and the registry is as valid as it was.
     pub fn record(&self, key: &str, snapshot: &SnapshotId) -> Result<()> {
         self.register(snapshot)?;
-        files::put(&self.root, &self.key_path(key), &record::encode_key(key, snapshot))
+        files::put(
+            &self.root,
+            &self.key_path(key),
+            &record::encode_key(key, snapshot),
+        )
     }
 
     /// Forgets a cache key; its snapshot stays until it is evicted.
@@ -87,7 +96,11 @@ impl Registry {
         if self.read_record(&path)?.is_some() {
             return Ok(());
         }
-        files::put(&self.root, &path, &Record::new(&self.boot, SystemTime::now()).encode())
+        files::put(
+            &self.root,
+            &path,
+            &Record::new(&self.boot, SystemTime::now()).encode(),
+        )
     }
 
     /// Says that a snapshot was used just now. One that is gone is no error.
@@ -108,7 +121,9 @@ impl Registry {
         for snapshot in snapshots {
             let path = self.snapshot_path(snapshot)?;
             match File::open(&path).and_then(|file| file.set_modified(now)) {
-                Err(error) if !files::is_gone(&error) => return Err(VmError::io("cannot touch", path)(error)),
+                Err(error) if !files::is_gone(&error) => {
+                    return Err(VmError::io("cannot touch", path)(error));
+                }
                 _ => {}
             }
         }
@@ -176,7 +191,10 @@ impl Registry {
 
     fn named(&self, dir: &str, snapshot: &SnapshotId) -> Result<PathBuf> {
         if !record::is_snapshot_id(&snapshot.0) {
-            return Err(VmError::Other(format!("{:?} cannot be a snapshot's id", snapshot.0)));
+            return Err(VmError::Other(format!(
+                "{:?} cannot be a snapshot's id",
+                snapshot.0
+            )));
         }
         Ok(self.root.join(dir).join(&snapshot.0))
     }

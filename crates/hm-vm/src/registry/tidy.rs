@@ -39,7 +39,9 @@ impl Registry {
                         collected.removed += 1;
                         collected.freed += freed;
                     }
-                    Err(error) => tracing::warn!(snapshot = %id, %error, "cannot remove an unregistered snapshot"),
+                    Err(error) => {
+                        tracing::warn!(snapshot = %id, %error, "cannot remove an unregistered snapshot")
+                    }
                 }
             }
         }
@@ -89,5 +91,7 @@ impl Registry {
 }
 
 fn is_older(time: SystemTime, age: Duration) -> bool {
-    SystemTime::now().duration_since(time).is_ok_and(|since| since > age)
+    SystemTime::now()
+        .duration_since(time)
+        .is_ok_and(|since| since > age)
 }

@@ -1,0 +1,123 @@
+//! A layer in the making.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::LayerStore;
+use super::store::{Inner, create_dir_all};
+use crate::{Result, VmError};
+
+/// The directories that a step's overlays write to. Dropping it throws them away.
+#[derive(Debug)]
+pub struct LiveLayer {
+    store: Arc<Inner>,
+    path: PathBuf,
+    parts: Vec<String>,
+    generation: u32,
+}
+
+impl LayerStore {
+    /// An empty layer for a machine that begins, with an upper and a work directory for each part.
+    ///
+    /// # Errors
+    /// When the directories cannot be made.
+    pub fn begin(&self, parts: &[String]) -> Result<LiveLayer> {
+        let path = self.inner.live_path()?;
+        let live = LiveLayer {
+            store: self.inner.clone(),
+            path,
+            parts: parts.to_vec(),
+            generation: 0,
+        };
+        create_dir(&live.path)?;
+        live.create_parts(&live.upper_dir())?;
+        live.create_parts(&live.work_dir())?;
+        Ok(live)
+    }
+
+    /// Throws a layer away, and deletes it in the background.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub fn discard(&self, live: LiveLayer) -> Result<()> {
+        // Its drop finds nothing to do then.
+        self.inner.trash.discard(&live.path)
+    }
+}
+
+impl LiveLayer {
+    /// The parts that it was begun with.
+    #[must_use]
+    pub fn parts(&self) -> &[String] {
+        &self.parts
+    }
+
+    /// The upper directory of a part.
+    #[must_use]
+    pub fn upper(&self, part: &str) -> PathBuf {
+        self.upper_dir().join(part)
+    }
+
+    /// The work directory of a part, for one mount.
+    #[must_use]
+    pub fn work(&self, part: &str) -> PathBuf {
+        self.work_dir().join(part)
+    }
+
+    /// Fresh work directories for the next mount: after a volatile one the kernel refuses the old.
+    ///
+    /// # Errors
+    /// When the directories cannot be made.
+    pub fn reset_work(&mut self) -> Result<()> {
+        let old = self.work_dir();
+        self.generation += 1;
+        self.create_parts(&self.work_dir())?;
+        self.store.trash.discard(&old)
+    }
+
+    pub(super) fn upper_dir(&self) -> PathBuf {
+        self.path.join("upper")
+    }
+
+    fn work_dir(&self) -> PathBuf {
+        self.path.join(format!("work{}", self.generation))
+    }
+
+    fn create_parts(&self, dir: &Path) -> Result<()> {
+        create_dir(dir)?;
+        self.parts.iter().try_for_each(|part| create_dir(&dir.join(part)))
+    }
+
+    /// The parts that something was written to; the others' directories go.
+    pub(super) fn written_parts(&self) -> Result<Vec<String>> {
+        let mut written = Vec::new();
+        for part in &self.parts {
+            let upper = self.upper(part);
+            // One that is not empty, or that this process may not look into, stays.
+            match std::fs::remove_dir(&upper) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => written.push(part.clone()),
+                Err(error) => return Err(VmError::io("cannot seal", upper)(error)),
+            }
+        }
+        written.sort();
+        Ok(written)
+    }
+}
+
+impl Drop for LiveLayer {
+    fn drop(&mut self) {
+        if let Err(error) = self.store.trash.discard(&self.path) {
+            tracing::warn!(%error, "cannot throw a layer away; the next run tries again");
+        }
+    }
+}
+
+fn create_dir(path: &Path) -> Result<()> {
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => create_dir_all(path),
+        created => created.map_err(VmError::io("cannot create", path)),
+    }
+}

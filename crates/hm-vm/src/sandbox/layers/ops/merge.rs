@@ -1,0 +1,212 @@
+//! Merging one part of several layers into one, so that a stack with the merged layer shows what the stack
+//! with the single ones showed. Below them still lie the source and the image, so what they hide there must
+//! stay hidden: whiteouts and opaque marks are kept.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{DirBuilder, Metadata};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
+
+use super::overlay::{self, Hiding};
+use crate::{Result, VmError};
+
+/// A directory to make.
+struct Job {
+    /// The directories that it merges, topmost first: all but the last let the next one show through.
+    sources: Vec<PathBuf>,
+    destination: PathBuf,
+    /// Nothing below the merged layers shows through here, so nothing there needs hiding.
+    closed: bool,
+}
+
+/// What the merged layer has under one name.
+enum Slot {
+    /// A file, a link, ...: the topmost one's path.
+    Leaf(PathBuf),
+    /// Nothing, and nothing from below either.
+    Whiteout { path: PathBuf, marked: bool },
+    /// A directory: those that merge, topmost first, and whether what is below them is hidden.
+    Directory { sources: Vec<PathBuf>, closed: bool },
+}
+
+pub(super) fn merge(sources: Vec<PathBuf>, destination: PathBuf) -> Result<()> {
+    let mut finished = Vec::new();
+    make_directory(&destination)?;
+    let mut jobs = vec![Job {
+        sources,
+        destination,
+        closed: false,
+    }];
+    while let Some(job) = jobs.pop() {
+        merge_directory(&job, &mut jobs)?;
+        if let Some(topmost) = job.sources.into_iter().next() {
+            finished.push((topmost, job.destination));
+        }
+    }
+    // A directory's time changes with every entry made in it, and its mode may forbid making any.
+    for (like, destination) in finished.into_iter().rev() {
+        finish_directory(&like, &destination)?;
+    }
+    Ok(())
+}
+
+fn merge_directory(job: &Job, jobs: &mut Vec<Job>) -> Result<()> {
+    let mut slots: BTreeMap<OsString, Slot> = BTreeMap::new();
+    for source in &job.sources {
+        collect(source, &mut slots)?;
+    }
+    let mut marked_files = false;
+    for (name, slot) in slots {
+        let destination = job.destination.join(name);
+        match slot {
+            Slot::Leaf(path) => link(&path, &destination)?,
+            Slot::Whiteout { .. } if job.closed => {}
+            Slot::Whiteout { path, marked } => {
+                marked_files |= marked;
+                link(&path, &destination)?;
+            }
+            Slot::Directory { sources, closed } => {
+                make_directory(&destination)?;
+                if let Some(topmost) = sources.first() {
+                    copy_attributes(topmost, &destination)?;
+                }
+                if closed && !job.closed {
+                    set_hiding(&destination, Hiding::All)?;
+                }
+                jobs.push(Job {
+                    sources,
+                    destination,
+                    closed: closed || job.closed,
+                });
+            }
+        }
+    }
+    if marked_files {
+        set_hiding(&job.destination, Hiding::MarkedFiles)?;
+    }
+    Ok(())
+}
+
+/// Adds what one directory has to what those above it have.
+fn collect(source: &Path, slots: &mut BTreeMap<OsString, Slot>) -> Result<()> {
+    let has_marked_files = hiding(source)? == Hiding::MarkedFiles;
+    let cannot = |error| VmError::io("cannot list", source)(error);
+    for entry in std::fs::read_dir(source).map_err(cannot)? {
+        let entry = entry.map_err(cannot)?;
+        let path = entry.path();
+        let metadata = entry.metadata().map_err(VmError::io("cannot read", &path))?;
+        let is_directory = metadata.is_dir();
+        match slots.get_mut(&entry.file_name()) {
+            Some(Slot::Directory {
+                sources,
+                closed: closed @ false,
+            }) => {
+                if is_directory {
+                    *closed = hiding(&path)? == Hiding::All;
+                    sources.push(path);
+                } else {
+                    // A file between two directories hides the lower one.
+                    *closed = true;
+                }
+            }
+            Some(_) => {}
+            None => {
+                let slot = if is_directory {
+                    let closed = hiding(&path)? == Hiding::All;
+                    Slot::Directory {
+                        sources: vec![path],
+                        closed,
+                    }
+                } else if overlay::is_device_whiteout(&metadata) {
+                    Slot::Whiteout { path, marked: false }
+                } else if has_marked_files && overlay::is_marked_whiteout(&path, &metadata) {
+                    Slot::Whiteout { path, marked: true }
+                } else {
+                    Slot::Leaf(path)
+                };
+                slots.insert(entry.file_name(), slot);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn hiding(directory: &Path) -> Result<Hiding> {
+    overlay::hiding(directory).map_err(VmError::io("cannot read", directory))
+}
+
+fn set_hiding(directory: &Path, hiding: Hiding) -> Result<()> {
+    overlay::set_hiding(directory, hiding).map_err(VmError::io("cannot mark", directory))
+}
+
+fn link(from: &Path, to: &Path) -> Result<()> {
+    std::fs::hard_link(from, to).map_err(VmError::io("cannot link", from))
+}
+
+fn make_directory(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .map_err(VmError::io("cannot create", path))
+}
+
+/// Copies the extended attributes, but for overlayfs's own: those say what a directory was copied from.
+fn copy_attributes(from: &Path, to: &Path) -> Result<()> {
+    use rustix::fs::{lgetxattr, llistxattr, lsetxattr};
+    let cannot = |errno: rustix::io::Errno| VmError::io("cannot copy the attributes of", from)(errno.into());
+    let size = match llistxattr(from, &mut [0u8; 0]) {
+        Ok(0) | Err(rustix::io::Errno::NOTSUP) => return Ok(()),
+        Ok(size) => size,
+        Err(errno) => return Err(cannot(errno)),
+    };
+    let mut names = vec![0u8; size];
+    let size = llistxattr(from, &mut names).map_err(cannot)?;
+    for name in names[..size]
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        if name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.") {
+            continue;
+        }
+        let size = lgetxattr(from, name, &mut [0u8; 0]).map_err(cannot)?;
+        let mut value = vec![0u8; size];
+        let size = lgetxattr(from, name, &mut value).map_err(cannot)?;
+        match lsetxattr(to, name, &value[..size], XattrFlags::empty()) {
+            // A label that the kernel gives by itself, such as SELinux's.
+            Err(rustix::io::Errno::PERM | rustix::io::Errno::NOTSUP) if name.starts_with(b"security.") => {}
+            set => set.map_err(cannot)?,
+        }
+    }
+    Ok(())
+}
+
+/// Gives a directory the owner, the mode and the times of another.
+fn finish_directory(like: &Path, directory: &Path) -> Result<()> {
+    let cannot = |errno: rustix::io::Errno| VmError::io("cannot change", directory)(errno.into());
+    let like = read(like)?;
+    let now = read(directory)?;
+    if (like.uid(), like.gid()) != (now.uid(), now.gid()) {
+        let (uid, gid) = (Uid::from_raw(like.uid()), Gid::from_raw(like.gid()));
+        rustix::fs::chownat(CWD, directory, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(cannot)?;
+    }
+    rustix::fs::chmod(directory, Mode::from_raw_mode(like.mode() & 0o7777)).map_err(cannot)?;
+    let times = Timestamps {
+        last_access: Timespec {
+            tv_sec: like.atime(),
+            tv_nsec: like.atime_nsec(),
+        },
+        last_modification: Timespec {
+            tv_sec: like.mtime(),
+            tv_nsec: like.mtime_nsec(),
+        },
+    };
+    rustix::fs::utimensat(CWD, directory, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(cannot)
+}
+
+fn read(path: &Path) -> Result<Metadata> {
+    std::fs::symlink_metadata(path).map_err(VmError::io("cannot read", path))
+}
