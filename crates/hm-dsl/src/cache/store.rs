@@ -1,7 +1,7 @@
 //! Where kept plans lie: one file per repository, renamed into place, so that a reader sees a whole one or none.
 
 use std::fs;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
 use super::Entry;
@@ -26,9 +26,9 @@ pub(crate) fn load(place: &Path) -> Option<Entry> {
 pub(crate) fn store(place: &Path, entry: &Entry) -> io::Result<()> {
     let dir = place.parent().unwrap_or(place);
     let file = tempfile::Builder::new().prefix(".plan-").tempfile_in(dir)?;
-    let mut out = BufWriter::new(file.as_file());
+    let mut out = BufWriter::new(file);
     serde_json::to_writer(&mut out, entry)?;
-    out.flush()?;
-    file.persist(place)?;
+    let file = out.into_inner()?;
+    file.persist(place).map_err(|e| e.error)?;
     Ok(())
 }
