@@ -7,8 +7,9 @@ use super::CacheKey;
 pub struct Fields(blake3::Hasher);
 
 impl Fields {
+    /// The context keeps a digest of one thing from being taken for that of another.
     pub fn new(context: &str) -> Self {
-        Self(blake3::Hasher::new_derive_key(context))
+        Self(blake3::Hasher::new()).text(context)
     }
 
     #[must_use]

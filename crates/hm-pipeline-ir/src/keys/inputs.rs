@@ -86,7 +86,7 @@ impl KeyInputs<'_> {
 }
 
 fn start(component: Component) -> Fields {
-    Fields::new(&format!("hm 2026 cache key {component}"))
+    Fields::new(&format!("hm cache key {component}"))
 }
 
 fn environment(plan: &BTreeMap<String, String>, run: &BTreeMap<String, String>) -> CacheKey {

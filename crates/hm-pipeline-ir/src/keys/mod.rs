@@ -26,12 +26,12 @@
 //!
 //! # The bytes
 //!
-//! A component's digest is BLAKE3 in its `derive_key` mode, with the context `hm 2026 cache key COMPONENT`.
-//! Its input is a sequence of fields, and each field is its length in bytes (8 bytes, little endian)
-//! followed by its bytes. A list is preceded by its number of elements as such a field of 8 bytes, and an
-//! optional field by one byte that says whether it is there. So two different inputs are never the same bytes.
-//! The key is the digest, with the context `hm 2026 cache key`, of the number of components and then of
-//! each one's name and digest, in the order of the table.
+//! A digest is BLAKE3 over a sequence of fields, and each field is its length in bytes (8 bytes, little
+//! endian) followed by its bytes. The first field is a context: `hm cache key COMPONENT` for a component,
+//! `hm cache key` for the key. A list is preceded by its number of elements as a field of 8 bytes, and an
+//! optional field by a field of one byte that says whether it is there. So no two different inputs are the
+//! same bytes. After its context the key folds the number of components and then of each one its name and
+//! its digest, in the order of the table.
 
 mod canonical;
 mod digest;

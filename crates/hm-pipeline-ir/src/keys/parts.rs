@@ -92,7 +92,7 @@ impl KeyParts {
     /// The step's identity, under which its snapshot is stored.
     #[must_use]
     pub fn key(&self) -> CacheKey {
-        let start = Fields::new("hm 2026 cache key").count(self.0.len());
+        let start = Fields::new("hm cache key").count(self.0.len());
         let fold = |fields: Fields, (component, digest): (&Component, &CacheKey)| {
             fields.text(component.name()).bytes(digest.as_bytes())
         };
