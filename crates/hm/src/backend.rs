@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hm_exec::{ExecutionBackend, LocalBackend};
 use hm_vm::VmBackend;
+use hm_vm::registry::Registry;
 
 use crate::config::{BackendChoice, Config};
 use crate::context::Context;
@@ -32,6 +33,16 @@ impl Machines {
     #[must_use]
     pub fn vm(&self) -> Arc<dyn VmBackend> {
         Arc::clone(&self.vm)
+    }
+
+    /// Which of their snapshots stands for which cache key.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn registry(&self, config: &Config) -> Result<Registry> {
+        Ok(Registry::open(
+            &config.data_dir.join("registry").join(self.vm.name()),
+        )?)
     }
 
     /// A backend over them.

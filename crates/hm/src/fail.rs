@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use hm_dsl::DslError;
 use hm_exec::BackendError;
 use hm_pipeline_ir::PlanError;
 use hm_vm::VmError;
@@ -25,13 +26,8 @@ pub enum Failure {
     },
     /// The configuration cannot be used.
     Config(ConfigError),
-    /// The pipeline file could not be rendered.
-    Pipeline {
-        /// What happened, with the author's line.
-        message: String,
-        /// What would help.
-        hints: Vec<String>,
-    },
+    /// The pipeline files could not be rendered.
+    Pipeline(DslError),
     /// The plan was refused.
     Plan {
         /// Where it came from.
@@ -93,7 +89,12 @@ impl Failure {
     #[must_use]
     pub fn report(self) -> Report {
         let (exit, message, hints) = match self {
-            Self::Usage { message, hints } | Self::Pipeline { message, hints } => {
+            Self::Usage { message, hints } => (exit::SETUP, message, hints),
+            Self::Pipeline(DslError::Interrupted) | Self::Interrupted => {
+                (exit::CANCELED, String::new(), Vec::new())
+            }
+            Self::Pipeline(error) => {
+                let (message, hints) = split_hints(&error.to_string());
                 (exit::SETUP, message, hints)
             }
             Self::Config(error) => (exit::SETUP, error.to_string(), config_hints(&error)),
@@ -116,10 +117,15 @@ impl Failure {
                 format!("cannot write the output: {error}"),
                 Vec::new(),
             ),
-            Self::Interrupted => (exit::CANCELED, String::new(), Vec::new()),
         };
         Report { exit, message, hints }
     }
+}
+
+/// The DSL's errors carry what to do next on lines of their own.
+fn split_hints(text: &str) -> (String, Vec<String>) {
+    let mut parts = text.split("\n  → ").map(str::to_owned);
+    (parts.next().unwrap_or_default(), parts.collect())
 }
 
 fn config_hints(error: &ConfigError) -> Vec<String> {

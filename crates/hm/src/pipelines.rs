@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
+use hm_dsl::{RenderRequest, Rendered, RenderedPipeline};
 use hm_exec::Plan;
 
 use crate::cli::PipelineArgs;
 use crate::context::Context;
 use crate::fail::{Failure, Result};
+use crate::suggest;
 
 /// The name of a plan that came from a file.
 const UNNAMED: &str = "plan";
@@ -49,12 +51,71 @@ pub fn choose(context: &Context, args: &PipelineArgs, env: &BTreeMap<String, Str
 pub fn text(
     context: &Context,
     args: &PipelineArgs,
-    _env: &BTreeMap<String, String>,
+    env: &BTreeMap<String, String>,
 ) -> Result<(String, String, u64)> {
     if let Some(path) = &args.plan {
         return Ok((slug_of(path), read_plan(context, path)?, 0));
     }
-    Err(Failure::plain_usage("no pipelines yet"))
+    let rendered = render_all(context, env)?;
+    let python_started = u64::from(rendered.python_started);
+    let chosen = pick(rendered.pipelines, args.pipeline.as_deref())?;
+    Ok((chosen.slug, chosen.ir_json, python_started))
+}
+
+/// All pipelines of the repository.
+///
+/// # Errors
+/// When there is none, or one does not render.
+pub fn render_all(context: &Context, env: &BTreeMap<String, String>) -> Result<Rendered> {
+    let mut variables = context.environment.variables().clone();
+    variables.extend(env.clone());
+    let request = RenderRequest {
+        root: context.root()?.to_path_buf(),
+        python: None,
+        cache_dir: context.config()?.data_dir.join("plans"),
+        env: variables,
+        now: std::time::SystemTime::now(),
+    };
+    let rendered = hm_dsl::render(&request).map_err(Failure::Pipeline)?;
+    for line in rendered.printed.lines() {
+        context.printer.note(line);
+    }
+    let how = if rendered.from_cache {
+        "the plan is as it was"
+    } else {
+        "ran the pipeline files"
+    };
+    context.printer.detail(how);
+    if let Some(reason) = &rendered.uncacheable {
+        context.printer.detail(&format!("the plan is not kept: {reason}"));
+    }
+    Ok(rendered)
+}
+
+/// The pipeline of that name; without a name the one that a person may start, if there is only one.
+fn pick(pipelines: Vec<RenderedPipeline>, wanted: Option<&str>) -> Result<RenderedPipeline> {
+    let slugs: Vec<String> = pipelines.iter().map(|pipeline| pipeline.slug.clone()).collect();
+    let listed = format!("the pipelines: {}", slugs.join(", "));
+    let Some(wanted) = wanted else {
+        let mut startable = pipelines.into_iter().filter(|pipeline| pipeline.allow_manual);
+        return match (startable.next(), startable.next()) {
+            (Some(only), None) => Ok(only),
+            (Some(_), Some(_)) => Err(Failure::usage(
+                "there is more than one pipeline: say which",
+                [listed],
+            )),
+            (None, _) => Err(Failure::usage(
+                "no pipeline here is started by hand: say which",
+                [listed],
+            )),
+        };
+    };
+    if let Some(found) = pipelines.into_iter().find(|pipeline| pipeline.slug == wanted) {
+        return Ok(found);
+    }
+    let near = suggest::nearest(wanted, slugs.iter().map(String::as_str));
+    let hint = near.map_or(listed, |near| format!("did you mean `{near}`?"));
+    Err(Failure::usage(format!("there is no pipeline `{wanted}`"), [hint]))
 }
 
 /// `-e KEY=VALUE`, or `-e KEY` from the environment.

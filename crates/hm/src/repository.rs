@@ -13,6 +13,12 @@ pub fn find_root(start: &Path) -> Option<PathBuf> {
         .map(Path::to_path_buf)
 }
 
+/// Whether the repository has pipelines that need Python.
+#[must_use]
+pub fn has_python_pipeline(root: &Path) -> bool {
+    hm_dsl::discover(root).is_ok_and(|files| !files.is_empty())
+}
+
 /// Branch, commit and remote, read from git's own files: starting `git` would cost more than a cached run.
 #[must_use]
 pub fn source_meta(root: &Path) -> SourceMeta {

@@ -1,23 +1,64 @@
-//! Chooses a renderer and runs it.
+//! Chooses a renderer and tells it about its reader.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
 
-use futures::StreamExt;
-use hm_exec::EventStream;
+use hm_render::{Options, Renderer, Style};
 
+use crate::cli::{Format, Logs};
 use crate::config::Config;
 use crate::context::Context;
+use crate::env_vars;
+use crate::fail::{Failure, Result};
+use crate::printer::Verbosity;
 
-/// Renders a build to its end.
+/// What is shown where the terminal does not tell its size.
+const USUAL_SIZE: (u16, u16) = (80, 24);
+
+/// The renderer that the configuration asks for, on standard output.
 ///
 /// # Errors
-/// When standard output cannot be written.
-pub async fn render(context: &Context, config: &Config, mut events: EventStream) -> io::Result<()> {
-    let _ = (context, config);
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    while let Some(event) = events.next().await {
-        serde_json::to_writer(&mut out, &event)?;
-        out.write_all(b"\n")?;
+/// When standard output is closed.
+pub fn renderer(context: &Context, config: &Config) -> Result<Box<dyn Renderer>> {
+    let environment = &context.environment;
+    let usual = if environment.stdout_tty {
+        Format::Human
+    } else {
+        Format::Plain
+    };
+    let format = config.format.unwrap_or(usual);
+    let get = |name: &str| environment.get(name).map(str::to_owned);
+    let dumb = environment.get(env_vars::TERM) == Some("dumb");
+    let options = Options {
+        style: Style::detect(environment.stdout_tty, get),
+        logs: config.logs.map(|logs| match logs {
+            Logs::All => hm_render::Logs::All,
+            Logs::Failed => hm_render::Logs::Failed,
+            Logs::None => hm_render::Logs::None,
+        }),
+        quiet: context.printer.verbosity() == Verbosity::Quiet,
+        hints: true,
+        screen: (environment.stdout_tty && !dumb).then(|| Box::new(terminal_size) as hm_render::Screen),
+    };
+    let format = match format {
+        Format::Human => hm_render::Format::Human,
+        Format::Plain => hm_render::Format::Plain,
+        Format::Json => hm_render::Format::Json,
+        Format::Junit => hm_render::Format::Junit,
+    };
+    // Not `Stdout` itself: its line buffering would make a system call of every line.
+    let out = io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(Failure::Output)?;
+    Ok(format.renderer(File::from(out), options))
+}
+
+/// Columns and rows of the terminal at standard output.
+pub fn terminal_size() -> (u16, u16) {
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col > 0 && size.ws_row > 0 => (size.ws_col, size.ws_row),
+        _ => USUAL_SIZE,
     }
-    out.flush()
 }

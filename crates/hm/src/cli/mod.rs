@@ -135,4 +135,6 @@ pub enum ConfigCommand {
         #[arg(long)]
         origin: bool,
     },
+    /// Explain every setting: its key, its variable, its default
+    Reference,
 }

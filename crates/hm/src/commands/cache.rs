@@ -1,8 +1,13 @@
-//! `hm cache`.
+//! `hm cache`: the snapshots on disk.
+
+use std::time::SystemTime;
+
+use hm_vm::registry::{Budget, Collected, Registry};
 
 use super::table;
 use crate::backend::Machines;
 use crate::cli::CacheCommand;
+use crate::config::Config;
 use crate::context::Context;
 use crate::exit;
 use crate::fail::{Failure, Result};
@@ -14,15 +19,100 @@ use crate::fail::{Failure, Result};
 pub fn cache(context: &Context, command: &CacheCommand) -> Result<u8> {
     let config = context.config()?;
     let machines = Machines::new(context, &config)?;
-    let _ = command;
-    let usage = super::runtime()?.block_on(machines.vm().usage())?;
-    context
-        .printer
-        .data(&format!(
-            "{} snapshots, {}\n",
-            usage.snapshots,
-            table::size(usage.bytes)
-        ))
-        .map_err(Failure::Output)?;
+    let registry = machines.registry(&config)?;
+    let text = match command {
+        CacheCommand::Ls { json } => list(&registry, *json)?,
+        CacheCommand::Du { json } => usage(&machines, &config, *json)?,
+        CacheCommand::Prune { budget } => {
+            let budget = Budget {
+                max_bytes: budget.unwrap_or(config.cache.budget),
+                floor_bytes: config.cache.floor.min(budget.unwrap_or(u64::MAX)),
+                min_free_bytes: config.cache.min_free,
+            };
+            let vm = machines.vm();
+            told(&super::runtime()?.block_on(registry.collect(vm.as_ref(), &budget))?)
+        }
+        CacheCommand::Clean => {
+            let vm = machines.vm();
+            let runtime = super::runtime()?;
+            let collected = runtime.block_on(async {
+                let collected = registry.clean(vm.as_ref()).await?;
+                vm.reclaim().await?;
+                Ok::<_, hm_vm::VmError>(collected)
+            })?;
+            told(&collected)
+        }
+    };
+    context.printer.data(&text).map_err(Failure::Output)?;
     Ok(exit::PASSED)
+}
+
+fn list(registry: &Registry, json: bool) -> Result<String> {
+    let mut records = registry.list()?;
+    records.sort_by(|left, right| right.last_used.cmp(&left.last_used));
+    if json {
+        let lines = records.iter().map(|record| {
+            let line = serde_json::json!({
+                "id": record.id,
+                "last_used": chrono::DateTime::<chrono::Utc>::from(record.last_used),
+                "created": chrono::DateTime::<chrono::Utc>::from(record.created),
+                "keys": record.keys,
+                "in_use": record.pinned,
+            });
+            format!("{line}\n")
+        });
+        return Ok(lines.collect());
+    }
+    if records.is_empty() {
+        return Ok(String::new());
+    }
+    let mut rows = vec![
+        ["SNAPSHOT", "LAST USED", "CREATED", "KEYS", "IN USE"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for record in &records {
+        rows.push(vec![
+            record.id.to_string(),
+            when(record.last_used),
+            when(record.created),
+            record.keys.len().to_string(),
+            if record.pinned { "yes" } else { "no" }.to_owned(),
+        ]);
+    }
+    Ok(table::columns(&rows))
+}
+
+fn when(time: SystemTime) -> String {
+    let time: chrono::DateTime<chrono::Utc> = time.into();
+    time.format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn usage(machines: &Machines, config: &Config, json: bool) -> Result<String> {
+    let usage = super::runtime()?.block_on(machines.vm().usage())?;
+    if json {
+        let line = serde_json::json!({
+            "snapshots": usage.snapshots,
+            "bytes": usage.bytes,
+            "budget": config.cache.budget,
+        });
+        return Ok(format!("{line}\n"));
+    }
+    Ok(format!(
+        "{} of {} in {} snapshots\n",
+        table::size(usage.bytes),
+        table::size(config.cache.budget),
+        usage.snapshots
+    ))
+}
+
+fn told(collected: &Collected) -> String {
+    if collected.elsewhere {
+        return "another hm is cleaning\n".to_owned();
+    }
+    format!(
+        "removed {} snapshots, {} freed\n",
+        collected.removed,
+        table::size(collected.freed)
+    )
 }

@@ -1,46 +1,74 @@
-//! `hm config show`.
+//! `hm config`.
 
 use super::table;
 use crate::cli::ConfigCommand;
-use crate::config::{IMAGES, SETTINGS};
+use crate::config::{IMAGES, Origin, SETTINGS};
 use crate::context::Context;
-use crate::exit;
 use crate::fail::{Failure, Result};
+use crate::{env_vars, exit};
 
-/// Prints every setting, and who set it.
+/// Tells about the configuration.
 ///
 /// # Errors
 /// When a value makes no sense, or the output cannot be written.
 pub fn config(context: &Context, command: &ConfigCommand) -> Result<u8> {
-    let ConfigCommand::Show { origin } = command;
-    let mut rows = Vec::new();
-    for setting in SETTINGS {
-        let (value, from) = match context.layers.get(setting.key) {
-            Some((value, from)) => (value.to_owned(), from.to_string()),
-            None => (format!("({})", setting.default), "default".to_owned()),
-        };
-        rows.push(row(setting.key.to_owned(), value, from, *origin));
-    }
-    for (name, target, from) in context.layers.images() {
-        rows.push(row(
-            format!("{IMAGES}.\"{name}\""),
-            target.to_owned(),
-            from.to_string(),
-            *origin,
-        ));
-    }
-    context
-        .printer
-        .data(&table::columns(&rows))
-        .map_err(Failure::Output)?;
+    let text = match command {
+        ConfigCommand::Show { origin } => show(context, *origin),
+        ConfigCommand::Reference => reference(),
+    };
+    context.printer.data(&text).map_err(Failure::Output)?;
     context.config()?;
     Ok(exit::PASSED)
 }
 
-fn row(key: String, value: String, from: String, origin: bool) -> Vec<String> {
-    let mut row = vec![key, value];
-    if origin {
-        row.push(from);
+/// Every setting, and who set it.
+fn show(context: &Context, origin: bool) -> String {
+    let row = |key: String, value: String, from: &Origin| {
+        let mut row = vec![key, value];
+        if origin {
+            row.push(from.to_string());
+        }
+        row
+    };
+    let mut rows = Vec::new();
+    for setting in SETTINGS {
+        let key = setting.key.to_owned();
+        rows.push(match context.layers.get(setting.key) {
+            Some((value, from)) => row(key, value.to_owned(), from),
+            None => row(key, format!("({})", setting.default), &Origin::Default),
+        });
     }
-    row
+    for (name, target, from) in context.layers.images() {
+        rows.push(row(format!("{IMAGES}.\"{name}\""), target.to_owned(), from));
+    }
+    table::columns(&rows)
 }
+
+/// The page `docs/configuration.md`.
+fn reference() -> String {
+    let mut text = String::from(REFERENCE_HEAD);
+    for setting in SETTINGS {
+        let row = format!(
+            "| `{}` | `{}` | {} | {} |\n",
+            setting.key, setting.env, setting.default, setting.help
+        );
+        text.push_str(&row);
+    }
+    text.push_str(&format!(
+        "| `[{IMAGES}]` | `{}` | none | What stands in for an image: `\"ubuntu:24.04\" = \"host\"`; \
+         in the variable `NAME=WHAT`, separated by commas. |\n",
+        env_vars::HM_IMAGES
+    ));
+    text
+}
+
+const REFERENCE_HEAD: &str = "\
+# Configuration
+
+From the weakest to the strongest: the defaults, the user's file (`$XDG_CONFIG_HOME/hm/config.toml`, or
+`~/.config/hm/config.toml`), the repository's `.hm/config.toml`, the environment, the flags.
+`hm config show --origin` prints every setting and who set it. This page is `hm config reference`.
+
+| key | variable | default | meaning |
+|---|---|---|---|
+";

@@ -1,13 +1,142 @@
-//! `hm doctor`.
+//! `hm doctor`: what this machine can run, and the command that mends what it cannot.
 
+use serde::Serialize;
+
+use super::table;
 use crate::context::Context;
 use crate::exit;
-use crate::fail::Result;
+use crate::fail::{Failure, Result};
+use crate::repository;
 
-/// Tells what this machine can run.
+/// How well something works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Health {
+    Ok,
+    Degraded,
+    Missing,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    name: String,
+    status: Health,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fix: Option<String>,
+}
+
+/// Tells what this machine can run. The exit code is 1 when something that every build needs is missing.
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn doctor(_context: &Context, _json: bool) -> Result<u8> {
-    Ok(exit::PASSED)
+pub fn doctor(context: &Context, json: bool) -> Result<u8> {
+    let findings = vec![python(context), data_dir(context)];
+    let text = if json {
+        let text = serde_json::to_string_pretty(&findings).map_err(|error| Failure::Output(error.into()))?;
+        text + "\n"
+    } else {
+        as_text(&findings)
+    };
+    context.printer.data(&text).map_err(Failure::Output)?;
+    let broken = findings.iter().any(|finding| finding.status == Health::Missing);
+    Ok(if broken { exit::FAILED } else { exit::PASSED })
+}
+
+fn as_text(findings: &[Finding]) -> String {
+    let mut rows = Vec::new();
+    for finding in findings {
+        let word = match finding.status {
+            Health::Ok => "ok",
+            Health::Degraded => "degraded",
+            Health::Missing => "missing",
+        };
+        let row = |first: &str, second: &str, third: &str| {
+            vec![first.to_owned(), second.to_owned(), third.to_owned()]
+        };
+        rows.push(row(word, &finding.name, &finding.detail));
+        rows.extend(
+            finding
+                .fix
+                .iter()
+                .map(|fix| row("", "", &format!("mend it: {fix}"))),
+        );
+    }
+    table::columns(&rows)
+}
+
+/// Python renders `.hm/*.py`; without one `hm run --plan` still works.
+fn python(context: &Context) -> Finding {
+    let probe = "import sys; print('.'.join(map(str, sys.version_info[:3])))";
+    let output = std::process::Command::new("python3")
+        .args(["-c", probe])
+        .current_dir("/")
+        .output();
+    let version = output.ok().filter(|output| output.status.success());
+    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let fix = || Some("sudo apt-get install -y python3".to_owned());
+    let name = "python3".to_owned();
+    match version {
+        Some(version) if is_new_enough(&version) => Finding {
+            name,
+            status: Health::Ok,
+            detail: format!("{version}, runs .hm/*.py"),
+            fix: None,
+        },
+        found => {
+            let uses_python = context.maybe_root().is_some_and(repository::has_python_pipeline);
+            Finding {
+                name,
+                status: if uses_python {
+                    Health::Missing
+                } else {
+                    Health::Degraded
+                },
+                detail: match found {
+                    Some(version) => format!("{version} is too old for .hm/*.py: 3.9 is needed"),
+                    None => "not found: .hm/*.py cannot be run, --plan can".to_owned(),
+                },
+                fix: fix(),
+            }
+        }
+    }
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let mut parts = version.split('.').map_while(|part| part.parse::<u32>().ok());
+    matches!((parts.next(), parts.next()), (Some(major), Some(minor)) if (major, minor) >= (3, 9))
+}
+
+fn data_dir(context: &Context) -> Finding {
+    let name = "data directory".to_owned();
+    let missing = |detail: String, fix: Option<String>| Finding {
+        name: "data directory".to_owned(),
+        status: Health::Missing,
+        detail,
+        fix,
+    };
+    let config = match context.config() {
+        Ok(config) => config,
+        Err(failure) => {
+            let report = failure.report();
+            return missing(report.message, report.hints.into_iter().next());
+        }
+    };
+    let path = config.data_dir;
+    let probe = path.join(format!(".doctor-{}", std::process::id()));
+    let written = std::fs::create_dir_all(&path).and_then(|()| std::fs::write(&probe, "probe"));
+    let _ = std::fs::remove_file(&probe);
+    match written {
+        Ok(()) => Finding {
+            name,
+            status: Health::Ok,
+            detail: path.display().to_string(),
+            fix: None,
+        },
+        Err(error) => missing(
+            format!("cannot write {}: {error}", path.display()),
+            Some("export HM_DATA_DIR=/a/directory/of/yours".to_owned()),
+        ),
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use futures::StreamExt;
 use hm_exec::{BuildOutcome, RunRequest};
 
 use crate::backend::Machines;
@@ -46,6 +47,7 @@ impl Execution {
         let backend = machines.backend(config);
         refuse_what_is_not_honoured(&self.request, backend.as_ref())?;
 
+        let mut renderer = show::renderer(context, config)?;
         let store = RunStore::new(&config.data_dir);
         let mut record = self.record(context, backend.name());
         let recorder = store.begin(&record, &self.request.plan.ir_json)?;
@@ -65,9 +67,12 @@ impl Execution {
             signals.cancel_then_kill(token.clone(), context.printer, context.environment.stderr_tty);
         let watcher = tokio::spawn(watcher);
 
-        let shown = show::render(context, config, recorder.tee(events)).await;
+        let mut events = recorder.tee(events);
+        let shown = hm_render::render(&mut events, renderer.as_mut(), hm_render::TICK).await;
         if shown.is_err() {
+            // Nobody reads the output any more: the build is not wanted, and what it still says is recorded.
             token.cancel();
+            while events.next().await.is_some() {}
         }
         let outcome = control.wait().await;
         watcher.abort();
@@ -86,7 +91,7 @@ impl Execution {
             count(&machines, self.python_started, &outcome).write(path)?;
         }
         machines.vm().shutdown().await;
-        shown.map_err(Failure::Output)?;
+        shown.map(drop).map_err(Failure::Output)?;
         Ok(exit::of_status(outcome.status))
     }
 

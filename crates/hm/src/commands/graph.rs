@@ -1,7 +1,7 @@
 //! `hm graph`: the DAG in the terminal. What builds in what is a tree; what merely waits is said in words.
 
 use hm_exec::Plan;
-use hm_pipeline_ir::{PipelineGraph, StepIndex};
+use hm_pipeline_ir::{PipelineGraph, Step, StepIndex};
 
 use super::table;
 use crate::cli::PipelineArgs;
@@ -10,12 +10,16 @@ use crate::exit;
 use crate::fail::{Failure, Result};
 use crate::pipelines;
 
+/// How much of a command is shown.
+const COMMAND_CHARS: usize = 60;
+
 /// The pieces that a tree is drawn with.
 struct Pieces {
     branch: &'static str,
     last: &'static str,
     line: &'static str,
     gap: &'static str,
+    down: &'static str,
 }
 
 const UNICODE: Pieces = Pieces {
@@ -23,6 +27,7 @@ const UNICODE: Pieces = Pieces {
     last: "└── ",
     line: "│   ",
     gap: "    ",
+    down: "↓ ",
 };
 
 const ASCII: Pieces = Pieces {
@@ -30,6 +35,7 @@ const ASCII: Pieces = Pieces {
     last: "`-- ",
     line: "|   ",
     gap: "    ",
+    down: "v ",
 };
 
 /// Draws a pipeline's steps.
@@ -97,7 +103,7 @@ fn draw(graph: &PipelineGraph, pieces: &Pieces) -> String {
             let last = place + 1 == children.len();
             // A chain is drawn straight down, or a long one would run off the screen.
             let (mark, indent) = match (children.len(), last) {
-                (1, _) => (pieces.last, ""),
+                (1, _) => (pieces.down, ""),
                 (_, true) => (pieces.last, pieces.gap),
                 (_, false) => (pieces.branch, pieces.line),
             };
@@ -136,4 +142,18 @@ fn row(graph: &PipelineGraph, index: StepIndex, lead: &str) -> Vec<String> {
         step.display_name(),
         words.join("; "),
     ]
+}
+
+/// What a step is about: its label, or its command where the label says no more than the key.
+fn what(step: &Step) -> String {
+    let name = step.display_name();
+    if name != step.key.as_str() {
+        return name;
+    }
+    let first = step.cmd.lines().next().unwrap_or_default();
+    first
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(COMMAND_CHARS)
+        .collect()
 }

@@ -36,9 +36,9 @@ pub fn logs(mut context: Context, args: &LogsArgs) -> Result<u8> {
         }
         events = only_step(events, step.clone());
     }
-    super::runtime()?
-        .block_on(show::render(&context, &config, events))
-        .map_err(Failure::Output)?;
+    let mut renderer = show::renderer(&context, &config)?;
+    let play = hm_render::render(events, renderer.as_mut(), hm_render::TICK);
+    super::runtime()?.block_on(play).map_err(Failure::Output)?;
     if !args.follow && run.record()?.status.is_none() {
         let why = if run.is_running() {
             "the run goes on; `hm logs --follow` stays with it"

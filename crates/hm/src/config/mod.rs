@@ -8,5 +8,5 @@ mod values;
 
 pub use error::ConfigError;
 pub use layers::{Layers, Origin, load};
-pub use setting::{IMAGES, SETTINGS, Setting};
-pub use values::{BackendChoice, CacheLimits, Config, parse_image_pair, parse_size};
+pub use setting::{IMAGES, SETTINGS};
+pub use values::{BackendChoice, Config, parse_image_pair, parse_size};

@@ -7,7 +7,7 @@ mod run;
 mod store;
 mod writer;
 
-pub use reader::{Events, FinishedSteps};
+pub use reader::FinishedSteps;
 pub use run::{RecordedOptions, RecordedStatus, RunRecord};
 pub use store::{Run, RunStore};
 pub use writer::Recorder;

@@ -37,12 +37,6 @@ impl Events {
         }
     }
 
-    /// Whether the last event of the build was read.
-    #[must_use]
-    pub const fn ended(&self) -> bool {
-        self.ended
-    }
-
     /// The events as a renderer reads them.
     #[must_use]
     pub fn into_stream(self) -> EventStream {

@@ -1,0 +1,108 @@
+//! A command on the user's terminal.
+
+use std::io::{self, Read, Write};
+
+use bytes::Bytes;
+use hm_vm::{ExecOutcome, ExecRequest, Terminal, TerminalInput, TerminalSize, Vm};
+use rustix::termios::{self, OptionalActions, Termios};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::exit;
+use crate::fail::{Failure, Result};
+use crate::show::terminal_size;
+
+/// Pieces of input or output that may wait.
+const WAITING: usize = 64;
+
+/// The terminal hands every key on as it is, until this is dropped.
+struct Raw {
+    before: Termios,
+}
+
+impl Raw {
+    fn enter() -> io::Result<Self> {
+        let before = termios::tcgetattr(io::stdin())?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        termios::tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // The terminal may be gone by now.
+        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Flush, &self.before);
+    }
+}
+
+/// Runs the command on the terminal to its end and tells its exit code.
+///
+/// # Errors
+/// When it cannot be run, or the terminal cannot be used.
+pub async fn run(machine: &mut dyn Vm, request: &ExecRequest) -> Result<u8> {
+    let terminal_failed = || Failure::io("cannot use", "the terminal");
+    let mut resized = signal(SignalKind::window_change()).map_err(terminal_failed())?;
+    let mut ended = signal(SignalKind::terminate()).map_err(terminal_failed())?;
+    let (keys, input) = mpsc::channel(WAITING);
+    let (output, mut drawn) = mpsc::channel::<Bytes>(WAITING);
+    let raw = Raw::enter().map_err(terminal_failed())?;
+    let sizes = keys.clone();
+    // A thread of its own, left behind at the end: a read from a terminal cannot be called off.
+    std::thread::spawn(move || read_keys(&keys));
+    let cancel = CancellationToken::new();
+    let canceler = cancel.clone();
+    let watcher = tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = resized.recv() => {
+                    if sizes.send(TerminalInput::Resize(size())).await.is_err() {
+                        return;
+                    }
+                }
+                _ = ended.recv() => canceler.cancel(),
+            }
+        }
+    });
+    let terminal = Terminal {
+        size: size(),
+        input,
+        output,
+    };
+    let draw = async {
+        let mut out = io::stdout();
+        while let Some(bytes) = drawn.recv().await {
+            out.write_all(&bytes)?;
+            out.flush()?;
+        }
+        Ok(())
+    };
+    let (outcome, drawing) = tokio::join!(machine.attach(request, terminal, cancel), draw);
+    watcher.abort();
+    drop(raw);
+    drawing.map_err(Failure::Output)?;
+    Ok(code(&outcome?))
+}
+
+/// The exit code that stands for how a command ended.
+pub fn code(outcome: &ExecOutcome) -> u8 {
+    u8::try_from(outcome.status.code() & 0xff).unwrap_or(exit::FAILED)
+}
+
+fn read_keys(keys: &mpsc::Sender<TerminalInput>) {
+    let mut buffer = [0; 4096];
+    let mut terminal = io::stdin().lock();
+    while let Ok(count @ 1..) = terminal.read(&mut buffer) {
+        let bytes = Bytes::copy_from_slice(buffer.get(..count).unwrap_or_default());
+        if keys.blocking_send(TerminalInput::Bytes(bytes)).is_err() {
+            return;
+        }
+    }
+}
+
+fn size() -> TerminalSize {
+    let (columns, rows) = terminal_size();
+    TerminalSize { columns, rows }
+}

@@ -1,0 +1,47 @@
+//! A command without a terminal: its two streams are passed on.
+
+use std::io::{self, Write};
+
+use hm_vm::{ExecRequest, OutputChunk, Stream, Vm};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::fail::{Failure, Result};
+use crate::signals::Signals;
+
+/// Chunks that may wait for a slow reader.
+const WAITING: usize = 64;
+
+/// Runs the command to its end and tells its exit code.
+///
+/// # Errors
+/// When it cannot be run, or nobody reads its output.
+pub async fn run(machine: &mut dyn Vm, request: &ExecRequest) -> Result<u8> {
+    let mut signals = Signals::take_over().map_err(Failure::io("cannot handle", "Ctrl-C"))?;
+    let cancel = CancellationToken::new();
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let canceler = cancel.clone();
+    let watcher = tokio::spawn(async move {
+        signals.next().await;
+        canceler.cancel();
+    });
+    let (outcome, passed_on) = tokio::join!(machine.exec(request, sender, cancel), pass_on(receiver));
+    watcher.abort();
+    let outcome = outcome?;
+    passed_on.map_err(Failure::Output)?;
+    Ok(super::attach::code(&outcome))
+}
+
+async fn pass_on(mut chunks: mpsc::Receiver<OutputChunk>) -> io::Result<()> {
+    while let Some(chunk) = chunks.recv().await {
+        match chunk.stream {
+            Stream::Stdout => {
+                let mut out = io::stdout().lock();
+                out.write_all(&chunk.bytes)?;
+                out.flush()?;
+            }
+            Stream::Stderr => io::stderr().lock().write_all(&chunk.bytes)?,
+        }
+    }
+    Ok(())
+}
