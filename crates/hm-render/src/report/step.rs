@@ -34,7 +34,7 @@ pub(crate) fn label(step: &Step, style: Style) -> String {
 /// The line about a step that is over. `with_miss` adds why it ran, where the line about its start was not shown.
 pub(crate) fn ended(step: &Step, style: Style, with_miss: bool) -> String {
     let mut line = format!("{} {}", label(step, style), outcome(step));
-    if let (true, Some(reason)) = (with_miss, &step.cache_miss) {
+    if let (true, Some(reason)) = (with_miss && step.phase != Phase::Canceled, &step.cache_miss) {
         let reason = format!("(not cached: {})", one_line(reason));
         line.push_str(&format!(" {}", style.paint(Paint::Dim, reason)));
     }

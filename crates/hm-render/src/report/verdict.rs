@@ -7,7 +7,7 @@ pub(crate) fn verdict(state: &BuildState, style: Style) -> String {
     let (paint, said) = match state.verdict() {
         Some(Verdict::Passed) => (Paint::Good, "passed"),
         Some(Verdict::Failed) => (Paint::Bad, "failed"),
-        Some(Verdict::Canceled) => (Paint::Warn, "canceled before its end"),
+        Some(Verdict::Canceled) => (Paint::Warn, "canceled"),
         Some(Verdict::TimedOut) => (Paint::Bad, "timed out"),
         None => (Paint::Warn, "the events stop before the build's end"),
     };

@@ -99,3 +99,86 @@ fn append(line: &mut String, text: &str) {
     let room = LINE_BYTES.saturating_sub(line.len());
     line.push_str(&text[..text.floor_char_boundary(room)]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use StdStream::{Stderr, Stdout};
+
+    fn lines(tail: &Tail) -> Vec<&str> {
+        tail.lines().collect()
+    }
+
+    #[test]
+    fn keeps_the_newest_fifty() {
+        let mut tail = Tail::default();
+        for n in 0..1000 {
+            tail.push(Stdout, &n.to_string(), false);
+        }
+        assert_eq!((tail.lines().len(), tail.seen()), (LINES, 1000));
+        assert_eq!(
+            (lines(&tail)[0], lines(&tail)[49], tail.newest()),
+            ("950", "999", Some("999"))
+        );
+    }
+
+    #[test]
+    fn glues_pieces_by_stream() {
+        let mut tail = Tail::default();
+        tail.push(Stdout, "a", true);
+        tail.push(Stderr, "x", true);
+        assert_eq!(tail.newest(), Some("x"));
+        tail.push(Stdout, "b", true);
+        assert_eq!(tail.newest(), Some("ab"));
+        tail.push(Stderr, "y", false);
+        tail.push(Stdout, "c", false);
+        tail.push(Stdout, "d", false);
+        assert_eq!(lines(&tail), ["abc", "xy", "d"]);
+    }
+
+    #[test]
+    fn a_line_whose_beginning_is_gone_goes_on_as_a_new_one() {
+        let mut tail = Tail::default();
+        tail.push(Stderr, "old", true);
+        for n in 0..LINES {
+            tail.push(Stdout, &n.to_string(), false);
+        }
+        tail.push(Stderr, "rest", false);
+        assert_eq!(lines(&tail).last(), Some(&"rest"));
+        assert_eq!(tail.lines().len(), LINES);
+    }
+
+    #[test]
+    fn memory_has_a_bound() {
+        let mut tail = Tail::default();
+        let piece = "é".repeat(32 * 1024);
+        for _ in 0..500 {
+            tail.push(Stdout, &piece, true);
+        }
+        for _ in 0..500 {
+            tail.push(Stderr, &piece, false);
+        }
+        assert!(tail.lines().all(|line| line.len() <= LINE_BYTES));
+        assert!(tail.lines.iter().map(String::capacity).sum::<usize>() <= 2 * LINES * LINE_BYTES);
+    }
+
+    #[test]
+    fn a_progress_bar_leaves_its_last_state() {
+        let mut tail = Tail::default();
+        tail.push(Stdout, "1%\r2%\r", true);
+        tail.push(Stdout, "\r50%\r99%", true);
+        tail.push(Stdout, "\r100%", false);
+        assert_eq!(lines(&tail), ["100%"]);
+    }
+
+    #[test]
+    fn a_blank_line_is_no_news() {
+        let mut tail = Tail::default();
+        assert_eq!(tail.newest(), None);
+        tail.push(Stdout, "said", false);
+        tail.push(Stdout, "  ", false);
+        assert_eq!(tail.newest(), Some("said"));
+        tail.keep(0);
+        assert_eq!((tail.newest(), tail.seen()), (None, 2));
+    }
+}
