@@ -38,7 +38,7 @@ def describe(error: BaseException, root: str) -> dict[str, Any]:
         "kind": _kind(error),
         "file": _relative(place[0], root),
         "line": place[1],
-        "text": "\n".join(lines),
+        "text": "\n".join(lines).replace(root + os.sep, ""),
     }
 
 

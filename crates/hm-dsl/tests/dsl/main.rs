@@ -1,0 +1,14 @@
+//! Renders real pipeline files with the machine's python3.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
+
+mod cached;
+mod equivalence;
+mod failures;
+mod language;
+mod pythons;
+mod repo;
+mod uncached;
