@@ -85,6 +85,10 @@ fn json_of_another_shape_is_told_with_path_and_step() {
     let mut keyless = plan.clone();
     keyless["graph"]["nodes"][1] = json!({"step": {"cmd": "x"}});
     has(&words(&keyless), &["missing field `key`", "graph.nodes[1].step"]);
+    has(
+        &words(&json!({"version": "0", "graph": {"nodes": {}, "edges": []}})),
+        &["an array of nodes"],
+    );
     has(&refusal("7").to_string(), &["expected a plan"]);
     let long = words(&with("retries", json!("x".repeat(5_000))));
     assert!(long.len() < 600, "{}", long.len());

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::fields::Fields;
 
-/// Folds a value so that the order of an object's keys does not matter, whichever way serde_json was built
+/// Folds a value so that the order of an object's keys does not matter, whichever way `serde_json` was built
 /// to keep them. Recursive, but no deeper than a plan may nest.
 pub fn value(fields: Fields, json: &Value) -> Fields {
     match json {

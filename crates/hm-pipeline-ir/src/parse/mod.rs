@@ -48,12 +48,12 @@ pub fn plan(text: &str) -> Result<ParsedPlan, PlanError> {
         });
     }
     let nodes = wire.graph.nodes;
-    if nodes.is_empty() {
+    if nodes.count == 0 {
         return Err(PlanError::Empty);
     }
-    if nodes.len() > MAX_STEPS {
+    if nodes.count > MAX_STEPS {
         return Err(PlanError::TooManySteps {
-            steps: nodes.len(),
+            steps: nodes.count,
             limit: MAX_STEPS,
         });
     }
@@ -65,6 +65,7 @@ pub fn plan(text: &str) -> Result<ParsedPlan, PlanError> {
         })?;
     }
     let steps = nodes
+        .kept
         .into_iter()
         .enumerate()
         .map(steps::step)

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, de};
 
+use super::MAX_STEPS;
+
 #[derive(Deserialize)]
 #[serde(expecting = "a plan (a JSON object)")]
 pub struct WirePlan {
@@ -19,10 +21,51 @@ pub struct WirePlan {
 #[derive(Deserialize)]
 #[serde(expecting = "a graph (a JSON object)")]
 pub struct WireGraph {
-    pub nodes: Vec<WireNode>,
+    pub nodes: WireNodes,
     pub node_holes: Option<Vec<u64>>,
     pub edge_property: Option<serde_json::Value>,
     pub edges: Vec<Option<WireEdge>>,
+}
+
+/// No more nodes are kept than a plan may have steps: a short text can hold millions of empty ones, and
+/// each takes far more memory than text.
+pub struct WireNodes {
+    pub kept: Vec<WireNode>,
+    pub count: usize,
+}
+
+impl<'de> Deserialize<'de> for WireNodes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = WireNodes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of nodes")
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut nodes: A) -> Result<WireNodes, A::Error> {
+                let mut kept = Vec::new();
+                while kept.len() < MAX_STEPS {
+                    match nodes.next_element()? {
+                        Some(node) => kept.push(node),
+                        None => {
+                            return Ok(WireNodes {
+                                count: kept.len(),
+                                kept,
+                            });
+                        }
+                    }
+                }
+                let mut count = kept.len();
+                while nodes.next_element::<de::IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(WireNodes { kept, count })
+            }
+        }
+        deserializer.deserialize_seq(Visitor)
+    }
 }
 
 #[derive(Deserialize)]
