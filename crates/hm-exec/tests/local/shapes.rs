@@ -1,10 +1,8 @@
 //! Plans of every shape run to their end on the in-memory double.
 
-mod support;
-
+use crate::support::{self, Bench};
 use hm_exec::testing::{PlanWriter, StepWriter, check_order};
 use hm_exec::{BuildStatus, RunOptions, StepStatus};
-use support::Bench;
 
 #[tokio::test(start_paused = true)]
 async fn a_chain_and_a_fan_out_of_a_thousand_pass() {

@@ -1,5 +1,4 @@
 //! A local backend over the in-memory double, on a worktree of its own.
-#![expect(dead_code, reason = "tests, each of which uses a part of this")]
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
