@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use hm_vm::registry::{Budget, Registry};
 use hm_vm::source::Source;
-use hm_vm::{ImageReference, ResolvedImage, Result, SnapshotCheck, SnapshotId, Usage, Vm, VmBackend, VmError};
+use hm_vm::{
+    ImageReference, ResolvedImage, Result, SnapshotCheck, SnapshotId, Usage, Vm, VmBackend, VmError,
+};
 
 #[derive(Debug)]
 pub struct FileBackend {
@@ -34,7 +36,8 @@ impl FileBackend {
     /// As if the snapshot had been taken an hour ago.
     pub fn age(&self, id: &SnapshotId) {
         let file = fs::File::open(self.root.join(&id.0)).expect("snapshot");
-        file.set_modified(SystemTime::now() - Duration::from_secs(3600)).expect("time");
+        file.set_modified(SystemTime::now() - Duration::from_secs(3600))
+            .expect("time");
     }
 }
 
@@ -61,7 +64,11 @@ impl VmBackend for FileBackend {
     }
 
     async fn check(&self, snapshot: &SnapshotId, _source: &Source) -> Result<SnapshotCheck> {
-        Ok(if self.has(snapshot) { SnapshotCheck::Usable } else { SnapshotCheck::Missing })
+        Ok(if self.has(snapshot) {
+            SnapshotCheck::Usable
+        } else {
+            SnapshotCheck::Missing
+        })
     }
 
     async fn remove(&self, snapshot: &SnapshotId) -> Result<u64> {
@@ -102,7 +109,11 @@ impl VmBackend for FileBackend {
 }
 
 pub fn budget(max_bytes: u64) -> Budget {
-    Budget { max_bytes, floor_bytes: 0, min_free_bytes: 0 }
+    Budget {
+        max_bytes,
+        floor_bytes: 0,
+        min_free_bytes: 0,
+    }
 }
 
 pub fn registry(data: &Path) -> Registry {
@@ -112,7 +123,8 @@ pub fn registry(data: &Path) -> Registry {
 /// Says that a snapshot was last used that many seconds ago.
 pub fn used(registry: &Registry, id: &SnapshotId, seconds_ago: u64) {
     let file = fs::File::open(registry.root().join("snapshots").join(&id.0)).expect("record");
-    file.set_modified(SystemTime::now() - Duration::from_secs(seconds_ago)).expect("time");
+    file.set_modified(SystemTime::now() - Duration::from_secs(seconds_ago))
+        .expect("time");
 }
 
 /// What must hold at any moment that no process is at work: no damaged record, no dangling key that a look-up
@@ -120,7 +132,11 @@ pub fn used(registry: &Registry, id: &SnapshotId, seconds_ago: u64) {
 pub fn assert_valid(registry: &Registry, backend: &FileBackend) {
     for record in registry.list().expect("list") {
         assert!(!record.lost, "{:?} is damaged", record.id);
-        assert!(backend.has(&record.id), "{:?} is registered and not there", record.id);
+        assert!(
+            backend.has(&record.id),
+            "{:?} is registered and not there",
+            record.id
+        );
         for key in &record.keys {
             assert_eq!(registry.lookup(key).expect("lookup"), Some(record.id.clone()));
         }

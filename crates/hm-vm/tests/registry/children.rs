@@ -28,7 +28,10 @@ fn child() {
         return;
     };
     let seed: u64 = std::env::var(SEED).expect("seed").parse().expect("number");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("runtime");
     match job.to_str() {
         Some("work") => runtime.block_on(work(Path::new(&data), seed, 60)),
         Some("work-forever") => runtime.block_on(work(Path::new(&data), seed, u64::MAX)),
@@ -54,7 +57,10 @@ async fn work(data: &Path, seed: u64, rounds: u64) {
             }
         }
         if round % 5 == seed % 5 {
-            registry.collect(&backend, &budget(10_000)).await.expect("collect");
+            registry
+                .collect(&backend, &budget(10_000))
+                .await
+                .expect("collect");
         }
         if round % 16 == 15 {
             registry.touch_all(&pinned).expect("touch");

@@ -11,8 +11,13 @@ impl Mounted {
     fn new() -> Option<Self> {
         let dir = tempfile::tempdir().expect("directory");
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=64k,nr_inodes=0", "tmpfs"]).arg(dir.path());
-        mount.output().is_ok_and(|done| done.status.success()).then_some(Self(dir))
+        mount
+            .args(["-t", "tmpfs", "-o", "size=64k,nr_inodes=0", "tmpfs"])
+            .arg(dir.path());
+        mount
+            .output()
+            .is_ok_and(|done| done.status.success())
+            .then_some(Self(dir))
     }
 }
 
@@ -34,11 +39,20 @@ fn a_full_disk_is_an_error_that_leaves_the_registry_as_it_was() {
     std::fs::write(data.join("filler"), vec![0u8; 64 * 1024]).expect_err("the disk is full");
 
     let second = backend.take("second", 0);
-    let error = registry.record("0123456789abcdef", &second).expect_err("the disk is full");
+    let error = registry
+        .record("0123456789abcdef", &second)
+        .expect_err("the disk is full");
     assert!(error.to_string().contains("snapshots/second"), "{error}");
-    registry.remember("slot", &serde_json::json!({"a": 1})).expect_err("the disk is full");
+    registry
+        .remember("slot", &serde_json::json!({"a": 1}))
+        .expect_err("the disk is full");
     assert_eq!(registry.lookup("0123456789abcdef").expect("lookup"), Some(first));
-    assert_eq!(std::fs::read_dir(registry.root().join("tmp")).expect("tmp").count(), 0);
+    assert_eq!(
+        std::fs::read_dir(registry.root().join("tmp"))
+            .expect("tmp")
+            .count(),
+        0
+    );
     assert_valid(&registry, &backend);
 
     std::fs::remove_file(data.join("filler")).expect("room again");

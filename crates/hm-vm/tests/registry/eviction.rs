@@ -5,7 +5,12 @@ use hm_vm::SnapshotId;
 use hm_vm::registry::{Budget, Registry};
 
 fn ids(registry: &Registry) -> Vec<String> {
-    registry.list().expect("list").into_iter().map(|record| record.id.0).collect()
+    registry
+        .list()
+        .expect("list")
+        .into_iter()
+        .map(|record| record.id.0)
+        .collect()
 }
 
 /// Snapshots a, b, c, ... of 1000 bytes each, a used longest ago.
@@ -27,10 +32,18 @@ async fn those_used_longest_ago_go_first_and_their_keys_with_them() {
     let (registry, backend, snapshots) = filled(data.path(), 5);
     registry.touch(&snapshots[0]).expect("touch");
     let collected = registry.collect(&backend, &budget(2500)).await.expect("collect");
-    assert_eq!((collected.removed, collected.freed, collected.elsewhere), (3, 3000, false));
+    assert_eq!(
+        (collected.removed, collected.freed, collected.elsewhere),
+        (3, 3000, false)
+    );
     assert_eq!(ids(&registry), ["e", "a"]);
     assert_eq!(registry.lookup(&format!("{:016x}", 1)).expect("lookup"), None);
-    assert_eq!(std::fs::read_dir(registry.root().join("keys")).expect("keys").count(), 2);
+    assert_eq!(
+        std::fs::read_dir(registry.root().join("keys"))
+            .expect("keys")
+            .count(),
+        2
+    );
     assert!(!backend.has(&snapshots[1]));
     assert_valid(&registry, &backend);
 }
@@ -72,10 +85,18 @@ async fn a_pinned_snapshot_stays_until_its_lease_ends() {
 async fn cleaning_stops_before_the_floor_even_on_a_full_disk() {
     let data = tempfile::tempdir().expect("directory");
     let (registry, backend, _) = filled(data.path(), 5);
-    let full = Budget { max_bytes: u64::MAX, floor_bytes: 2500, min_free_bytes: u64::MAX };
+    let full = Budget {
+        max_bytes: u64::MAX,
+        floor_bytes: 2500,
+        min_free_bytes: u64::MAX,
+    };
     registry.collect(&backend, &full).await.expect("collect");
     assert_eq!(ids(&registry), ["c", "d", "e"]);
-    let full = Budget { max_bytes: 0, floor_bytes: 0, min_free_bytes: 0 };
+    let full = Budget {
+        max_bytes: 0,
+        floor_bytes: 0,
+        min_free_bytes: 0,
+    };
     registry.collect(&backend, &full).await.expect("collect");
     assert!(ids(&registry).is_empty());
 }
@@ -86,7 +107,10 @@ async fn a_snapshot_that_nobody_registered_goes_once_it_is_old() {
     let (registry, backend, _) = filled(data.path(), 1);
     let (old, new) = (backend.take("old", 1), backend.take("new", 1));
     backend.age(&old);
-    let collected = registry.collect(&backend, &budget(u64::MAX)).await.expect("collect");
+    let collected = registry
+        .collect(&backend, &budget(u64::MAX))
+        .await
+        .expect("collect");
     assert_eq!(collected.removed, 1);
     assert!(!backend.has(&old) && backend.has(&new));
     assert_eq!(ids(&registry), ["a"]);
@@ -106,9 +130,15 @@ async fn a_damaged_record_or_key_is_a_miss_and_goes() {
     }
     assert!(!registry.lease().expect("lease").pin(&snapshots[0]).expect("pin"));
     backend.age(&snapshots[0]);
-    registry.collect(&backend, &budget(u64::MAX)).await.expect("collect");
+    registry
+        .collect(&backend, &budget(u64::MAX))
+        .await
+        .expect("collect");
     assert_eq!(ids(&registry), ["b", "c"]);
-    assert!(!backend.has(&snapshots[0]), "it is a snapshot that nobody registered");
+    assert!(
+        !backend.has(&snapshots[0]),
+        "it is a snapshot that nobody registered"
+    );
     assert_valid(&registry, &backend);
 }
 
@@ -125,11 +155,21 @@ async fn what_an_earlier_boot_left_unflushed_is_a_miss_and_goes() {
     };
     of_another_boot(&snapshots[0]);
     assert_eq!(registry.lookup(&format!("{:016x}", 0)).expect("lookup"), None);
-    assert_eq!(registry.mark_synced().expect("sync"), 1, "only the one that is of this boot");
+    assert_eq!(
+        registry.mark_synced().expect("sync"),
+        1,
+        "only the one that is of this boot"
+    );
     of_another_boot(&snapshots[1]);
-    assert_eq!(registry.lookup(&format!("{:016x}", 1)).expect("lookup"), Some(snapshots[1].clone()));
+    assert_eq!(
+        registry.lookup(&format!("{:016x}", 1)).expect("lookup"),
+        Some(snapshots[1].clone())
+    );
     assert_eq!(registry.mark_synced().expect("sync"), 0);
-    registry.collect(&backend, &budget(u64::MAX)).await.expect("collect");
+    registry
+        .collect(&backend, &budget(u64::MAX))
+        .await
+        .expect("collect");
     assert_eq!(ids(&registry), ["b"]);
     assert!(!backend.has(&snapshots[0]));
 }

@@ -6,7 +6,9 @@ use super::children;
 #[tokio::test]
 async fn twenty_processes_record_pin_and_clean_at_once() {
     let data = tempfile::tempdir().expect("directory");
-    let mut children: Vec<_> = (0..20).map(|seed| children::start("work", data.path(), seed)).collect();
+    let mut children: Vec<_> = (0..20)
+        .map(|seed| children::start("work", data.path(), seed))
+        .collect();
     for child in &mut children {
         assert!(child.wait().expect("child").success());
     }
@@ -14,7 +16,10 @@ async fn twenty_processes_record_pin_and_clean_at_once() {
     assert_valid(&registry, &backend);
     assert!(!registry.list().expect("list").is_empty());
     registry.collect(&backend, &budget(5_000)).await.expect("collect");
-    assert!(registry.list().expect("list").len() <= 5, "the leases went with their processes");
+    assert!(
+        registry.list().expect("list").len() <= 5,
+        "the leases went with their processes"
+    );
     assert_valid(&registry, &backend);
 }
 
@@ -28,8 +33,28 @@ fn ten_thousand_pins_take_one_descriptor() {
     for n in 0..10_000 {
         lease.adopt(&backend.take(&format!("s{n}"), 0)).expect("adopt");
     }
-    assert!(descriptors() <= before + 16, "{} descriptors more", descriptors() - before);
-    assert_eq!(registry.list().expect("list").iter().filter(|record| record.pinned).count(), 10_000);
+    assert!(
+        descriptors() <= before + 16,
+        "{} descriptors more",
+        descriptors() - before
+    );
+    assert_eq!(
+        registry
+            .list()
+            .expect("list")
+            .iter()
+            .filter(|record| record.pinned)
+            .count(),
+        10_000
+    );
     drop(lease);
-    assert_eq!(registry.list().expect("list").iter().filter(|record| record.pinned).count(), 0);
+    assert_eq!(
+        registry
+            .list()
+            .expect("list")
+            .iter()
+            .filter(|record| record.pinned)
+            .count(),
+        0
+    );
 }

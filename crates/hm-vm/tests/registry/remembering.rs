@@ -17,7 +17,12 @@ fn a_key_stands_for_what_was_recorded_last_until_it_is_forgotten() {
         registry.forget(key).expect("forget");
         assert_eq!(registry.lookup(key).expect("lookup"), None);
     }
-    let listed: Vec<_> = registry.list().expect("list").into_iter().map(|record| record.id).collect();
+    let listed: Vec<_> = registry
+        .list()
+        .expect("list")
+        .into_iter()
+        .map(|record| record.id)
+        .collect();
     assert_eq!(listed.len(), 2, "both stay, without a key: {listed:?}");
 }
 
@@ -25,7 +30,9 @@ fn a_key_stands_for_what_was_recorded_last_until_it_is_forgotten() {
 fn a_path_is_refused_as_an_id() {
     let data = tempfile::tempdir().expect("directory");
     let registry = registry(data.path());
-    let error = registry.record("k", &SnapshotId("../../x".into())).expect_err("refused");
+    let error = registry
+        .record("k", &SnapshotId("../../x".into()))
+        .expect_err("refused");
     assert!(error.to_string().contains("../../x"), "{error}");
 }
 
@@ -50,5 +57,10 @@ fn key_parts_are_remembered_by_slot() {
         std::fs::write(slot.expect("slot").path(), b"{\"comm").expect("damage");
     }
     assert_eq!(registry.recall("ci/build\n\u{0}").expect("recall"), None);
-    assert_eq!(std::fs::read_dir(registry.root().join("slots")).expect("slots").count(), 0);
+    assert_eq!(
+        std::fs::read_dir(registry.root().join("slots"))
+            .expect("slots")
+            .count(),
+        0
+    );
 }

@@ -1,6 +1,8 @@
 //! Snapshots: found, checked, measured, removed.
 
 use std::collections::HashMap;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
@@ -218,8 +220,7 @@ impl Inner {
     /// A layer's share of real blocks, from its file or measured; nothing when the layer is gone.
     fn size(&self, id: &str) -> Result<u64> {
         let dir = self.layer_dir(id);
-        let known = std::fs::read_to_string(dir.join(SIZE)).ok();
-        if let Some(size) = known.and_then(|text| text.strip_suffix('\n')?.parse().ok()) {
+        if let Some(size) = read_size(&dir) {
             return Ok(size);
         }
         let FileReply::Measured { bytes, .. } = self.run_op(FileOp::Measure {
@@ -229,12 +230,21 @@ impl Inner {
             return Ok(0);
         };
         write_size(&dir, bytes);
-        Ok(bytes)
+        Ok(read_size(&dir).unwrap_or(bytes))
     }
 
     pub(super) fn forget_size(&self, id: &str) {
         let _ = std::fs::remove_file(self.layer_dir(id).join(SIZE));
     }
+}
+
+/// A size that was remembered, and the blocks of the file that it is in.
+fn read_size(dir: &Path) -> Option<u64> {
+    let mut file = std::fs::File::open(dir.join(SIZE)).ok()?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    let bytes: u64 = text.strip_suffix('\n')?.parse().ok()?;
+    Some(bytes + file.metadata().ok()?.blocks() * 512)
 }
 
 /// Remembers a size. Where that fails it is measured again next time.

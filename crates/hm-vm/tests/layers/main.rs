@@ -1,0 +1,11 @@
+//! The sandbox's layer store over real overlay mounts, as root; where this process may not mount, the tests
+//! that need to are skipped.
+#![cfg(target_os = "linux")]
+
+mod children;
+mod kill;
+mod random;
+mod removing;
+mod sealing;
+mod shadows;
+mod support;

@@ -1,0 +1,186 @@
+//! A store, sources, and steps that write through a real overlay.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hm_vm::sandbox::layers::{DirectFileOps, LayerChain, LayerStore, LiveLayer, WORKSPACE_PART};
+use hm_vm::source::{Source, SourceOptions, SourceStore};
+use hm_vm::{ImageReference, ResolvedImage, SnapshotId};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+pub struct World {
+    pub dir: tempfile::TempDir,
+    pub store: LayerStore,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("directory");
+        let store = open(dir.path());
+        fs::create_dir(dir.path().join("image")).expect("image");
+        fs::create_dir(dir.path().join("merged")).expect("mount point");
+        fs::create_dir(dir.path().join("worktree")).expect("worktree");
+        Self { dir, store }
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.dir.path().join("sandbox")
+    }
+
+    pub fn worktree(&self, path: &str) -> PathBuf {
+        self.dir.path().join("worktree").join(path)
+    }
+
+    /// Writes a file of the worktree.
+    pub fn write(&self, path: &str, content: &str) {
+        write(&self.worktree(path), content);
+    }
+
+    pub fn freeze(&self) -> Source {
+        let store = SourceStore::new(self.dir.path().join("sources"));
+        store
+            .freeze(&self.worktree(""), &SourceOptions::default())
+            .expect("freeze")
+    }
+
+    /// Runs `step` where the workspace is mounted and seals what it wrote.
+    pub fn step(
+        &self,
+        base: &LayerChain,
+        source: &Source,
+        step: impl FnOnce(&Path),
+    ) -> (SnapshotId, LayerChain) {
+        let live = self.store.begin(&parts()).expect("begin");
+        self.in_workspace(base, source, Some(&live), step);
+        self.store.seal(live, base, source).expect("seal")
+    }
+
+    /// What a step on this chain sees.
+    pub fn tree(&self, chain: &LayerChain, source: &Source) -> Tree {
+        let mut seen = Tree::new();
+        let live = self.store.begin(&parts()).expect("begin");
+        self.in_workspace(chain, source, Some(&live), |workspace| seen = tree(workspace));
+        seen
+    }
+
+    fn in_workspace(
+        &self,
+        base: &LayerChain,
+        source: &Source,
+        live: Option<&LiveLayer>,
+        step: impl FnOnce(&Path),
+    ) {
+        let mut lower = base.lower_dirs(WORKSPACE_PART);
+        lower.extend(source.layers().iter().cloned());
+        lower.push(self.dir.path().join("image"));
+        let lower: Vec<_> = lower.iter().map(|dir| dir.display().to_string()).collect();
+        let mut options = format!(
+            "userxattr,redirect_dir=nofollow,metacopy=off,index=off,xino=off,lowerdir={}",
+            lower.join(":")
+        );
+        if let Some(live) = live {
+            let (upper, work) = (live.upper(WORKSPACE_PART), live.work(WORKSPACE_PART));
+            options += &format!(
+                ",volatile,upperdir={},workdir={}",
+                upper.display(),
+                work.display()
+            );
+        }
+        let merged = self.dir.path().join("merged");
+        let options = std::ffi::CString::new(options).expect("options");
+        mount(
+            "overlay",
+            &merged,
+            "overlay",
+            MountFlags::empty(),
+            options.as_c_str(),
+        )
+        .expect("mount");
+        let mounted = Mounted(merged.clone());
+        step(&merged);
+        drop(mounted);
+    }
+}
+
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
+pub fn open(data: &Path) -> LayerStore {
+    LayerStore::open(&data.join("sandbox"), Arc::new(DirectFileOps)).expect("store")
+}
+
+pub fn parts() -> Vec<String> {
+    vec!["@".to_owned(), WORKSPACE_PART.to_owned()]
+}
+
+pub fn image() -> LayerChain {
+    LayerChain::new(ResolvedImage {
+        reference: ImageReference::new("host"),
+        digest: "d".into(),
+    })
+}
+
+pub fn can_mount() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+pub fn write(path: &Path, content: &str) {
+    fs::create_dir_all(path.parent().expect("parent")).expect("directories");
+    fs::write(path, content).expect("file");
+}
+
+/// Every path with its kind and mode and what it holds.
+pub type Tree = BTreeMap<PathBuf, (u32, String)>;
+
+pub fn tree(root: &Path) -> Tree {
+    let mut tree = Tree::new();
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("list") {
+            let entry = entry.expect("entry");
+            let metadata = entry.metadata().expect("metadata");
+            let content = if metadata.is_dir() {
+                directories.push(entry.path());
+                String::new()
+            } else if metadata.is_symlink() {
+                fs::read_link(entry.path()).expect("link").display().to_string()
+            } else {
+                fs::read_to_string(entry.path()).expect("content")
+            };
+            let path = entry.path().strip_prefix(root).expect("below").to_owned();
+            tree.insert(path, (metadata.permissions().mode(), content));
+        }
+    }
+    tree
+}
+
+/// Bytes of real blocks below the layers, each inode once.
+pub fn blocks(root: &Path) -> u64 {
+    let mut seen = std::collections::BTreeMap::new();
+    let mut directories: Vec<_> = children(root);
+    while let Some(path) = directories.pop() {
+        for child in children(&path) {
+            let metadata = child.symlink_metadata().expect("metadata");
+            // The store's own files about a layer are not what a step wrote.
+            seen.insert((metadata.dev(), metadata.ino()), metadata.blocks() * 512);
+            if metadata.is_dir() {
+                directories.push(child);
+            }
+        }
+    }
+    seen.values().sum()
+}
+
+pub fn children(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir)
+        .map(|entries| entries.map(|entry| entry.expect("entry").path()).collect())
+        .unwrap_or_default()
+}
