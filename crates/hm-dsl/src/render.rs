@@ -105,6 +105,7 @@ pub fn render(request: &RenderRequest) -> Result<Rendered, DslError> {
             files: &found.files,
             env: &request.env,
             now,
+            limit: python::TIMEOUT,
         };
         let (answer, printed) = python::ask(&call)?;
         let answer = parse(candidate, &answer)?;

@@ -6,12 +6,24 @@ if TYPE_CHECKING:
     from typing import Mapping, Optional
 
 
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_")
+
+
+def quote(word: str) -> str:
+    """Return ``word`` so that the shell takes it as it stands."""
+    return word if _PLAIN.issuperset(word) else "'" + word.replace("'", "'\"'\"'") + "'"
+
+
 def check_text(what: str, value: object) -> None:
     """Refuse anything but text that is not blank."""
     if not isinstance(value, str):
         raise TypeError(f"hm: {what} must be text, not {type(value).__name__}")
     if not value.strip():
         raise ValueError(f"hm: {what} must not be empty")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"hm: {what} has a character that cannot be written as UTF-8: {value!r}") from None
 
 
 def check_env(env: Optional[Mapping[str, str]]) -> Optional[dict[str, str]]:

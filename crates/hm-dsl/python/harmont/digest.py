@@ -1,11 +1,10 @@
 """The digest of what ``on_change`` watches."""
 from __future__ import annotations
 
-import fnmatch
-import hashlib
 import os
-import re
 import stat
+
+from .hashes import hasher
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ def digest_paths(root: str, patterns: Sequence[str]) -> str:
     found: set[str] = set()
     for pattern in patterns:
         found.update(_expand(root, pattern))
-    total = hashlib.sha256("\0".join(sorted(patterns)).encode() + b"\0\0")
+    total = hasher("\0".join(sorted(patterns)).encode() + b"\0\0")
     for path in sorted(found):
         total.update(path.encode("utf-8", "surrogateescape") + b"\0" + _digest_one(os.path.join(root, path)))
     return total.hexdigest()
@@ -53,9 +52,10 @@ def _glob(root: str, base: str, parts: list[str]) -> Iterator[str]:
             if is_dir:
                 yield from _glob(root, _join(base, name), parts)
         return
-    matches = re.compile(fnmatch.translate(first)).match
+    from fnmatch import fnmatchcase
+
     for name, is_dir in _list(root, base):
-        if matches(name) and (is_dir or not rest):
+        if fnmatchcase(name, first) and (is_dir or not rest):
             yield from _glob(root, _join(base, name), rest)
 
 
@@ -92,12 +92,12 @@ def _digest_one(path: str) -> bytes:
         mode = os.lstat(path).st_mode
         mark = b"file"
         if stat.S_ISLNK(mode):
-            mark = b"link" + hashlib.sha256(os.fsencode(os.readlink(path))).digest()
+            mark = b"link" + hasher(os.fsencode(os.readlink(path))).digest()
             if not os.path.isfile(path):
                 return mark
         elif not stat.S_ISREG(mode):
             return b"other"
-        content = hashlib.sha256()
+        content = hasher()
         with open(path, "rb", buffering=0) as file:
             chunk = file.read(_CHUNK)
             while chunk:

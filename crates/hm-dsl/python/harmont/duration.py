@@ -1,8 +1,6 @@
 """Durations as authors write them."""
 from __future__ import annotations
 
-import re
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -10,7 +8,7 @@ if TYPE_CHECKING:
 
     Duration = Union[str, int, timedelta]
 
-_TEXT = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_UNITS = (("h", 3600), ("m", 60), ("s", 1))
 _MAX_SECONDS = 2**32 - 1
 
 
@@ -30,18 +28,24 @@ def _count(duration: Duration, what: str) -> int:
     if isinstance(duration, int):
         return duration
     if isinstance(duration, str):
-        match = _TEXT.fullmatch(duration)
-        if not duration or match is None:
-            raise ValueError(
-                f'hm: {what} {duration!r} is not a duration\n  → write "30s", "5m" or "1h30m" (units: h, m, s)'
-            )
-        hours, minutes, rest = (int(part or 0) for part in match.groups())
-        return hours * 3600 + minutes * 60 + rest
+        return _parse(duration, what)
     if hasattr(duration, "total_seconds"):
         exact = duration.total_seconds()
         whole = int(exact)
         return whole + 1 if exact > whole else whole
     raise TypeError(_wrong_type(duration, what))
+
+
+def _parse(text: str, what: str) -> int:
+    total, rest = 0, text
+    for unit, worth in _UNITS:
+        digits, found, after = rest.partition(unit)
+        if found and digits.isdecimal() and digits.isascii():
+            total += int(digits) * worth
+            rest = after
+    if rest or not text:
+        raise ValueError(f'hm: {what} {text!r} is not a duration\n  → write "30s", "5m" or "1h30m" (units: h, m, s)')
+    return total
 
 
 def _wrong_type(value: object, what: str) -> str:

@@ -1,9 +1,8 @@
 """The plan as JSON text."""
 from __future__ import annotations
 
-import json
-
 from .keygen import Context, resolve_keys
+from .text import to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,8 +26,3 @@ def pipeline_to_json(
     """
     del pipeline_org, pipeline_slug
     return to_json(resolve_keys(p, Context(now, None if base_path is None else str(base_path), env)))
-
-
-def to_json(value: Any) -> str:
-    """Return ``value`` as JSON without needless spaces."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False)

@@ -5,9 +5,11 @@ commands, environments and images. hm adds to it what only a run knows, such as 
 """
 from __future__ import annotations
 
-import json
 import os
 import time
+
+from .hashes import hasher
+from .text import to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ def resolve_keys(plan: Mapping[str, Any], context: Context) -> dict[str, Any]:
         above = chains[parents[index]] if index in parents else ""
         policy = step.get("cache")
         watched = None if policy is None else _watched(policy, context)
-        chain = _sha256([above, step["cmd"], step.get("image"), node["env"], watched])
+        chain = _digest([above, step["cmd"], step.get("image"), node["env"], watched])
         chains.append(chain)
         if watched is not None:
             node = {**node, "step": {**step, "cache": {**policy, "key": chain}}}
@@ -84,8 +86,5 @@ def _values(policy: Mapping[str, Any], context: Context) -> dict[str, Optional[s
     return {name: context.env.get(name) for name in sorted(policy["env_keys"])}
 
 
-def _sha256(value: Any) -> str:
-    import hashlib
-
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+def _digest(value: Any) -> str:
+    return hasher(to_json(value, sort=True).encode()).hexdigest()

@@ -1,14 +1,14 @@
 """The options of a step that hm has and the PyPI package does not."""
 from __future__ import annotations
 
-import re
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Mapping, Optional
 
-_SIZE = re.compile(r"(\d+)\s*([KMGT]?)(i?B)?")
-_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+_SIZES = {"": 1, "B": 1}
+for _power, _letter in enumerate("KMGT", start=1):
+    _SIZES[_letter] = _SIZES[f"{_letter}iB"] = 1024**_power
+    _SIZES[f"{_letter}B"] = 1000**_power
 _LIMITS = ("memory", "cpus", "pids", "disk")
 
 
@@ -48,8 +48,8 @@ def check_limits(limits: Optional[Mapping[str, Any]]) -> Optional[dict[str, Any]
 def _bytes(name: str, value: object) -> object:
     if not isinstance(value, str):
         return value
-    match = _SIZE.fullmatch(value)
-    if match is None:
+    number = value.rstrip("KMGTiB ")
+    worth = _SIZES.get(value[len(number) :].strip())
+    if worth is None or not number.isdecimal():
         raise ValueError(f'hm: limits[{name!r}] must be bytes or a size such as "512MiB", got {value!r}')
-    base = 1000 if match.group(3) == "B" and match.group(2) else 1024
-    return int(match.group(1)) * base ** _POWERS[match.group(2)]
+    return int(number) * worth

@@ -1,8 +1,6 @@
 """``pipeline``: a plan from steps, or the registration of a function that returns them."""
 from __future__ import annotations
 
-import re
-
 from .check import check_env, check_text
 from .duration import seconds
 from .lower import lower
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
     from .duration import Duration
     from .triggers import Trigger
 
-_SLUG = re.compile(r"[a-z][a-z0-9-]{0,63}")
+_SLUG_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 
 class Registered:
@@ -118,7 +116,7 @@ def _decorator(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         resolved = function.__name__.replace("_", "-").strip("-").lower() if slug is None else slug
-        if not isinstance(resolved, str) or _SLUG.fullmatch(resolved) is None:
+        if not _is_slug(resolved):
             raise ValueError(
                 f"hm: {resolved!r} cannot be a pipeline's slug\n"
                 "  → use lowercase letters, digits and '-', begin with a letter, 64 characters at most"
@@ -143,6 +141,10 @@ def _decorator(
         return function
 
     return register
+
+
+def _is_slug(slug: object) -> bool:
+    return isinstance(slug, str) and 0 < len(slug) <= 64 and "a" <= slug[0] <= "z" and _SLUG_CHARS.issuperset(slug)
 
 
 def _collect(value: object, into: list[Step]) -> bool:

@@ -1,10 +1,10 @@
 """The pipelines that the author's files registered, and what they render to."""
 from __future__ import annotations
 
-from .json_emit import to_json
 from .keygen import Context, resolve_keys
 from .pipelines import REGISTERED, build
 from .targets import call, clear_target_memo
+from .text import to_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

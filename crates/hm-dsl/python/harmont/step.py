@@ -1,10 +1,8 @@
 """The step: an immutable link in a chain of commands."""
 from __future__ import annotations
 
-import shlex
-
 from .cache import CachePolicy
-from .check import check_env, check_text
+from .check import check_env, check_text, quote
 from .duration import seconds
 from .options import check_limits, check_network, check_retries
 
@@ -34,6 +32,8 @@ _FIELDS = (
     "network",
     "limits",
 )
+_KNOWN = frozenset(_FIELDS)
+_set = object.__setattr__
 
 
 class Step:
@@ -44,11 +44,31 @@ class Step:
 
     __slots__ = _FIELDS
 
+    if TYPE_CHECKING:
+        cmd: Optional[str]
+        parent: Optional[Step]
+        is_wait: Optional[bool]
+        continue_on_failure: Optional[bool]
+        label: Optional[str]
+        cache: Optional[CachePolicy]
+        env: Optional[dict[str, str]]
+        timeout_seconds: Optional[int]
+        image: Optional[str]
+        runner: Optional[str]
+        runner_args: Optional[dict[str, Any]]
+        key_override: Optional[str]
+        name_source: str
+        retries: Optional[int]
+        soft_fail: Optional[bool]
+        git: Optional[bool]
+        network: Optional[str]
+        limits: Optional[dict[str, Any]]
+
     def __init__(self, **fields: Any) -> None:
         for field in _FIELDS:
-            object.__setattr__(self, field, fields.pop(field, None))
-        if fields:
-            raise TypeError(f"Step() got an unexpected keyword argument {next(iter(fields))!r}")
+            _set(self, field, fields.get(field))
+        if not _KNOWN.issuperset(fields):
+            raise TypeError(f"Step() got unexpected keyword arguments: {', '.join(sorted(set(fields) - _KNOWN))}")
 
     def __setattr__(self, field: str, _value: object) -> None:
         raise AttributeError(f"hm: a step never changes, so {field!r} cannot be set\n  → pass it to .sh()")
@@ -122,7 +142,7 @@ class Step:
                 f"hm: cache must be a policy such as hm.ttl(...) or hm.on_change(...), not {type(cache).__name__}"
             )
         return Step(
-            cmd=cmd if cwd is None else f"cd {shlex.quote(cwd)} && {cmd}",
+            cmd=cmd if cwd is None else f"cd {quote(cwd)} && {cmd}",
             name_source=label or cmd,
             parent=self,
             label=label,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def install(recorder: Recorder) -> None:
     """Make ``os.environ`` tell. It stays the same object: others may hold it already."""
 
-    class _Watched(type(os.environ)):  # type: ignore[misc]
+    class _Watched(os._Environ):  # type: ignore[type-arg]
         def __getitem__(self, key: Any) -> Any:
             recorder.variable(os.fsdecode(key) if isinstance(key, (str, bytes)) else None)
             return super().__getitem__(key)

@@ -1,7 +1,6 @@
 """Says what went wrong in an author's file: the author's lines, none of ours."""
 from __future__ import annotations
 
-import linecache
 import os
 import sys
 
@@ -16,6 +15,8 @@ _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 def describe(error: BaseException, root: str) -> dict[str, Any]:
     """Return what is told to the author: a kind, the place, and the text with its source lines."""
+    import linecache
+
     frames = _frames(error.__traceback__, root)
     if isinstance(error, SyntaxError) and error.filename is not None:
         frames.append((error.filename, error.lineno or 1, ""))
@@ -38,7 +39,7 @@ def describe(error: BaseException, root: str) -> dict[str, Any]:
         "kind": _kind(error),
         "file": _relative(place[0], root),
         "line": place[1],
-        "text": "\n".join(lines).replace(root + os.sep, ""),
+        "text": "\n".join(lines).replace(root + os.sep, "").encode("utf-8", "replace").decode(),
     }
 
 
@@ -55,6 +56,8 @@ def _frames(trace: Optional[TracebackType], root: str) -> list[tuple[str, int, s
 
 
 def _show(file: str, line: int, function: str, root: str) -> list[str]:
+    import linecache
+
     where = f"  {_relative(file, root)}, line {line}"
     if function not in ("", "<module>"):
         where += f", in {function}"

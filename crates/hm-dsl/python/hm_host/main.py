@@ -10,11 +10,11 @@ import sys
 
 sys.dont_write_bytecode = False  # This package lies in hm's own directory: it may keep its bytecode there.
 
-import json
-
 import harmont
 from harmont import registry
+from harmont import digest as _digest  # noqa: F401 - so that its bytecode is kept, too
 from harmont.keygen import Context
+from harmont.text import to_json
 
 from . import failure, site_packages
 from .load import load
@@ -36,7 +36,7 @@ def main() -> None:
             stream.flush()
         except (OSError, ValueError):
             pass
-    answer.write(json.dumps(document, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace"))
+    answer.write(to_json(document).encode())
     answer.flush()
     os._exit(0)
 
@@ -52,7 +52,7 @@ def _answer(root: str, now: int, files: list[str]) -> dict[str, object]:
         recorder.stop_watching_calls()
         context = Context(now, root, os.environ)
         entries = registry.with_keys(entries, context)
-        json.dumps(entries, allow_nan=False)
+        to_json(entries)
     except BaseException as error:  # noqa: BLE001 - whatever it is, the author is told
         recorder.stop()
         return {"failure": failure.describe(error, root)}

@@ -5,7 +5,6 @@ Python starts without them, because reading their ``.pth`` files can take longer
 from __future__ import annotations
 
 import sys
-from importlib.machinery import PathFinder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +29,13 @@ class _Late:
         import site
 
         site.main()
-        return PathFinder.find_spec(name, None, target)
+        for finder in sys.meta_path:
+            spec = None if finder is cls else finder.find_spec(name, None, target)
+            if spec is not None:
+                return spec
+        return None
 
 
 def install() -> None:
     """Ask for installed packages once everything else has failed."""
-    sys.meta_path.append(_Late)  # type: ignore[arg-type]
+    sys.meta_path.append(_Late)

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::DslError;
 
 /// How long an author's files may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 /// How many bytes of plans are read.
 const MAX_ANSWER: u64 = 64 * 1024 * 1024;
 /// How many bytes of the author's own output are kept.
@@ -31,6 +31,8 @@ pub(crate) struct Call<'a> {
     pub(crate) env: &'a BTreeMap<String, String>,
     /// Seconds since 1970.
     pub(crate) now: u64,
+    /// How long it may take.
+    pub(crate) limit: Duration,
 }
 
 /// Runs Python, and returns the document that it wrote and what the author's files printed.
@@ -46,9 +48,9 @@ pub(crate) fn ask(call: &Call<'_>) -> Result<(Vec<u8>, String), DslError> {
     let (send, printed) = mpsc::channel();
     thread::spawn(move || send.send(read_up_to(err, MAX_PRINTED)).is_ok());
 
-    let answer = match received.recv_timeout(TIMEOUT) {
+    let answer = match received.recv_timeout(call.limit) {
         Ok(answer) => answer.map_err(DslError::io("read the answer of", call.python)),
-        Err(RecvTimeoutError::Timeout) => Err(DslError::TimedOut { after: TIMEOUT }),
+        Err(RecvTimeoutError::Timeout) => Err(DslError::TimedOut { after: call.limit }),
         Err(RecvTimeoutError::Disconnected) => Ok(Vec::new()),
     };
     let answer = match answer {
@@ -119,4 +121,36 @@ fn read_up_to(from: Option<impl Read>, limit: u64) -> io::Result<Vec<u8>> {
 fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::python::{candidates, unpack};
+
+    #[test]
+    fn files_that_never_end_are_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let endless = dir.path().join("endless.py");
+        std::fs::write(
+            &endless,
+            "import os\nprint(os.getpid(), flush=True)\nwhile True: pass\n",
+        )
+        .unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let call = Call {
+            python: &candidates(Some(&path))[0],
+            package: &unpack(&dir.path().join("plans")).unwrap(),
+            root: dir.path(),
+            files: &[endless],
+            env: &BTreeMap::new(),
+            now: 0,
+            limit: Duration::from_millis(300),
+        };
+        let error = ask(&call).unwrap_err();
+        assert!(
+            matches!(error, DslError::TimedOut { after } if after == call.limit),
+            "{error}"
+        );
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use hm_dsl::DslError;
 
@@ -80,4 +81,35 @@ fn another_python_is_asked_anew() {
     assert!(repo.render().unwrap().from_cache);
     repo.request.python = Some("/usr/bin/env".into());
     assert!(repo.render().is_err());
+}
+
+#[test]
+fn an_installed_package_is_found_and_watched() {
+    let mut repo = simple();
+    let venv = repo.outside("venv");
+    let python = "exec python3 -m venv --without-pip \"$0\"";
+    let made = Command::new("sh")
+        .args(["-c", python])
+        .arg(&venv)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let lib = fs::read_dir(venv.join("lib"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let module = lib.join("site-packages/installed_words.py");
+    fs::write(&module, "CMD = 'one'\n").unwrap();
+    repo.pipeline("def ci():\n    from installed_words import CMD\n    return hm.sh(CMD)");
+    repo.request.python = Some(venv.join("bin/python3"));
+    let first = repo.render().unwrap();
+    assert_eq!(
+        (repo.keys(&first), first.uncacheable),
+        (vec!["one".to_owned()], None)
+    );
+    assert!(repo.render().unwrap().from_cache);
+    fs::write(&module, "CMD = 'three'\n").unwrap();
+    assert_eq!(repo.keys(&repo.render().unwrap()), ["three"]);
 }
