@@ -6,10 +6,12 @@ use std::sync::Arc;
 use hm_exec::{ExecutionBackend, LocalBackend};
 use hm_vm::VmBackend;
 use hm_vm::registry::Registry;
+use hm_vm::source::SourceStore;
 
 use crate::config::{BackendChoice, Config};
 use crate::context::Context;
 use crate::fail::{Failure, Result};
+use crate::repository;
 use crate::stats::Stats;
 
 /// What runs builds on this machine.
@@ -45,14 +47,27 @@ impl Machines {
         )?)
     }
 
-    /// A backend over them.
+    /// A backend over them, which keeps the snapshots within the configured budget.
     #[must_use]
-    pub fn backend(&self, config: &Config) -> Box<dyn ExecutionBackend> {
+    pub fn backend(&self, context: &Context, config: &Config) -> Box<dyn ExecutionBackend> {
         let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let parallelism = config.parallelism.unwrap_or(processors);
-        Box::new(LocalBackend::new(parallelism, self.vm(), config.data_dir.clone()))
+        let local = LocalBackend::new(parallelism, self.vm(), config.data_dir.clone())
+            .with_budget(config.cache)
+            .with_sources(sources(context, config));
+        Box::new(local)
     }
 
     /// Adds what was counted.
     pub fn count(&self, _stats: &mut Stats) {}
+}
+
+/// The frozen sources: what git ignores everywhere is ignored here too, and hm's own data is no source.
+#[must_use]
+pub fn sources(context: &Context, config: &Config) -> SourceStore {
+    let store = SourceStore::new(config.data_dir.join("sources")).hiding(&config.data_dir);
+    match repository::global_excludes(&context.environment) {
+        Some(file) => store.with_global_excludes(file),
+        None => store,
+    }
 }

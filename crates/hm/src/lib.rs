@@ -28,6 +28,7 @@ use cli::Cli;
 use context::Context;
 use environment::Environment;
 use printer::{Printer, Verbosity};
+use tracing::level_filters::LevelFilter;
 
 /// Runs `hm` as the process was started, and tells the exit code.
 #[must_use]
@@ -50,6 +51,7 @@ pub fn main() -> ExitCode {
         (false, false) => Verbosity::Default,
     };
     let printer = Printer::new(verbosity);
+    tell_diagnostics(verbosity);
     let done = Context::new(Environment::of_process(), printer, &cli.global)
         .and_then(|context| commands::dispatch(cli.command, context));
     let code = done.unwrap_or_else(|failure| {
@@ -63,4 +65,20 @@ pub fn main() -> ExitCode {
         report.exit
     });
     ExitCode::from(code)
+}
+
+/// What the libraries note by the way goes to standard error.
+fn tell_diagnostics(verbosity: Verbosity) {
+    let level = match verbosity {
+        Verbosity::Quiet => LevelFilter::ERROR,
+        Verbosity::Default => LevelFilter::WARN,
+        Verbosity::Verbose => LevelFilter::DEBUG,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .without_time()
+        .init();
 }

@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 
 use hm_exec::SourceMeta;
 
+use crate::env_vars;
+use crate::environment::Environment;
+
 /// The nearest directory at or above `start` that holds `.hm` or `.git`.
 #[must_use]
 pub fn find_root(start: &Path) -> Option<PathBuf> {
@@ -39,6 +42,27 @@ pub fn source_meta(root: &Path) -> SourceMeta {
         message: None,
         repo_name: remote(&common.join("config")),
     }
+}
+
+/// The file of patterns that git ignores in every repository of this user.
+#[must_use]
+pub fn global_excludes(environment: &Environment) -> Option<PathBuf> {
+    let home = environment.home()?;
+    let xdg = environment
+        .get(env_vars::XDG_CONFIG_HOME)
+        .map_or_else(|| home.join(".config"), PathBuf::from);
+    let configured = [home.join(".gitconfig"), xdg.join("git/config")]
+        .into_iter()
+        .find_map(|config| {
+            let value = setting(&config, |section| section == "[core]", "excludesfile")?;
+            let value = value.trim_matches('"');
+            Some(
+                value
+                    .strip_prefix("~/")
+                    .map_or_else(|| PathBuf::from(value), |rest| home.join(rest)),
+            )
+        });
+    Some(configured.unwrap_or_else(|| xdg.join("git/ignore"))).filter(|file| file.is_file())
 }
 
 fn git_dirs(root: &Path) -> Option<(PathBuf, PathBuf)> {
@@ -78,20 +102,26 @@ fn packed(path: &Path, name: &str) -> Option<String> {
 
 /// `owner/repo` of the remote `origin`, or of the first one.
 fn remote(config: &Path) -> Option<String> {
+    let url = setting(config, |section| section == "[remote \"origin\"]", "url")
+        .or_else(|| setting(config, |section| section.starts_with("[remote "), "url"))?;
+    repo_name(&url)
+}
+
+/// The first value of that name in a section of one of git's configuration files.
+fn setting(config: &Path, section: impl Fn(&str) -> bool, name: &str) -> Option<String> {
     let text = std::fs::read_to_string(config).ok()?;
-    let mut section = "";
-    let mut found: Option<String> = None;
+    let mut inside = false;
     for line in text.lines().map(str::trim) {
         if line.starts_with('[') {
-            section = line;
-        } else if section.starts_with("[remote ")
-            && let Some(("url", url)) = line.split_once('=').map(|(name, url)| (name.trim(), url.trim()))
-            && (found.is_none() || section == "[remote \"origin\"]")
+            inside = section(&line.to_ascii_lowercase());
+        } else if let Some((key, value)) = line.split_once('=')
+            && inside
+            && key.trim().eq_ignore_ascii_case(name)
         {
-            found = repo_name(url);
+            return Some(value.trim().to_owned());
         }
     }
-    found
+    None
 }
 
 fn repo_name(url: &str) -> Option<String> {

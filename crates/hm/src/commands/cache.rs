@@ -24,11 +24,12 @@ pub fn cache(context: &Context, command: &CacheCommand) -> Result<u8> {
         CacheCommand::Ls { json } => list(&registry, *json)?,
         CacheCommand::Du { json } => usage(&machines, &config, *json)?,
         CacheCommand::Prune { budget } => {
-            let budget = Budget {
-                max_bytes: budget.unwrap_or(config.cache.budget),
-                floor_bytes: config.cache.floor.min(budget.unwrap_or(u64::MAX)),
-                min_free_bytes: config.cache.min_free,
-            };
+            // Who names a budget means it, even below the floor.
+            let budget = budget.map_or(config.cache, |max_bytes| Budget {
+                max_bytes,
+                floor_bytes: config.cache.floor_bytes.min(max_bytes),
+                ..config.cache
+            });
             let vm = machines.vm();
             told(&super::runtime()?.block_on(registry.collect(vm.as_ref(), &budget))?)
         }
@@ -49,7 +50,7 @@ pub fn cache(context: &Context, command: &CacheCommand) -> Result<u8> {
 
 fn list(registry: &Registry, json: bool) -> Result<String> {
     let mut records = registry.list()?;
-    records.sort_by(|left, right| right.last_used.cmp(&left.last_used));
+    records.sort_by_key(|record| std::cmp::Reverse(record.last_used));
     if json {
         let lines = records.iter().map(|record| {
             let line = serde_json::json!({
@@ -94,14 +95,14 @@ fn usage(machines: &Machines, config: &Config, json: bool) -> Result<String> {
         let line = serde_json::json!({
             "snapshots": usage.snapshots,
             "bytes": usage.bytes,
-            "budget": config.cache.budget,
+            "budget": config.cache.max_bytes,
         });
         return Ok(format!("{line}\n"));
     }
     Ok(format!(
         "{} of {} in {} snapshots\n",
         table::size(usage.bytes),
-        table::size(config.cache.budget),
+        table::size(config.cache.max_bytes),
         usage.snapshots
     ))
 }

@@ -44,7 +44,7 @@ impl Execution {
     async fn run_to_end(self, context: &Context, config: &Config) -> Result<u8> {
         let mut signals = Signals::take_over().map_err(Failure::io("cannot handle", "Ctrl-C"))?;
         let machines = Machines::new(context, config)?;
-        let backend = machines.backend(config);
+        let backend = machines.backend(context, config);
         refuse_what_is_not_honoured(&self.request, backend.as_ref())?;
 
         let mut renderer = show::renderer(context, config)?;

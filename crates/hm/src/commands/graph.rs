@@ -137,11 +137,7 @@ fn row(graph: &PipelineGraph, index: StepIndex, lead: &str) -> Vec<String> {
     if step.cache.is_cacheable() {
         words.push(format!("cache {}", step.cache.name()));
     }
-    vec![
-        format!("{lead}{}", step.key),
-        step.display_name(),
-        words.join("; "),
-    ]
+    vec![format!("{lead}{}", step.key), what(step), words.join("; ")]
 }
 
 /// What a step is about: its label, or its command where the label says no more than the key.

@@ -47,7 +47,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "logs",
         env: env_vars::HM_LOGS,
-        default: "all",
+        default: "failed on a live terminal, all elsewhere",
         help: "Which steps' output is shown: `failed`, `all` or `none`.",
     },
     Setting {

@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use hm_vm::registry::Budget;
 use hm_vm::{ImageMap, ImageReference, Limits, Network};
 
 use super::{ConfigError, Layers};
@@ -17,17 +18,6 @@ pub enum BackendChoice {
     /// Linux namespaces and overlayfs; nothing to install.
     #[value(alias = "local")]
     Sandbox,
-}
-
-/// How much disk hm may keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CacheLimits {
-    /// What the snapshots may take up, in bytes.
-    pub budget: u64,
-    /// What cleaning never goes below, in bytes.
-    pub floor: u64,
-    /// What stays free on the disk, in bytes.
-    pub min_free: u64,
 }
 
 /// The configuration, checked.
@@ -54,7 +44,7 @@ pub struct Config {
     /// What a step may use up.
     pub limits: Limits,
     /// How much disk hm may keep.
-    pub cache: CacheLimits,
+    pub cache: Budget,
 }
 
 impl Config {
@@ -100,10 +90,10 @@ impl Config {
                 pids: read.value("limits.pids", "a number of processes", |text| text.parse().ok())?,
                 disk: read.size("limits.disk")?,
             },
-            cache: CacheLimits {
-                budget: read.size("cache.budget")?.unwrap_or(20 * GIB),
-                floor: read.size("cache.floor")?.unwrap_or(GIB),
-                min_free: read.size("cache.min_free")?.unwrap_or(2 * GIB),
+            cache: Budget {
+                max_bytes: read.size("cache.budget")?.unwrap_or(20 * GIB),
+                floor_bytes: read.size("cache.floor")?.unwrap_or(GIB),
+                min_free_bytes: read.size("cache.min_free")?.unwrap_or(2 * GIB),
             },
         })
     }

@@ -9,10 +9,10 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hm_vm::source::{Source, SourceOptions, SourceStore};
+use hm_vm::source::{Source, SourceOptions};
 use hm_vm::{ExecRequest, Limits, Vm};
 
-use crate::backend::Machines;
+use crate::backend::{self, Machines};
 use crate::cli::ShellArgs;
 use crate::config::Config;
 use crate::context::Context;
@@ -119,7 +119,7 @@ fn variables(context: &Context, place: &Place, on_terminal: bool) -> BTreeMap<St
 
 /// The source that the run saw, or today's where that is gone or asked for.
 fn source(context: &Context, args: &ShellArgs, config: &Config, place: &Place) -> Result<Arc<Source>> {
-    let store = SourceStore::new(config.data_dir.join("sources"));
+    let store = backend::sources(context, config);
     let vm_error = |error| Failure::Vm(hm_vm::VmError::Source(error));
     if let Some(id) = place.source_id.as_deref().filter(|_| !args.today) {
         match store.reopen(id).map_err(vm_error)? {
