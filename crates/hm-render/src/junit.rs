@@ -28,7 +28,7 @@ impl<W: Write + Send> Renderer for Junit<W> {
             .or(state.build().map(|build| build.pipeline.as_str()));
         let pipeline = pipeline.unwrap_or("hm");
         let mut report = Report::new("hm");
-        let mut suite = TestSuite::new(pipeline);
+        let mut suite = TestSuite::new(xml(pipeline));
         if let Some(started_at) = state.started_at() {
             report.set_timestamp(started_at.fixed_offset());
             suite.set_timestamp(started_at.fixed_offset());
@@ -48,8 +48,8 @@ impl<W: Write + Send> Renderer for Junit<W> {
 }
 
 fn case(step: &Step, pipeline: &str) -> TestCase {
-    let mut case = TestCase::new(step.key.as_str(), status(step));
-    case.set_classname(pipeline);
+    let mut case = TestCase::new(xml(&step.key), status(step));
+    case.set_classname(xml(pipeline));
     if let Some(ms) = step.duration_ms {
         case.set_time(Duration::from_millis(ms));
     }
@@ -79,7 +79,7 @@ fn status(step: &Step) -> TestCaseStatus {
         Phase::Queued | Phase::Running => (TestCaseStatus::skipped(), "never ended".to_owned()),
     };
     match &step.message {
-        Some(said) => status.set_message(format!("{message}: {said}")),
+        Some(said) => status.set_message(xml(&format!("{message}: {said}"))),
         None => status.set_message(message),
     };
     if step.phase.is_failure() {
@@ -97,7 +97,12 @@ fn status(step: &Step) -> TestCaseStatus {
             description.push_str(line);
             description.push('\n');
         }
-        status.set_description(description);
+        status.set_description(xml(&description));
     }
     status
+}
+
+/// Two characters are text and yet not XML, and the serializer lets them through.
+fn xml(text: &str) -> String {
+    text.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }

@@ -11,9 +11,9 @@ pub type Screen = Box<dyn Fn() -> (u16, u16) + Send>;
 pub enum Logs {
     /// Every line, as it comes.
     All,
-    /// The last lines of a failed step, when the build has ended; while a step runs, its newest line.
+    /// The last lines of a failed step, when the build has ended (when the step has, if it may fail); while a step runs, its newest line.
     Failed,
-    /// None.
+    /// None at all, not even in the block about a failed step.
     None,
 }
 
@@ -46,6 +46,16 @@ impl FromStr for Logs {
             .into_iter()
             .find(|logs| logs.as_str() == name)
             .ok_or_else(|| format!("'{name}' is not one of all, failed, none"))
+    }
+}
+
+impl Options {
+    /// How much output to show, where `by_default` is the format's own answer.
+    pub(crate) fn logs(&self, by_default: Logs) -> Logs {
+        match self.logs {
+            Some(Logs::All) | None if self.quiet => Logs::Failed,
+            logs => logs.unwrap_or(by_default),
+        }
     }
 }
 

@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use crate::options::{Logs, Options};
 use crate::renderer::Renderer;
-use crate::report;
-use crate::state::{BuildState, Step};
+use crate::report::{self, Block};
+use crate::state::{BuildState, Phase, Step};
 use crate::terminal::Style;
 
 const BUFFER: usize = 64 * 1024;
@@ -21,7 +21,7 @@ pub struct Plain<W: Write> {
     out: BufWriter<W>,
     logs: Logs,
     quiet: bool,
-    hints: bool,
+    block: Block,
     style: Style,
     /// The step and stream whose line the cursor is on.
     here: Option<(Uuid, StdStream)>,
@@ -32,16 +32,15 @@ pub struct Plain<W: Write> {
 impl<W: Write> Plain<W> {
     /// Writes to `out`, through a buffer of its own.
     pub fn new(out: W, options: Options) -> Self {
-        let logs = if options.quiet {
-            Logs::None
-        } else {
-            options.logs.unwrap_or(Logs::All)
-        };
+        let logs = options.logs(Logs::All);
         Self {
             out: BufWriter::with_capacity(BUFFER, out),
             logs,
             quiet: options.quiet,
-            hints: options.hints,
+            block: Block {
+                hints: options.hints,
+                output: logs != Logs::None,
+            },
             style: Style {
                 color: false,
                 ..options.style
@@ -104,10 +103,16 @@ impl<W: Write> Plain<W> {
         }
         self.cut.retain(|(step_id, _)| *step_id != step.step_id);
         if self.quiet {
-            Ok(())
-        } else {
-            self.say(&report::ended(step, self.style, false))
+            return Ok(());
         }
+        self.say(&report::ended(step, self.style, false))?;
+        // No block at the end tells about a step that may fail, so its output stands here.
+        if step.phase == Phase::SoftFailed && self.logs == Logs::Failed {
+            for line in step.tail.lines() {
+                self.log(step, StdStream::Stdout, line, false)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -158,7 +163,7 @@ impl<W: Write + Send> Renderer for Plain<W> {
 
     fn finish(&mut self, state: &BuildState) -> io::Result<()> {
         self.leave_line()?;
-        for line in report::failures(state, self.style, self.hints) {
+        for line in report::failures(state, self.style, self.block) {
             writeln!(self.out, "{line}")?;
         }
         if state.failed().len() > 0 {

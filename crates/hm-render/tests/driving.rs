@@ -53,20 +53,6 @@ impl Write for Closing {
     }
 }
 
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn time_that_passes_ticks() {
     let slow = stream::unfold(0, |n| async move {
@@ -88,13 +74,13 @@ async fn time_that_passes_ticks() {
 #[tokio::test(start_paused = true)]
 async fn an_event_is_shown_soon_although_the_next_tick_is_far() {
     let (tx, rx) = futures::channel::mpsc::unbounded();
-    let out = Shared::default();
+    let out = record::Shared::default();
     let mut json = Json::new(out.clone());
     let build = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         tx.unbounded_send(record::log(1, StdStream::Stdout, "x")).unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let shown = out.0.lock().unwrap().len();
+        let shown = out.text().len();
         drop(tx);
         shown
     };
@@ -121,7 +107,7 @@ async fn a_closed_pipe_is_returned_and_the_record_goes_on() {
         exit_code: 0,
         duration_ms: 1,
     });
-    let recorded = Shared::default();
+    let recorded = record::Shared::default();
     let pipe = Closing(Arc::new(Mutex::new(100_000)));
     let mut tee = Tee::new(vec![
         Format::Plain.renderer(pipe, Options::default()),
@@ -139,8 +125,8 @@ async fn a_closed_pipe_is_returned_and_the_record_goes_on() {
         .await
         .unwrap();
     assert_eq!(state.verdict(), Some(Verdict::Passed));
-    let recorded = recorded.0.lock().unwrap().clone();
-    let read: Vec<BuildEvent> = hm_render::read_events(recorded.as_slice())
+    let recorded = recorded.text();
+    let read: Vec<BuildEvent> = hm_render::read_events(recorded.as_bytes())
         .collect::<io::Result<_>>()
         .unwrap();
     assert_eq!(read, events);

@@ -4,34 +4,12 @@
 
 mod record;
 
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::io;
 
 use hm_render::{Format, Logs, Options, Style, replay};
 
-/// A writer whose text can be read afterwards.
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Shared {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn rendered(format: Format, options: Options) -> String {
-    let out = Shared::default();
+    let out = record::Shared::default();
     let mut renderer = format.renderer(out.clone(), options);
     replay(record::failed_build().into_iter().map(Ok), renderer.as_mut()).unwrap();
     out.text()

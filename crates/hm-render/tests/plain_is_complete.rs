@@ -5,26 +5,10 @@
 mod record;
 
 use std::collections::HashMap;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 
 use hm_plugin_protocol::events::{BuildEvent, RunHeader, StdStream};
 use hm_render::{Format, Options, replay};
 use proptest::prelude::*;
-
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 /// What each step wrote, read back from the text alone: pieces of a cut line are put together again. A step writes to one stream
 /// here, since `plain` does not tell the two apart.
@@ -80,10 +64,10 @@ proptest! {
             events.push(record::ended(n, 0, hm_plugin_protocol::events::StepEndStatus::Passed));
         }
         events.push(BuildEvent::BuildEnd { exit_code: 0, duration_ms: 1 });
-        let out = Shared::default();
+        let out = record::Shared::default();
         let mut renderer = Format::Plain.renderer(out.clone(), Options::default());
         replay(events.into_iter().map(Ok), renderer.as_mut()).unwrap();
-        let text = String::from_utf8(out.0.lock().unwrap().clone()).unwrap();
+        let text = out.text();
         let mut read = read_back(&text);
         // A line that was cut and whose step ended before it went on keeps its mark.
         for (n, open) in open.iter().enumerate() {

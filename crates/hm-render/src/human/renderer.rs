@@ -7,10 +7,10 @@ use hm_plugin_protocol::events::{BuildEvent, StdStream};
 use uuid::Uuid;
 
 use super::live::LiveArea;
-use super::running;
+use super::running::{self, View};
 use crate::options::{Logs, Options, Screen};
 use crate::renderer::Renderer;
-use crate::report;
+use crate::report::{self, Block};
 use crate::state::{BuildState, Phase, Step};
 use crate::terminal::{Colors, Paint, Sign, Style, safe};
 
@@ -27,7 +27,7 @@ pub struct Human<W> {
     style: Style,
     logs: Logs,
     quiet: bool,
-    hints: bool,
+    block: Block,
     screen: Option<Screen>,
     clock: Box<dyn Fn() -> Duration + Send>,
     live: LiveArea,
@@ -53,16 +53,16 @@ impl<W: Write> Human<W> {
         } else {
             Logs::All
         };
+        let logs = options.logs(by_default);
         Self {
             out,
             style: options.style,
-            logs: if options.quiet {
-                Logs::None
-            } else {
-                options.logs.unwrap_or(by_default)
-            },
+            logs,
             quiet: options.quiet,
-            hints: options.hints,
+            block: Block {
+                hints: options.hints,
+                output: logs != Logs::None,
+            },
             screen: if options.quiet { None } else { options.screen },
             clock,
             live: LiveArea::default(),
@@ -144,7 +144,15 @@ impl<W: Write> Human<W> {
         frame.push_str(&self.held);
         self.held.clear();
         if live {
-            let lines = running::lines(state, &self.started, (self.clock)(), (columns, rows), self.style);
+            let output = self.logs != Logs::None;
+            let view = View {
+                columns,
+                rows,
+                style: self.style,
+                output,
+                now: (self.clock)(),
+            };
+            let lines = running::lines(state, &self.started, view);
             self.live.draw(&mut frame, &lines);
         }
         self.out.write_all(frame.as_bytes())?;
@@ -226,7 +234,7 @@ impl<W: Write + Send> Renderer for Human<W> {
     }
 
     fn finish(&mut self, state: &BuildState) -> io::Result<()> {
-        for line in report::failures(state, self.style, self.hints) {
+        for line in report::failures(state, self.style, self.block) {
             self.say(&line);
         }
         if state.failed().len() > 0 {

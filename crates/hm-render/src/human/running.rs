@@ -12,59 +12,61 @@ const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "�
 const ASCII_SPINNER: [&str; 4] = ["|", "/", "-", "\\"];
 const FRAME: Duration = Duration::from_millis(80);
 
+/// What the live area is drawn for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View {
+    pub(super) columns: usize,
+    pub(super) rows: usize,
+    pub(super) style: Style,
+    /// Whether to show the steps' newest output.
+    pub(super) output: bool,
+    pub(super) now: Duration,
+}
+
 /// The live area's lines: one for each running step, as many as fit, and one about the whole.
-pub(super) fn lines(
-    state: &BuildState,
-    started: &HashMap<Uuid, Duration>,
-    now: Duration,
-    (columns, rows): (usize, usize),
-    style: Style,
-) -> Vec<LiveLine> {
+pub(super) fn lines(state: &BuildState, started: &HashMap<Uuid, Duration>, view: View) -> Vec<LiveLine> {
     // A line that fills the last column leaves the cursor in a place that terminals disagree about; a screen that is full scrolls.
-    let columns = columns.saturating_sub(1).max(1);
-    let room = rows.saturating_sub(1).max(1);
-    let running = state.running().len();
-    let shown = if running < room {
-        running
-    } else {
-        room.saturating_sub(1)
+    let view = View {
+        columns: view.columns.saturating_sub(1).max(1),
+        ..view
     };
+    let room = view.rows.saturating_sub(1).max(1);
+    let running = state.running().len();
+    let shown = if running < room { running } else { room - 1 };
     let mut lines: Vec<LiveLine> = state
         .running()
         .take(shown)
         .map(|step| {
             step_line(
                 step,
-                now.saturating_sub(started.get(&step.step_id).copied().unwrap_or(now)),
-                now,
-                columns,
-                style,
+                started.get(&step.step_id).copied().unwrap_or(view.now),
+                view,
             )
         })
         .collect();
-    let mut whole = format!("{} {}", seconds(now), report::progress(state));
+    let mut whole = format!("{} {}", seconds(view.now), report::progress(state));
     if running > shown {
         whole.push_str(&format!(" ({} not shown)", running - shown));
     }
-    let bare = fit(&whole, columns, style.unicode).into_owned();
+    let bare = fit(&whole, view.columns, view.style.unicode).into_owned();
     lines.push(LiveLine {
-        painted: style.paint(Paint::Dim, &bare).to_string(),
+        painted: view.style.paint(Paint::Dim, &bare).to_string(),
         bare,
     });
     lines
 }
 
-fn step_line(step: &Step, elapsed: Duration, now: Duration, columns: usize, style: Style) -> LiveLine {
+fn step_line(step: &Step, started: Duration, view: View) -> LiveLine {
+    let View {
+        columns, style, now, ..
+    } = view;
     let frame = usize::try_from(now.as_millis() / FRAME.as_millis()).unwrap_or(0);
-    let spinner = if style.unicode {
-        SPINNER[frame % SPINNER.len()]
-    } else {
-        ASCII_SPINNER[frame % ASCII_SPINNER.len()]
-    };
+    let frames: &[&str] = if style.unicode { &SPINNER } else { &ASCII_SPINNER };
+    let spinner = frames[frame % frames.len()];
     let key = report::one_line(&step.key);
     let key = fit(&key, (columns / 2).max(8), style.unicode);
-    let time = seconds(elapsed);
-    let newest = match (step.tail.newest(), &step.cache_miss) {
+    let time = seconds(now.saturating_sub(started));
+    let newest = match (step.tail.newest().filter(|_| view.output), &step.cache_miss) {
         (Some(line), _) => safe(line, Colors::Drop).trim_start().to_owned(),
         (None, Some(reason)) => format!("not cached: {}", report::one_line(reason)),
         (None, None) => String::new(),

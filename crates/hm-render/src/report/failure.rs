@@ -16,18 +16,27 @@ pub fn short_run_id(run_id: Uuid) -> String {
     id
 }
 
+/// What a block about a failed step holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Block {
+    /// The commands to go on with.
+    pub(crate) hints: bool,
+    /// The step's last output.
+    pub(crate) output: bool,
+}
+
 /// What there is to know about each failed step, as lines: its command, its end, its last output, and what to do next.
-pub(crate) fn failures(state: &BuildState, style: Style, hints: bool) -> Vec<String> {
+pub(crate) fn failures(state: &BuildState, style: Style, block: Block) -> Vec<String> {
     let mut lines = Vec::new();
     for step in state.failed().take(IN_FULL) {
-        in_full(step, state, style, hints, &mut lines);
+        in_full(step, state, style, block, &mut lines);
     }
     let others = state.failed().len().saturating_sub(IN_FULL);
     if others > 0 {
         lines.push(String::new());
         lines.push(format!("{others} more failed:"));
         for step in state.failed().skip(IN_FULL) {
-            let shell = if hints {
+            let shell = if block.hints {
                 format!("  {}", shell(step, state))
             } else {
                 String::new()
@@ -38,7 +47,7 @@ pub(crate) fn failures(state: &BuildState, style: Style, hints: bool) -> Vec<Str
     lines
 }
 
-fn in_full(step: &Step, state: &BuildState, style: Style, hints: bool, lines: &mut Vec<String>) {
+fn in_full(step: &Step, state: &BuildState, style: Style, block: Block, lines: &mut Vec<String>) {
     lines.push(String::new());
     lines.push(headline(step, style));
     if let Some(command) = &step.command {
@@ -52,11 +61,29 @@ fn in_full(step: &Step, state: &BuildState, style: Style, hints: bool, lines: &m
     if let Some(message) = &step.message {
         lines.push(format!("  reason: {}", one_line(message)));
     }
+    if block.output {
+        output(step, state, style, block.hints, lines);
+    }
+    if block.hints {
+        lines.push("  a shell where it failed:".to_owned());
+        lines.push(format!("    {}", style.paint(Paint::Bold, shell(step, state))));
+        lines.push("  run it again from there:".to_owned());
+        lines.push(format!("    {}", style.paint(Paint::Bold, rerun(step))));
+    }
+}
+
+fn output(step: &Step, state: &BuildState, style: Style, hints: bool, lines: &mut Vec<String>) {
     let kept = step.tail.lines().len();
     match (kept as u64, step.tail.seen()) {
-        (0, _) => lines.push("  it printed nothing".to_owned()),
+        (_, 0) => lines.push("  it printed nothing".to_owned()),
         (kept, seen) if kept == seen => lines.push("  output:".to_owned()),
-        (kept, seen) => lines.push(format!("  last {kept} of {seen} lines of output:")),
+        (kept, seen) => {
+            let run_id = state.run_id().filter(|_| hints);
+            let rest = run_id
+                .map(|run_id| format!(" (all: hm logs {})", short_run_id(run_id)))
+                .unwrap_or_default();
+            lines.push(format!("  last {kept} of {seen} lines of output{rest}:"));
+        }
     }
     let bar = style
         .paint(Paint::Dim, if style.unicode { "│" } else { "|" })
@@ -67,12 +94,6 @@ fn in_full(step: &Step, state: &BuildState, style: Style, hints: bool, lines: &m
             .lines()
             .map(|line| format!("  {bar} {}", safe(line, colors)).trim_end().to_owned()),
     );
-    if hints {
-        lines.push("  a shell where it failed:".to_owned());
-        lines.push(format!("    {}", style.paint(Paint::Bold, shell(step, state))));
-        lines.push("  run it again from there:".to_owned());
-        lines.push(format!("    {}", style.paint(Paint::Bold, rerun(step))));
-    }
 }
 
 fn headline(step: &Step, style: Style) -> String {
@@ -96,7 +117,9 @@ fn shell(step: &Step, state: &BuildState) -> String {
 }
 
 fn rerun(step: &Step) -> String {
-    format!("hm rerun --from {}", quoted(&step.key))
+    // A key that looks like a flag must not be read as one.
+    let joint = if step.key.starts_with('-') { '=' } else { ' ' };
+    format!("hm rerun --from{joint}{}", quoted(&step.key))
 }
 
 /// A word as a shell reads it back. A NUL cannot stand in a command line at all, and no key that runs has one.

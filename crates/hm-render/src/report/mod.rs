@@ -7,8 +7,8 @@ mod step;
 mod verdict;
 
 pub(crate) use duration::duration;
-pub(crate) use failure::failures;
 pub use failure::short_run_id;
+pub(crate) use failure::{Block, failures};
 pub(crate) use header::header;
 pub(crate) use step::{ended, ended_sign, one_line, retried, started};
 pub(crate) use verdict::{progress, verdict, verdict_sign};

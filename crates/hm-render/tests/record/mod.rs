@@ -1,9 +1,33 @@
 //! A recorded build with everything in it that a renderer has to show.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
 use chrono::{DateTime, Utc};
 use hm_plugin_protocol::events::{BuildEvent, BuildRef, PlanSummary, RunHeader, StdStream, StepEndStatus};
 use uuid::Uuid;
+
+/// A writer whose text can be read afterwards.
+#[derive(Clone, Default)]
+pub struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Shared {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 pub fn ts() -> DateTime<Utc> {
     DateTime::from_timestamp(1_750_000_000, 0).unwrap()
