@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use hm_pipeline_ir::PipelineGraph;
 use serde_json::{Value, json};
 
 use crate::repo::Repo;
@@ -45,6 +46,8 @@ fn same_as_the_package(name: &str) {
             theirs["triggers"]
         );
         let plan: Value = serde_json::from_str(&ours.ir_json).unwrap();
+        let graph = PipelineGraph::parse(&ours.ir_json).unwrap();
+        assert_eq!(graph.steps().len(), nodes(&plan).len());
         let definition = &theirs["definition"];
         assert_eq!(plan["version"], definition["version"]);
         assert_eq!(plan["timeout_seconds"], definition["timeout_seconds"]);

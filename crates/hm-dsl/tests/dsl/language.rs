@@ -1,5 +1,6 @@
 //! What the language's words become.
 
+use hm_pipeline_ir::PipelineGraph;
 use serde_json::{Value, json};
 
 use crate::repo::Repo;
@@ -9,6 +10,7 @@ fn plan(function: &str) -> (Repo, Value) {
     repo.pipeline(function);
     let rendered = repo.render().unwrap();
     let plan = repo.plan(&rendered);
+    PipelineGraph::parse(&rendered.pipelines[0].ir_json).unwrap();
     (repo, plan)
 }
 
