@@ -90,6 +90,7 @@ impl ExecutionBackend for LocalBackend {
             cancel: cancel.clone(),
             slots,
             budget: self.budget,
+            sources: Arc::clone(&self.sources),
         };
         Ok(BackendHandle::spawn(events, cancel, tokio::spawn(build.run())))
     }

@@ -7,9 +7,12 @@ use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use hm_plugin_protocol::events::{BuildEvent, BuildRef, RunHeader, SCHEMA_VERSION};
 use hm_vm::registry::Budget;
+use hm_vm::source::SourceStore;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::cleaner::Cleaner;
 use super::decide::decide;
 use super::keeper::Keeper;
 use super::run::Run;
@@ -28,24 +31,32 @@ pub(super) struct Build {
     pub(super) cancel: CancellationToken,
     pub(super) slots: usize,
     pub(super) budget: Option<Budget>,
+    pub(super) sources: Arc<SourceStore>,
 }
 
 impl Build {
     /// Runs the build to its end. `build_end` is its last event, whatever happens.
     pub(super) async fn run(self) -> Result<BuildOutcome> {
         let (started_at, since) = (Utc::now(), Instant::now());
+        let cleaner = Cleaner::start(
+            Arc::clone(&self.run.vm),
+            Arc::clone(&self.sources),
+            Arc::clone(&self.run.snapshots),
+            self.budget,
+        );
         self.announce(started_at).await;
-        let scheduled = self.schedule().await;
+        let scheduled = self.schedule(cleaner.grown()).await;
         let (status, scheduler) = match scheduled {
             Ok(done) => done,
             Err(error) => {
                 self.skip_all(&error).await;
                 self.finish(BuildStatus::Failed, since).await;
+                cleaner.finish(false).await;
                 return Err(error);
             }
         };
         self.finish(status, since).await;
-        self.clean().await;
+        cleaner.finish(scheduler.prepared).await;
         if let Some(error) = scheduler.error {
             return Err(error);
         }
@@ -107,10 +118,10 @@ impl Build {
         }
     }
 
-    async fn schedule(&self) -> Result<(BuildStatus, Scheduler)> {
+    async fn schedule(&self, grown: Arc<Notify>) -> Result<(BuildStatus, Scheduler)> {
         let (run, request) = (&self.run, &self.run.request);
         let decided = decide(run).await?;
-        let keeper = Keeper::new(Arc::clone(&run.snapshots));
+        let keeper = Keeper::new(Arc::clone(&run.snapshots), grown);
         let mut scheduler = Scheduler::new(
             Arc::clone(run),
             self.sink.clone(),
@@ -158,19 +169,6 @@ impl Build {
             duration_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
         };
         self.sink.send(event).await;
-    }
-
-    /// Counts what was used as used, and brings the snapshots within the budget.
-    async fn clean(&self) {
-        let snapshots = &self.run.snapshots;
-        if let Err(error) = snapshots.touch() {
-            tracing::warn!(%error, "the snapshots' last use could not be noted");
-        }
-        if let Some(budget) = &self.budget
-            && let Err(error) = snapshots.registry().collect(self.run.vm.as_ref(), budget).await
-        {
-            tracing::warn!(%error, "the snapshots could not be brought within their budget");
-        }
     }
 
     fn reference(&self) -> BuildRef {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::snapshots::{Left, Snapshots};
@@ -15,13 +15,14 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(snapshots: Arc<Snapshots>) -> Self {
+    pub(super) fn new(snapshots: Arc<Snapshots>, grown: Arc<Notify>) -> Self {
         let (queue, mut waiting) = mpsc::unbounded_channel::<Left>();
         let task = tokio::spawn(async move {
             while let Some(left) = waiting.recv().await {
                 if let Err(error) = snapshots.keep(&left) {
                     tracing::warn!(snapshot = %left.snapshot, %error, "a snapshot could not be registered");
                 }
+                grown.notify_one();
             }
         });
         Self {

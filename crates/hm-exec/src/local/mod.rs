@@ -6,6 +6,7 @@
 
 mod backend;
 mod build;
+mod cleaner;
 mod decide;
 mod keeper;
 mod lines;

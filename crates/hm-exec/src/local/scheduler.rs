@@ -41,7 +41,8 @@ pub(super) struct Scheduler {
     ranks: Vec<u32>,
     slots: usize,
     running: usize,
-    prepared: bool,
+    /// A step had to run.
+    pub(super) prepared: bool,
     tasks: JoinSet<()>,
     owners: HashMap<Id, StepIndex>,
     reports: mpsc::UnboundedReceiver<Report>,

@@ -1,5 +1,6 @@
 //! What tests of execution backends need: plans to run, a checker of the event order, and a contract suite.
 
+pub mod contract;
 mod order;
 mod plan;
 mod played;

@@ -61,7 +61,8 @@ pub(super) struct State {
 
 /// A [`VmBackend`] that keeps everything in memory and interprets a strict subset of `sh`.
 ///
-/// It knows `true`, `false`, `:`, `exit N`, `echo WORDS`, `printf WORD`, `seq N`, `cat FILE`, `rm FILE`,
+/// It knows `true`, `false`, `:`, `exit N`, `echo WORDS`, `printf WORD`, `seq N`, `head -c N /dev/zero`, `pwd`, `cat FILE`,
+/// `rm FILE`,
 /// `test -e FILE`, `sleep SECONDS` (tokio's time) and `kill -N $$`; `$NAME`, single and double quotes; `>`,
 /// `>>` and `>&2`; and `;`, `&&`, `||` and newlines between commands. Beyond `sh` it knows `hm-infra`
 /// (an infrastructure failure), `hm-panic`, `hm-oom` (killed at its memory limit) and `hm-flaky NAME N`

@@ -127,6 +127,9 @@ impl MemoryVm {
             ["seq", count] => (1..=count.parse().unwrap_or(0))
                 .map(|n: u64| format!("{n}\n"))
                 .collect(),
+            ["cat"] => String::new(),
+            ["pwd"] => format!("{}\n", request.cwd.display()),
+            ["head", "-c", count, "/dev/zero"] => "\0".repeat(count.parse().unwrap_or(0)),
             ["cat", path] => {
                 let Some(content) = self.read(&self.locate(request, path)) else {
                     let words = format!("cat: {path}: No such file or directory\n");

@@ -4,5 +4,7 @@
 mod backend;
 mod machine;
 mod script;
+#[cfg(test)]
+mod tests;
 
 pub use backend::{Counters, MemoryBackend};

@@ -1,0 +1,124 @@
+//! Running commands.
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Subject;
+use super::subject::{passes, run, sh};
+use crate::{ExecRequest, ImageReference, OutputChunk, VmError};
+
+/// A command's exit code comes through, and so does the signal that killed it.
+pub async fn exit_codes_and_signals_are_told(subject: &Subject) {
+    let mut vm = subject.machine().await;
+    for code in [0, 1, 3, 255] {
+        let ran = sh(vm.as_mut(), &format!("exit {code}")).await;
+        assert_eq!((ran.code(), ran.outcome.killed), (code, None));
+    }
+    let ran = sh(vm.as_mut(), "kill -9 $$").await;
+    assert_eq!((ran.code(), ran.outcome.killed), (137, None));
+    assert_eq!(sh(vm.as_mut(), "no-such-command-of-hm").await.code(), 127);
+    vm.destroy().await.expect("it is destroyed");
+}
+
+/// Standard output and standard error come apart, each in order.
+pub async fn streams_are_kept_apart(subject: &Subject) {
+    let mut vm = subject.machine().await;
+    let ran = sh(vm.as_mut(), "echo one; echo two >&2; echo three; printf four >&2").await;
+    assert_eq!(ran.out(), "one\nthree\n");
+    assert_eq!(ran.stderr, b"two\nfour");
+    vm.destroy().await.expect("it is destroyed");
+}
+
+/// Variables and the working directory are as asked.
+pub async fn environment_and_directory_are_given(subject: &Subject) {
+    let mut vm = subject.machine().await;
+    let mut request = ExecRequest::shell("pwd; echo \"$HM_CONTRACT\"");
+    request
+        .env
+        .insert("HM_CONTRACT".into(), "two words; 'quoted'".into());
+    let ran = run(vm.as_mut(), &request).await;
+    assert_eq!(ran.out(), "/workspace\ntwo words; 'quoted'\n");
+    request.cwd = "/tmp".into();
+    assert!(run(vm.as_mut(), &request).await.out().starts_with("/tmp\n"));
+    vm.destroy().await.expect("it is destroyed");
+}
+
+/// A command that reads standard input finds its end.
+pub async fn standard_input_is_empty(subject: &Subject) {
+    let mut vm = subject.machine().await;
+    assert_eq!(passes(vm.as_mut(), "cat").await, "");
+    vm.destroy().await.expect("it is destroyed");
+}
+
+/// A reader that dawdles gets every byte, lines or not.
+pub async fn every_byte_arrives_through_a_slow_reader(subject: &Subject) {
+    let lines: String = (1..=300_000).map(|n: u32| format!("{n}\n")).collect();
+    for (command, expected) in [
+        ("seq 300000", lines.into_bytes()),
+        ("head -c 20000000 /dev/zero", vec![0; 20_000_000]),
+    ] {
+        let mut vm = subject.machine().await;
+        let (sender, mut chunks) = mpsc::channel::<OutputChunk>(1);
+        let mut got = Vec::with_capacity(expected.len());
+        let read = async {
+            while let Some(chunk) = chunks.recv().await {
+                got.extend_from_slice(&chunk.bytes);
+                for _ in 0..20 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        let request = ExecRequest::shell(command);
+        let (outcome, ()) = tokio::join!(vm.exec(&request, sender, CancellationToken::new()), read);
+        assert_eq!(outcome.expect("the command runs").status.code(), 0);
+        assert!(
+            got == expected,
+            "{command}: {} of {} bytes, or others",
+            got.len(),
+            expected.len()
+        );
+        vm.destroy().await.expect("it is destroyed");
+    }
+}
+
+/// When nobody reads the output any more, the command ends.
+pub async fn a_reader_that_goes_away_ends_the_command(subject: &Subject) {
+    let mut vm = subject.machine().await;
+    let (sender, mut chunks) = mpsc::channel::<OutputChunk>(1);
+    let request = ExecRequest::shell("head -c 50000000 /dev/zero; sleep 5000");
+    let read = async {
+        let first = chunks.recv().await;
+        assert!(first.is_some_and(|chunk| !chunk.bytes.is_empty()));
+        drop(chunks);
+    };
+    let (outcome, ()) = tokio::join!(vm.exec(&request, sender, CancellationToken::new()), read);
+    assert_ne!(outcome.expect("the command runs").status.code(), 0);
+    vm.destroy().await.expect("it is destroyed");
+}
+
+/// Machines run side by side and see nothing of each other.
+pub async fn machines_run_at_once(subject: &Subject) {
+    let machines = (0..8).map(|number| async move {
+        let mut vm = subject.machine().await;
+        let command = format!("echo {number} > /tmp/hm-contract; sleep 0.1; cat /tmp/hm-contract");
+        let out = passes(vm.as_mut(), &command).await;
+        vm.destroy().await.expect("it is destroyed");
+        out
+    });
+    let outs = futures::future::join_all(machines).await;
+    assert_eq!(
+        outs,
+        (0..8).map(|number| format!("{number}\n")).collect::<Vec<_>>()
+    );
+}
+
+/// An image that is not there is a clear error.
+pub async fn an_unknown_image_is_not_found(subject: &Subject) {
+    let unknown = ImageReference::new("/no/such/image/of/hm");
+    let error = subject
+        .backend
+        .resolve(&unknown)
+        .await
+        .expect_err("it is not there");
+    assert!(matches!(error, VmError::ImageNotFound { .. }), "{error:?}");
+}

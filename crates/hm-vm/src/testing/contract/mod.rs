@@ -1,0 +1,78 @@
+//! The contract of [`crate::VmBackend`]: what any implementation must do, as test cases that run real `sh`
+//! commands. [`run_all`] runs them one after the other; each is also a function of its own.
+//!
+//! A case panics when the contract is broken. It waits for events and never measures time; [`PATIENCE`] only
+//! keeps a broken implementation from hanging the tests.
+
+mod commands;
+mod endings;
+mod snapshots;
+mod sources;
+mod subject;
+
+use std::future::Future;
+use std::pin::Pin;
+
+pub use commands::*;
+pub use endings::*;
+pub use snapshots::*;
+pub use sources::*;
+pub use subject::{Ran, Subject};
+
+/// How long a case waits for what should come at once.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// A case of the contract.
+pub type Case = for<'a> fn(&'a Subject) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+macro_rules! cases {
+    ($($name:ident),* $(,)?) => {
+        /// Every case with its name.
+        pub const CASES: &[(&str, Case)] = &[$((stringify!($name), |subject| Box::pin($name(subject)))),*];
+    };
+}
+
+cases![
+    exit_codes_and_signals_are_told,
+    streams_are_kept_apart,
+    environment_and_directory_are_given,
+    standard_input_is_empty,
+    every_byte_arrives_through_a_slow_reader,
+    a_reader_that_goes_away_ends_the_command,
+    machines_run_at_once,
+    an_unknown_image_is_not_found,
+    files_survive_a_snapshot,
+    forks_are_independent,
+    a_machine_goes_on_after_its_snapshot,
+    removed_files_stay_removed,
+    a_long_chain_of_snapshots_holds,
+    a_removed_snapshot_is_gone_and_its_children_are_not,
+    the_source_lies_in_the_workspace,
+    the_source_is_exchanged_under_a_snapshot,
+    a_shadowed_source_file_that_changes_makes_a_snapshot_stale,
+    cancellation_ends_the_command,
+    nothing_of_a_command_outlives_it,
+    a_dropped_machine_leaves_nothing,
+];
+
+/// Runs every case, each on a subject of its own.
+///
+/// # Panics
+/// When the contract is broken; the panic's message begins with the case's name.
+pub async fn run_all(mut subject: impl AsyncFnMut() -> Subject) {
+    for (name, case) in CASES {
+        let subject = subject().await;
+        run(name, *case, &subject).await;
+    }
+}
+
+/// Runs one case, and checks that it left nothing behind.
+///
+/// # Panics
+/// When the contract is broken.
+pub async fn run(name: &str, case: Case, subject: &Subject) {
+    let before = subject.leftovers();
+    let ended = tokio::time::timeout(PATIENCE, case(subject)).await;
+    assert!(ended.is_ok(), "{name}: it hangs");
+    assert_eq!(subject.leftovers(), before, "{name}: it left something behind");
+}

@@ -1,0 +1,155 @@
+//! Taking snapshots and starting from them.
+
+use super::Subject;
+use super::subject::{passes, sh};
+use crate::source::Source;
+use crate::{SnapshotCheck, SnapshotId, VmError};
+
+/// What a machine wrote is in its snapshot, wherever it was written.
+pub async fn files_survive_a_snapshot(subject: &Subject) {
+    let mut vm = subject.machine().await;
+    passes(vm.as_mut(), "echo one > one; echo two > /tmp/two").await;
+    let snapshot = vm.snapshot().await.expect("a snapshot");
+    vm.destroy().await.expect("it is destroyed");
+    let check = subject
+        .backend
+        .check(&snapshot.id, &Source::empty())
+        .await
+        .expect("the store is read");
+    assert_eq!(check, SnapshotCheck::Usable);
+    let mut vm = subject.restored(&snapshot).await;
+    assert_eq!(passes(vm.as_mut(), "cat one; cat /tmp/two").await, "one\ntwo\n");
+    vm.destroy().await.expect("it is destroyed");
+    let usage = subject.backend.usage().await.expect("the store is measured");
+    assert!(usage.snapshots >= 1, "{usage:?}");
+}
+
+/// Ten machines from one snapshot write the same file, and neither each other nor the snapshot notices.
+pub async fn forks_are_independent(subject: &Subject) {
+    let mut vm = subject.machine().await;
+    passes(vm.as_mut(), "echo base > file").await;
+    let snapshot = vm.snapshot().await.expect("a snapshot");
+    vm.destroy().await.expect("it is destroyed");
+    let mut forks = Vec::new();
+    for _ in 0..10 {
+        forks.push(subject.restored(&snapshot).await);
+    }
+    for (number, fork) in forks.iter_mut().enumerate() {
+        passes(fork.as_mut(), &format!("echo {number} >> file")).await;
+    }
+    for (number, mut fork) in forks.into_iter().enumerate() {
+        assert_eq!(
+            passes(fork.as_mut(), "cat file").await,
+            format!("base\n{number}\n")
+        );
+        fork.destroy().await.expect("it is destroyed");
+    }
+    let mut vm = subject.restored(&snapshot).await;
+    assert_eq!(passes(vm.as_mut(), "cat file").await, "base\n");
+    vm.destroy().await.expect("it is destroyed");
+}
+
+/// A machine can be used after its snapshot was taken; what it writes then is in the next one only.
+pub async fn a_machine_goes_on_after_its_snapshot(subject: &Subject) {
+    let mut vm = subject.machine().await;
+    passes(vm.as_mut(), "echo before > before").await;
+    let first = vm.snapshot().await.expect("a snapshot");
+    passes(vm.as_mut(), "cat before; echo more >> before; echo after > after").await;
+    let second = vm.snapshot().await.expect("a snapshot");
+    vm.destroy().await.expect("it is destroyed");
+    let mut vm = subject.restored(&first).await;
+    assert_eq!(passes(vm.as_mut(), "cat before").await, "before\n");
+    assert_ne!(sh(vm.as_mut(), "test -e after").await.code(), 0);
+    vm.destroy().await.expect("it is destroyed");
+    let mut vm = subject.restored(&second).await;
+    assert_eq!(
+        passes(vm.as_mut(), "cat before; cat after").await,
+        "before\nmore\nafter\n"
+    );
+    vm.destroy().await.expect("it is destroyed");
+}
+
+/// A file that was removed above a snapshot does not come back.
+pub async fn removed_files_stay_removed(subject: &Subject) {
+    let mut vm = subject.machine().await;
+    passes(vm.as_mut(), "echo x > gone; echo y > kept").await;
+    let first = vm.snapshot().await.expect("a snapshot");
+    vm.destroy().await.expect("it is destroyed");
+    let mut vm = subject.restored(&first).await;
+    passes(vm.as_mut(), "rm gone").await;
+    let second = vm.snapshot().await.expect("a snapshot");
+    vm.destroy().await.expect("it is destroyed");
+    let mut vm = subject.restored(&second).await;
+    assert_ne!(sh(vm.as_mut(), "test -e gone").await.code(), 0);
+    assert_eq!(passes(vm.as_mut(), "cat kept").await, "y\n");
+    vm.destroy().await.expect("it is destroyed");
+}
+
+/// A chain of snapshots may be as long as a plan.
+pub async fn a_long_chain_of_snapshots_holds(subject: &Subject) {
+    const LONG: usize = 150;
+    let mut vm = subject.machine().await;
+    passes(vm.as_mut(), "echo 0 > steps").await;
+    let mut snapshot = vm.snapshot().await.expect("a snapshot");
+    vm.destroy().await.expect("it is destroyed");
+    for number in 1..LONG {
+        let mut vm = subject.restored(&snapshot).await;
+        passes(
+            vm.as_mut(),
+            &format!("echo {number} >> steps; echo {number} > file-{number}"),
+        )
+        .await;
+        snapshot = vm.snapshot().await.expect("a snapshot");
+        vm.destroy().await.expect("it is destroyed");
+    }
+    let mut vm = subject.restored(&snapshot).await;
+    let steps: String = (0..LONG).map(|number| format!("{number}\n")).collect();
+    assert_eq!(passes(vm.as_mut(), "cat steps").await, steps);
+    assert_eq!(passes(vm.as_mut(), "cat file-1; cat file-149").await, "1\n149\n");
+    vm.destroy().await.expect("it is destroyed");
+}
+
+/// A removed snapshot is missing, removing it again is no error, and what was built on it still works.
+pub async fn a_removed_snapshot_is_gone_and_its_children_are_not(subject: &Subject) {
+    let mut vm = subject.machine().await;
+    passes(vm.as_mut(), "echo parent > parent").await;
+    let parent = vm.snapshot().await.expect("a snapshot");
+    vm.destroy().await.expect("it is destroyed");
+    let mut vm = subject.restored(&parent).await;
+    passes(vm.as_mut(), "echo child > child").await;
+    let child = vm.snapshot().await.expect("a snapshot");
+    vm.destroy().await.expect("it is destroyed");
+    for _ in 0..2 {
+        subject
+            .backend
+            .remove(&parent.id)
+            .await
+            .expect("removed, or gone before");
+        let check = subject
+            .backend
+            .check(&parent.id, &Source::empty())
+            .await
+            .expect("the store is read");
+        assert_eq!(check, SnapshotCheck::Missing);
+    }
+    let error = subject
+        .backend
+        .restore(&parent.id)
+        .await
+        .map(|_| ())
+        .expect_err("it is gone");
+    assert!(matches!(error, VmError::SnapshotNotFound(_)), "{error:?}");
+    let mut vm = subject.restored(&child).await;
+    assert_eq!(
+        passes(vm.as_mut(), "cat parent; cat child").await,
+        "parent\nchild\n"
+    );
+    vm.destroy().await.expect("it is destroyed");
+    let unknown = SnapshotId("hm-contract-unknown".into());
+    let check = subject
+        .backend
+        .check(&unknown, &Source::empty())
+        .await
+        .expect("the store is read");
+    assert_eq!(check, SnapshotCheck::Missing);
+}

@@ -1,0 +1,165 @@
+//! What a contract is tried on, and how its cases run commands.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::source::{Source, SourceOptions, SourceStore};
+use crate::{ExecOutcome, ExecRequest, ImageReference, OutputChunk, Stream, Vm, VmBackend};
+
+/// What finds out what an implementation has left behind, such as its mounts and processes.
+type Leftovers = Box<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// A backend under test, an image with `sh` in it, and a directory for worktrees.
+pub struct Subject {
+    /// The backend.
+    pub backend: Arc<dyn VmBackend>,
+    /// An image that it has.
+    pub image: ImageReference,
+    scratch: PathBuf,
+    leftovers: Option<Leftovers>,
+}
+
+impl std::fmt::Debug for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subject")
+            .field("backend", &self.backend)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A command that has ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// How.
+    pub outcome: ExecOutcome,
+    /// What it wrote to standard output.
+    pub stdout: Vec<u8>,
+    /// What it wrote to standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Ran {
+    /// Standard output as text.
+    #[must_use]
+    pub fn out(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub const fn code(&self) -> i32 {
+        self.outcome.status.code()
+    }
+}
+
+impl Subject {
+    /// A subject; `scratch` is an empty directory that its caller removes.
+    pub fn new(backend: Arc<dyn VmBackend>, image: ImageReference, scratch: impl Into<PathBuf>) -> Self {
+        Self {
+            backend,
+            image,
+            scratch: scratch.into(),
+            leftovers: None,
+        }
+    }
+
+    /// Has every case checked for what it leaves behind: `found` lists it, in words.
+    #[must_use]
+    pub fn with_leftovers(mut self, found: impl Fn() -> Vec<String> + Send + Sync + 'static) -> Self {
+        self.leftovers = Some(Box::new(found));
+        self
+    }
+
+    pub(super) fn leftovers(&self) -> Vec<String> {
+        self.leftovers.as_ref().map(|found| found()).unwrap_or_default()
+    }
+
+    /// A worktree with these files, frozen.
+    pub(super) async fn source(&self, files: &[(&str, &str)]) -> Arc<Source> {
+        let (tree, store) = (self.scratch.join("tree"), self.scratch.join("sources"));
+        let _ = std::fs::remove_dir_all(&tree);
+        std::fs::create_dir_all(&tree).expect("a worktree");
+        for (path, content) in files {
+            write(&tree.join(path), content);
+        }
+        let frozen = tokio::task::spawn_blocking(move || {
+            SourceStore::new(store).freeze(&tree, &SourceOptions::default())
+        });
+        Arc::new(frozen.await.expect("no panic").expect("it freezes"))
+    }
+
+    /// A fresh machine with an empty source.
+    pub(super) async fn machine(&self) -> Box<dyn Vm> {
+        self.machine_with(Arc::new(Source::empty())).await
+    }
+
+    pub(super) async fn machine_with(&self, source: Arc<Source>) -> Box<dyn Vm> {
+        let image = self
+            .backend
+            .resolve(&self.image)
+            .await
+            .expect("the image is there");
+        let mut vm = self.backend.create(&image).await.expect("a machine");
+        vm.inject(source).await.expect("the source is laid");
+        vm
+    }
+
+    /// A machine from a snapshot, with an empty source.
+    pub(super) async fn restored(&self, snapshot: &crate::Snapshot) -> Box<dyn Vm> {
+        self.restored_with(snapshot, Arc::new(Source::empty())).await
+    }
+
+    pub(super) async fn restored_with(&self, snapshot: &crate::Snapshot, source: Arc<Source>) -> Box<dyn Vm> {
+        let mut vm = self.backend.restore(&snapshot.id).await.expect("a machine");
+        vm.inject(source).await.expect("the source is laid");
+        vm
+    }
+}
+
+fn write(path: &Path, content: &str) {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).expect("a directory");
+    }
+    std::fs::write(path, content).expect("a file");
+}
+
+/// Runs a shell command to its end.
+pub(super) async fn sh(vm: &mut dyn Vm, command: &str) -> Ran {
+    run(vm, &ExecRequest::shell(command)).await
+}
+
+/// Runs a shell command that must pass, and gives its standard output.
+pub(super) async fn passes(vm: &mut dyn Vm, command: &str) -> String {
+    let ran = sh(vm, command).await;
+    assert_eq!(ran.code(), 0, "{command}: {ran:?}");
+    ran.out()
+}
+
+/// Runs a command to its end.
+pub(super) async fn run(vm: &mut dyn Vm, request: &ExecRequest) -> Ran {
+    let (sender, mut chunks) = mpsc::channel::<OutputChunk>(4);
+    let mut written: BTreeMap<bool, Vec<u8>> = BTreeMap::new();
+    let read = async {
+        while let Some(chunk) = chunks.recv().await {
+            assert!(
+                chunk.bytes.len() <= 64 * 1024,
+                "a chunk of {} bytes",
+                chunk.bytes.len()
+            );
+            written
+                .entry(chunk.stream == Stream::Stderr)
+                .or_default()
+                .extend_from_slice(&chunk.bytes);
+        }
+    };
+    let (outcome, ()) = tokio::join!(vm.exec(request, sender, CancellationToken::new()), read);
+    Ran {
+        outcome: outcome.expect("the command runs"),
+        stdout: written.remove(&false).unwrap_or_default(),
+        stderr: written.remove(&true).unwrap_or_default(),
+    }
+}
