@@ -1,11 +1,16 @@
 //! This test binary again, as a child process that does one job until it ends or is killed.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::support::*;
-use hm_vm::sandbox::layers::{FileOp, FileReply, WORKSPACE_PART, perform};
+use hm_vm::SnapshotCheck;
+use hm_vm::sandbox::layers::{FileOp, FileOps, FileReply, LayerStore, WORKSPACE_PART, perform};
 use hm_vm::source::Source;
 
 const JOB: &str = "HM_TEST_JOB";
@@ -49,7 +54,57 @@ fn child() {
                 "{reply:?}"
             );
         }
+        Some("denied") => denied(data),
         other => panic!("no such job: {other:?}"),
+    }
+}
+
+/// What this process may not see is seen by the one that may.
+fn denied(data: &Path) {
+    let helper = Arc::new(Helper::default());
+    let store = LayerStore::open(&data.join("sandbox"), helper.clone()).expect("store");
+    let source = Source::empty();
+    let live = store.begin(&parts()).expect("begin");
+    let closed = live.upper(WORKSPACE_PART).join("closed");
+    write(&closed.join("file"), &"x".repeat(50_000));
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("mode");
+    helper.closed.lock().expect("lock").push(closed);
+    let (id, chain) = store.seal(live, &image(), &source).expect("seal");
+    assert_eq!(helper.asked.load(Ordering::Relaxed), 1, "to survey it");
+    *helper.closed.lock().expect("lock") = vec![chain.lower_dirs(WORKSPACE_PART)[0].join("closed")];
+    assert!(store.usage().expect("usage").bytes > 50_000);
+    assert_eq!(helper.asked.load(Ordering::Relaxed), 2, "to measure it");
+    assert_eq!(store.check(&id, &source).expect("check"), SnapshotCheck::Usable);
+    assert!(store.remove(&id).expect("remove") > 50_000);
+    assert_eq!(
+        helper.asked.load(Ordering::Relaxed),
+        2,
+        "its owner may remove it himself"
+    );
+}
+
+/// Stands in for a process inside the user namespace: it may enter the closed directories.
+#[derive(Debug, Default)]
+struct Helper {
+    closed: Mutex<Vec<PathBuf>>,
+    asked: AtomicUsize,
+}
+
+impl FileOps for Helper {
+    fn run(&self, op: FileOp) -> hm_vm::Result<FileReply> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let closed = self.closed.lock().expect("lock");
+        let set = |mode| {
+            for path in closed.iter() {
+                fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("mode");
+            }
+        };
+        // Over a socket and back, names that are not UTF-8 included.
+        let sent = postcard::to_stdvec(&op).expect("encode");
+        set(0o700);
+        let reply = perform(postcard::from_bytes(&sent).expect("decode"));
+        set(0o000);
+        reply
     }
 }
 

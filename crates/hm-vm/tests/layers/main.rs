@@ -4,6 +4,7 @@
 
 mod children;
 mod kill;
+mod merging;
 mod random;
 mod removing;
 mod sealing;

@@ -126,6 +126,14 @@ fn an_ordinary_user_removes_directories_of_any_mode() {
     assert!(!tree.exists());
 }
 
+#[test]
+fn what_this_process_may_not_enter_is_done_by_one_that_may() {
+    let dir = tempfile::tempdir().expect("directory");
+    own(dir.path());
+    let mut child = super::children::start_as_nobody("denied", dir.path());
+    assert!(child.wait().expect("wait").success());
+}
+
 fn own(path: &Path) {
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(path, Some(65534), Some(65534)).expect("chown");

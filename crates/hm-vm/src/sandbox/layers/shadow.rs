@@ -1,7 +1,9 @@
 //! What a layer hides of the source, and whether the source still has it.
 
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +82,7 @@ impl Shadow {
 
 impl LayerRef {
     /// Why this layer cannot be used over a source, if it cannot.
-    pub(super) fn conflict(&self, source: &Source) -> Option<String> {
+    fn conflict(&self, source: &Source) -> Option<String> {
         self.meta
             .shadows
             .iter()
@@ -88,7 +90,30 @@ impl LayerRef {
     }
 }
 
+/// Which layers cannot be used over one source, as far as that was asked.
+#[derive(Debug, Default)]
+pub(super) struct Verdicts {
+    source: String,
+    of_layers: HashMap<Arc<str>, Option<String>>,
+}
+
 impl Inner {
+    /// Why a chain cannot be used over a source, if it cannot. Chains share most of their layers: each is
+    /// compared once.
+    pub(super) fn chain_conflict(&self, layers: &[LayerRef], source: &Source) -> Option<String> {
+        let mut verdicts = self.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        if verdicts.source != source.id() {
+            *verdicts = Verdicts {
+                source: source.id().to_owned(),
+                of_layers: HashMap::new(),
+            };
+        }
+        layers.iter().find_map(|layer| {
+            let verdict = verdicts.of_layers.entry(layer.id.clone());
+            verdict.or_insert_with(|| layer.conflict(source)).clone()
+        })
+    }
+
     /// What the upper directory of the workspace hides of the source. Descends only where the source has a
     /// directory too: a build directory of ten thousand files is one shadow.
     pub(super) fn survey(&self, upper: &Path, source: &Source) -> Result<Vec<Shadow>> {

@@ -56,7 +56,7 @@ impl LayerStore {
             }
             Err(error) => return Err(error),
         };
-        let conflict = chain.layers.iter().find_map(|layer| layer.conflict(source));
+        let conflict = self.inner.chain_conflict(&chain.layers, source);
         Ok(conflict.map_or(SnapshotCheck::Usable, SnapshotCheck::Stale))
     }
 

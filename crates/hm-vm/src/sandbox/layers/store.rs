@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::chain::{LayerMeta, LayerRef};
 use super::ops::{FileOp, FileOps, FileReply, perform};
+use super::shadow::Verdicts;
 use super::snapshots::StoredSnapshot;
 use super::trash::Trash;
 use crate::{Result, VmError};
@@ -28,6 +29,7 @@ pub(super) struct Inner {
     run: Mutex<Option<RunDir>>,
     next: AtomicU64,
     layers: Mutex<HashMap<String, Arc<LayerMeta>>>,
+    pub(super) verdicts: Mutex<Verdicts>,
     pub(super) snapshots: Mutex<HashMap<String, Arc<StoredSnapshot>>>,
 }
 
@@ -52,6 +54,7 @@ impl LayerStore {
                 run: Mutex::default(),
                 next: AtomicU64::new(0),
                 layers: Mutex::default(),
+                verdicts: Mutex::default(),
                 snapshots: Mutex::default(),
             }),
         })

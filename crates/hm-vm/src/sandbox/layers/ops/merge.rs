@@ -156,31 +156,40 @@ fn make_directory(path: &Path) -> Result<()> {
 /// Copies the extended attributes, but for overlayfs's own: those say what a directory was copied from.
 fn copy_attributes(from: &Path, to: &Path) -> Result<()> {
     use rustix::fs::{lgetxattr, llistxattr, lsetxattr};
-    let cannot = |errno: rustix::io::Errno| VmError::io("cannot copy the attributes of", from)(errno.into());
-    let size = match llistxattr(from, &mut [0u8; 0]) {
-        Ok(0) | Err(rustix::io::Errno::NOTSUP) => return Ok(()),
-        Ok(size) => size,
+    use rustix::io::Errno;
+    let cannot = |errno: Errno| VmError::io("cannot copy the attributes of", from)(errno.into());
+    let names = match with_buffer(|buffer| llistxattr(from, buffer)) {
+        Ok(names) => names,
+        Err(Errno::NOTSUP) => return Ok(()),
         Err(errno) => return Err(cannot(errno)),
     };
-    let mut names = vec![0u8; size];
-    let size = llistxattr(from, &mut names).map_err(cannot)?;
-    for name in names[..size]
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
-    {
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         if name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.") {
             continue;
         }
-        let size = lgetxattr(from, name, &mut [0u8; 0]).map_err(cannot)?;
-        let mut value = vec![0u8; size];
-        let size = lgetxattr(from, name, &mut value).map_err(cannot)?;
-        match lsetxattr(to, name, &value[..size], XattrFlags::empty()) {
+        let value = with_buffer(|buffer| lgetxattr(from, name, buffer)).map_err(cannot)?;
+        match lsetxattr(to, name, &value, XattrFlags::empty()) {
             // A label that the kernel gives by itself, such as SELinux's.
-            Err(rustix::io::Errno::PERM | rustix::io::Errno::NOTSUP) if name.starts_with(b"security.") => {}
+            Err(Errno::PERM | Errno::NOTSUP) if name.starts_with(b"security.") => {}
             set => set.map_err(cannot)?,
         }
     }
     Ok(())
+}
+
+/// What `read` puts into a buffer: a small one, then one as large as the kernel's limit.
+fn with_buffer(mut read: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
+    let mut small = [0u8; 256];
+    match read(&mut small) {
+        Ok(size) => Ok(small[..size].to_vec()),
+        Err(rustix::io::Errno::RANGE) => {
+            let mut large = vec![0u8; 65536];
+            let size = read(&mut large)?;
+            large.truncate(size);
+            Ok(large)
+        }
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Gives a directory the owner, the mode and the times of another.
