@@ -113,13 +113,15 @@ fn same_content(a: &Record, b: &Record) -> bool {
         && (a.kind != Kind::File || (a.stat.mode ^ b.stat.mode) & 0o100 == 0)
 }
 
-/// Reads what may have changed and says what must be brought in; `None` when something went away meanwhile.
+/// Reads what may have changed and says what must be brought in. Of what went away meanwhile, either nothing
+/// is taken (`tolerant`) or nothing is said at all: `None`.
 pub(super) fn plan<'a>(
     worktree: &Path,
     scan: &'a Scan,
     tree: &Tree,
     comparison: &Comparison,
     started: i64,
+    tolerant: bool,
 ) -> Result<Option<Plan<'a>>, SourceError> {
     let never = AtomicBool::new(false);
     let looked = parallel::each(
@@ -161,8 +163,13 @@ pub(super) fn plan<'a>(
             });
             continue;
         }
-        let Some((_, Some((record, target, origin)))) = suspects.next() else {
-            return Ok(None);
+        let Some((record, target, origin)) = suspects.next().and_then(|(_, looked)| looked) else {
+            if !tolerant {
+                return Ok(None);
+            }
+            plan.layers_stand = false;
+            plan.tell(path);
+            continue;
         };
         let before = previous.map(|at| tree.record(at));
         let stands = origin == Origin::Held

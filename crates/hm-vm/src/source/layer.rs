@@ -169,12 +169,19 @@ pub(super) struct Work<'a> {
     pub started: i64,
     /// It is a delta.
     pub delta: bool,
+    /// What goes away while it is copied is left out, rather than ending the work.
+    pub tolerant: bool,
 }
 
 impl Work<'_> {
     /// Makes the layer and returns how many files were brought in from the worktree; `None` when one of
-    /// them is gone.
-    pub fn lay(&self, shape: &Shape<'_>, wanted: &mut [Wanted<'_>]) -> Result<Option<u64>, SourceError> {
+    /// them is gone. When that is tolerated, its record says [`Kind::Removed`].
+    pub fn lay(
+        &self,
+        shape: &Shape<'_>,
+        wanted: &mut [Wanted<'_>],
+        base: &Manifest,
+    ) -> Result<Option<u64>, SourceError> {
         fs::create_dir(self.to).map_err(SourceError::io("cannot create", self.to))?;
         for wanted in shape.directories.iter().filter_map(|index| wanted.get(*index)) {
             let to = join(self.to, wanted.path);
@@ -199,7 +206,15 @@ impl Work<'_> {
                 continue;
             };
             match laid {
-                Laid::Gone => return Ok(None),
+                Laid::Gone if !self.tolerant => return Ok(None),
+                Laid::Gone => {
+                    wanted.record.kind = Kind::Removed;
+                    if self.delta && base.search(wanted.path).is_ok() {
+                        let to = join(self.to, wanted.path);
+                        whiteout(&to).map_err(SourceError::io("cannot mark as removed", &to))?;
+                    }
+                    continue;
+                }
                 Laid::Linked => {}
                 Laid::Copied(content) => {
                     wanted.record.stat = content.stat;
@@ -245,8 +260,11 @@ impl Work<'_> {
             Kind::Symlink => copy::link(&from, Some(&to))?,
             _ => copier.file(&from, Some(&to))?,
         };
+        let Some(content) = content else {
+            return Ok(Laid::Gone);
+        };
         brought_in.fetch_add(1, Ordering::Relaxed);
-        Ok(content.map_or(Laid::Gone, Laid::Copied))
+        Ok(Laid::Copied(content))
     }
 }
 

@@ -41,7 +41,9 @@ pub(super) fn each<S, T: Send, E: Send>(
                 }
             }
         }
-        done.lock().unwrap_or_else(PoisonError::into_inner).append(&mut pieces);
+        done.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .append(&mut pieces);
     };
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
     std::thread::scope(|scope| {

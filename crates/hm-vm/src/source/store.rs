@@ -15,13 +15,15 @@ use super::compare::{self, Plan, Wanted};
 use super::error::SourceError;
 use super::frozen::Source;
 use super::layer::{self, Held, Shape, Work};
-use super::manifest::{Header, Kind};
+use super::manifest::{Header, Kind, Manifest};
 use super::room::{Found, Room, names};
 use super::scan::{self, Scan};
 use super::tree::{Tree, bytes_of};
 
 /// How often a freeze begins anew because files went away while they were read.
 const ATTEMPTS: usize = 20;
+/// From then on, what goes away meanwhile is taken as removed.
+const PATIENCE: usize = 4;
 /// A delta of no more files or bytes than these is never too large.
 const SMALL: (u64, u64) = (256, 16 << 20);
 /// A delta of more files than this costs more than it saves.
@@ -188,6 +190,15 @@ impl SourceStore {
     }
 }
 
+/// One attempt at a freeze.
+#[derive(Clone, Copy)]
+struct Moment {
+    /// When the listing began.
+    started: i64,
+    /// What goes away meanwhile is taken as removed.
+    tolerant: bool,
+}
+
 /// One freeze of one worktree.
 struct Freeze<'a> {
     room: Room,
@@ -200,9 +211,12 @@ struct Freeze<'a> {
 impl Freeze<'_> {
     fn run(&self) -> Result<Source, SourceError> {
         let mut lock: Option<File> = None;
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let found = self.room.newest();
-            let started = now();
+            let moment = Moment {
+                started: now(),
+                tolerant: attempt >= PATIENCE,
+            };
             let scan = scan::scan(&scan::Request {
                 worktree: &self.worktree,
                 include_git: self.include_git,
@@ -234,14 +248,21 @@ impl Freeze<'_> {
             self.room.clear_temporary()?;
             let frozen = match found {
                 Some((found, comparison)) => {
-                    let plan = compare::plan(&self.worktree, &scan, &found.tree, &comparison, started)?;
+                    let plan = compare::plan(
+                        &self.worktree,
+                        &scan,
+                        &found.tree,
+                        &comparison,
+                        moment.started,
+                        moment.tolerant,
+                    )?;
                     match plan {
                         Some(plan) if plan.layers_stand => Some(self.refresh(found, &scan, &plan)?),
-                        Some(plan) => self.change(found, &scan, plan, started)?,
+                        Some(plan) => self.change(found, &scan, plan, moment)?,
                         None => None,
                     }
                 }
-                None => self.first(&scan, started)?,
+                None => self.first(&scan, moment)?,
             };
             if let Some(frozen) = frozen {
                 return Ok(frozen);
@@ -276,12 +297,19 @@ impl Freeze<'_> {
     }
 
     /// The first freeze of a worktree: everything is brought in.
-    fn first(&self, scan: &Scan, started: i64) -> Result<Option<Source>, SourceError> {
+    fn first(&self, scan: &Scan, moment: Moment) -> Result<Option<Source>, SourceError> {
         let nothing = Tree::default();
         let comparison = compare::compare(scan, &nothing);
-        let plan = compare::plan(&self.worktree, scan, &nothing, &comparison, started)?;
+        let plan = compare::plan(
+            &self.worktree,
+            scan,
+            &nothing,
+            &comparison,
+            moment.started,
+            moment.tolerant,
+        )?;
         match plan {
-            Some(plan) => self.rebase(&Held::default(), scan, plan, None, started),
+            Some(plan) => self.rebase(&Held::default(), scan, plan, None, moment),
             None => Ok(None),
         }
     }
@@ -292,7 +320,7 @@ impl Freeze<'_> {
         found: Found,
         scan: &Scan,
         plan: Plan<'_>,
-        started: i64,
+        moment: Moment,
     ) -> Result<Option<Source>, SourceError> {
         let held = Held {
             base: Some(found.base.join("tree")),
@@ -306,9 +334,9 @@ impl Freeze<'_> {
             || (files > SMALL.0 && files > whole.files / 4)
             || (bytes > SMALL.1 && bytes > whole.bytes / 4);
         if is_large || (shape.has_whiteouts() && !cfg!(target_os = "linux")) {
-            return self.rebase(&held, scan, plan, Some(&found), started);
+            return self.rebase(&held, scan, plan, Some(&found), moment);
         }
-        self.delta(&held, &shape, scan, plan, found, started)
+        self.delta(&held, &shape, scan, plan, found, moment)
     }
 
     fn delta(
@@ -318,17 +346,18 @@ impl Freeze<'_> {
         scan: &Scan,
         mut plan: Plan<'_>,
         found: Found,
-        started: i64,
+        moment: Moment,
     ) -> Result<Option<Source>, SourceError> {
         let id = Uuid::now_v7();
         let temporary = self.room.temporary();
         fs::create_dir(&temporary).map_err(SourceError::io("cannot create", &temporary))?;
         let tree = temporary.join("tree");
-        let work = self.work(held, &tree, scan, started, true);
-        let Some(brought_in) = work.lay(shape, &mut plan.wanted)? else {
+        let work = self.work(held, &tree, scan, moment, true);
+        let Some(brought_in) = work.lay(shape, &mut plan.wanted, &found.tree.base)? else {
             return Ok(None);
         };
         plan.settle(&found.tree);
+        plan.wanted.retain(|wanted| wanted.record.kind != Kind::Removed);
         let place = self.room.delta(id);
         let lease = self.room.publish(&temporary, &place)?;
         let header = Header {
@@ -361,21 +390,22 @@ impl Freeze<'_> {
         scan: &Scan,
         mut plan: Plan<'_>,
         before: Option<&Found>,
-        started: i64,
+        moment: Moment,
     ) -> Result<Option<Source>, SourceError> {
         let id = Uuid::now_v7();
         let temporary = self.room.temporary();
         fs::create_dir(&temporary).map_err(SourceError::io("cannot create", &temporary))?;
         let tree = temporary.join("tree");
         let shape = Shape::whole(&plan.wanted);
-        let work = self.work(held, &tree, scan, started, false);
-        let Some(brought_in) = work.lay(&shape, &mut plan.wanted)? else {
+        let work = self.work(held, &tree, scan, moment, false);
+        let Some(brought_in) = work.lay(&shape, &mut plan.wanted, &Manifest::default())? else {
             return Ok(None);
         };
         match before {
             Some(before) => plan.settle(&before.tree),
             None => plan.changed.clear(),
         }
+        plan.wanted.retain(|wanted| wanted.record.kind != Kind::Removed);
         let header = Header {
             base: id,
             delta: None,
@@ -402,14 +432,22 @@ impl Freeze<'_> {
         Ok(Some(self.source(found, scan, Some((brought_in, plan.changed)))))
     }
 
-    fn work<'w>(&'w self, held: &'w Held, to: &'w Path, scan: &Scan, started: i64, delta: bool) -> Work<'w> {
+    fn work<'w>(
+        &'w self,
+        held: &'w Held,
+        to: &'w Path,
+        scan: &Scan,
+        moment: Moment,
+        delta: bool,
+    ) -> Work<'w> {
         Work {
             worktree: &self.worktree,
             held,
             to,
             root: scan.root,
-            started,
+            started: moment.started,
             delta,
+            tolerant: moment.tolerant,
         }
     }
 }
