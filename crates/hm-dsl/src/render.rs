@@ -137,6 +137,7 @@ pub fn render(request: &RenderRequest) -> Result<Rendered, DslError> {
                 pythons: &pythons,
                 request,
                 place: &place,
+                package: &package,
                 began,
                 files: &found.files,
             },
@@ -169,6 +170,7 @@ struct Made<'a> {
     pythons: &'a [PathBuf],
     request: &'a RenderRequest,
     place: &'a Path,
+    package: &'a Path,
     began: SystemTime,
     files: &'a [PathBuf],
 }
@@ -206,6 +208,7 @@ fn keep(plans: Plans, made: &Made<'_>, printed: String) -> Result<Rendered, DslE
         env: &made.request.env,
         began: made.began,
     };
+    cache::sweep(&made.request.cache_dir, made.package);
     rendered.uncacheable = match Entry::new(rendered.pipelines.clone(), &inputs) {
         Ok(entry) => cache::store(made.place, &entry).err().map(|e| e.to_string()),
         Err(reason) => Some(reason),

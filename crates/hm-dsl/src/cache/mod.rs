@@ -4,6 +4,8 @@ mod entry;
 mod input;
 mod stamp;
 mod store;
+mod sweep;
 
 pub(crate) use entry::{Entry, Inputs};
 pub(crate) use store::{load, place, store};
+pub(crate) use sweep::sweep;

@@ -315,3 +315,32 @@ fn nothing_is_written_into_the_worktree() {
     assert!(repo.render().is_err());
     assert_eq!(files(), before);
 }
+
+#[test]
+fn what_is_old_is_swept_when_python_runs_anyway() {
+    let repo = with("def ci():\n    return hm.sh('one')");
+    warm(&repo);
+    let plans = &repo.request.cache_dir;
+    let package = fs::read_dir(plans)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|path| path.is_dir())
+        .unwrap();
+    fs::create_dir(plans.join("python-0123")).unwrap();
+    for name in ["gone.json", "fresh.json", ".plan-x", "somebody-elses"] {
+        fs::write(plans.join(name), "").unwrap();
+    }
+    let long_ago = SystemTime::UNIX_EPOCH;
+    for name in ["gone.json", ".plan-x", "somebody-elses", "python-0123"] {
+        File::open(plans.join(name))
+            .unwrap()
+            .set_modified(long_ago)
+            .unwrap();
+    }
+    File::open(&package).unwrap().set_modified(long_ago).unwrap();
+    repo.pipeline("def ci():\n    return hm.sh('two')");
+    assert_made_again(&repo);
+    let exists = |name: &str| plans.join(name).exists();
+    assert!(package.join("boot.py").is_file() && exists("fresh.json") && exists("somebody-elses"));
+    assert!(!exists("gone.json") && !exists(".plan-x") && !exists("python-0123"));
+}
