@@ -6,18 +6,23 @@ use std::sync::Arc;
 use hm_exec::{ExecutionBackend, LocalBackend};
 use hm_vm::VmBackend;
 use hm_vm::registry::Registry;
+use hm_vm::sandbox::{PASSED_VARIABLES, SandboxBackend, SandboxConfig};
 use hm_vm::source::SourceStore;
 
 use crate::config::{BackendChoice, Config};
 use crate::context::Context;
-use crate::fail::{Failure, Result};
+use crate::env_vars;
+use crate::fail::Result;
 use crate::repository;
 use crate::stats::Stats;
+
+/// Where programs are when nobody says.
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// What runs builds on this machine.
 #[derive(Debug)]
 pub struct Machines {
-    vm: Arc<dyn VmBackend>,
+    sandbox: Arc<SandboxBackend>,
 }
 
 impl Machines {
@@ -25,16 +30,21 @@ impl Machines {
     ///
     /// # Errors
     /// When this machine cannot have them.
-    pub fn new(_context: &Context, config: &Config) -> Result<Self> {
+    pub fn new(context: &Context, config: &Config) -> Result<Self> {
         match config.backend {
-            BackendChoice::Sandbox => Err(Failure::plain_usage("no sandbox yet")),
+            BackendChoice::Sandbox => {
+                let sandbox = SandboxBackend::new(sandbox_config(context, config))?;
+                Ok(Self {
+                    sandbox: Arc::new(sandbox),
+                })
+            }
         }
     }
 
     /// The machines themselves, for a shell and for the cache.
     #[must_use]
     pub fn vm(&self) -> Arc<dyn VmBackend> {
-        Arc::clone(&self.vm)
+        Arc::<SandboxBackend>::clone(&self.sandbox)
     }
 
     /// Which of their snapshots stands for which cache key.
@@ -43,7 +53,7 @@ impl Machines {
     /// When it cannot be opened.
     pub fn registry(&self, config: &Config) -> Result<Registry> {
         Ok(Registry::open(
-            &config.data_dir.join("registry").join(self.vm.name()),
+            &config.data_dir.join("registry").join(self.sandbox.name()),
         )?)
     }
 
@@ -59,7 +69,30 @@ impl Machines {
     }
 
     /// Adds what was counted.
-    pub fn count(&self, _stats: &mut Stats) {}
+    pub fn count(&self, stats: &mut Stats) {
+        let counted = self.sandbox.stats();
+        stats.sandboxes_started = counted.machines;
+        stats.helpers_started = counted.supervisors;
+        stats.commands_run = counted.commands;
+        stats.snapshots_taken = counted.snapshots;
+    }
+}
+
+/// What the sandbox needs to know of this machine.
+#[must_use]
+pub fn sandbox_config(context: &Context, config: &Config) -> SandboxConfig {
+    let environment = &context.environment;
+    let passed = PASSED_VARIABLES
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), environment.get(name)?.to_owned())));
+    SandboxConfig {
+        home: environment.home(),
+        host_env: passed.collect(),
+        ..SandboxConfig::new(
+            &config.data_dir,
+            environment.get(env_vars::PATH).unwrap_or(USUAL_PATH),
+        )
+    }
 }
 
 /// The frozen sources: what git ignores everywhere is ignored here too, and hm's own data is no source.

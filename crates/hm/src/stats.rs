@@ -16,6 +16,10 @@ pub struct Stats {
     pub sandboxes_started: u64,
     /// Helper processes started for the machines.
     pub helpers_started: u64,
+    /// Commands run in the machines.
+    pub commands_run: u64,
+    /// Snapshots taken of them.
+    pub snapshots_taken: u64,
     /// Steps whose snapshot was there.
     pub cache_hits: u64,
     /// Steps that ran.

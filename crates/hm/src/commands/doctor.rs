@@ -1,8 +1,10 @@
 //! `hm doctor`: what this machine can run, and the command that mends what it cannot.
 
+use hm_vm::sandbox::doctor;
 use serde::Serialize;
 
 use super::table;
+use crate::backend::sandbox_config;
 use crate::context::Context;
 use crate::exit;
 use crate::fail::{Failure, Result};
@@ -27,12 +29,35 @@ struct Finding {
     fix: Option<String>,
 }
 
+impl From<doctor::Finding> for Finding {
+    fn from(found: doctor::Finding) -> Self {
+        let status = match found.status {
+            doctor::Status::Ok => Health::Ok,
+            doctor::Status::Degraded => Health::Degraded,
+            doctor::Status::Missing => Health::Missing,
+        };
+        Self {
+            name: found.name,
+            status,
+            detail: found.detail,
+            fix: found.fix,
+        }
+    }
+}
+
 /// Tells what this machine can run. The exit code is 1 when something that every build needs is missing.
 ///
 /// # Errors
 /// When the output cannot be written.
 pub fn doctor(context: &Context, json: bool) -> Result<u8> {
-    let findings = vec![python(context), data_dir(context)];
+    let mut findings = vec![python(context), data_dir(context)];
+    if let Ok(config) = context.config() {
+        findings.extend(
+            doctor::check(&sandbox_config(context, &config))
+                .into_iter()
+                .map(Finding::from),
+        );
+    }
     let text = if json {
         let text = serde_json::to_string_pretty(&findings).map_err(|error| Failure::Output(error.into()))?;
         text + "\n"

@@ -1,12 +1,21 @@
 //! An environment of a test's own, and what `hm` said in it, with what differs from run to run taken out.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 /// A home, a repository and a data directory in a temporary place that goes with it.
 pub struct World {
     dir: tempfile::TempDir,
+    toolchains: bool,
+}
+
+/// How a run ended, and what it cost.
+pub struct Counted {
+    /// What it said.
+    pub said: Said,
+    stats: serde_json::Value,
 }
 
 /// How `hm` ended.
@@ -25,7 +34,10 @@ impl World {
         for below in ["home", "repo/.hm", "data"] {
             fs::create_dir_all(dir.path().join(below)).expect("a directory");
         }
-        Self { dir }
+        Self {
+            dir,
+            toolchains: false,
+        }
     }
 
     /// A repository with one pipeline file.
@@ -51,6 +63,12 @@ impl World {
         world
     }
 
+    /// Lets `hm` see the home and the `PATH` of whoever runs the tests, for their compilers.
+    pub fn with_toolchains(mut self) -> Self {
+        self.toolchains = true;
+        self
+    }
+
     /// The repository.
     pub fn repo(&self) -> PathBuf {
         self.dir.path().join("repo")
@@ -73,6 +91,52 @@ impl World {
         fs::write(path, text).expect("a file");
     }
 
+    /// The program under test, where any user may start it.
+    pub fn program(&self) -> PathBuf {
+        let copy = self.dir.path().join("hm");
+        if !copy.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_hm"), &copy).expect("a copy of hm");
+            fs::set_permissions(self.dir.path(), Permissions::from_mode(0o755)).expect("a directory for all");
+        }
+        copy
+    }
+
+    /// A plan of steps: key, command, and the step that it builds in.
+    pub fn plan(steps: &[(&str, &str, Option<&str>)]) -> String {
+        let nodes: Vec<_> = steps
+            .iter()
+            .map(|(key, cmd, _)| serde_json::json!({"step": {"key": key, "cmd": cmd}, "env": {}}))
+            .collect();
+        let place = |key: &str| steps.iter().position(|step| step.0 == key).expect("a parent");
+        let edges: Vec<_> = (0..steps.len())
+            .filter_map(|at| Some(serde_json::json!([place(steps.get(at)?.2?), at, "builds_in"])))
+            .collect();
+        let graph = serde_json::json!({"nodes": nodes, "node_holes": [], "edge_property": "directed", "edges": edges});
+        serde_json::json!({"version": "0", "graph": graph}).to_string()
+    }
+
+    /// Every path of the repository, with its size and time.
+    pub fn listing(&self) -> String {
+        let mut find = Command::new("find");
+        let output = find
+            .arg(self.repo())
+            .args(["-printf", "%p %s %T@ %m\\n"])
+            .output()
+            .expect("find");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// Runs `hm` to its end and reads its counters; fails the test when the exit code is another.
+    #[track_caller]
+    pub fn counted(&self, args: &[&str], code: i32) -> Counted {
+        let file = self.dir.path().join("stats.json");
+        let said = self.say(self.command(args).env("HM_STATS", &file)).expect(code);
+        let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("no counters ({error}):\n{said}"));
+        fs::remove_file(&file).expect("the counters");
+        let stats = serde_json::from_str(&text).expect("JSON");
+        Counted { said, stats }
+    }
+
     /// `hm` in the repository, with nothing of the test's own environment but what programs need.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hm"));
@@ -85,6 +149,14 @@ impl World {
             .env("LANG", "C.UTF-8")
             .env("HM_DATA_DIR", self.data())
             .stdin(Stdio::null());
+        if self.toolchains {
+            let real = ["HOME", "PATH", "CARGO_HOME", "RUSTUP_HOME"];
+            command.envs(
+                real.into_iter()
+                    .filter_map(|name| Some((name, std::env::var_os(name)?))),
+            );
+            command.env("XDG_CONFIG_HOME", self.dir.path().join("home/.config"));
+        }
         command
     }
 
@@ -99,6 +171,15 @@ impl World {
             output: command.output().expect("hm starts"),
             place: self.dir.path().display().to_string(),
         }
+    }
+}
+
+impl Counted {
+    /// A counter.
+    pub fn of(&self, name: &str) -> u64 {
+        self.stats[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("no counter {name}: {}", self.stats))
     }
 }
 
