@@ -39,7 +39,7 @@ pub enum DslError {
         found: String,
     },
     /// The author's file failed.
-    #[error("{text}")]
+    #[error("{}{text}", before(.printed))]
     Author {
         /// The file, relative to the root; empty when no file of the author's was at work.
         file: String,
@@ -47,6 +47,8 @@ pub enum DslError {
         line: u32,
         /// The author's lines that led there, and the exception.
         text: String,
+        /// The end of what the files printed until then.
+        printed: String,
     },
     /// Somebody pressed Ctrl-C.
     #[error("interrupted while running the pipeline files")]
@@ -91,6 +93,15 @@ pub enum DslError {
         /// Why not.
         source: std::io::Error,
     },
+}
+
+/// What was printed, as lines of their own before the error.
+fn before(printed: &str) -> String {
+    if printed.is_empty() {
+        String::new()
+    } else {
+        format!("{}\n", printed.trim_end())
+    }
 }
 
 impl DslError {

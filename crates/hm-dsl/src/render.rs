@@ -122,6 +122,7 @@ pub fn render(request: &RenderRequest) -> Result<Rendered, DslError> {
                     file: failure.file,
                     line: failure.line,
                     text: failure.text,
+                    printed: python::tail(&printed, 20),
                 }
             });
         }

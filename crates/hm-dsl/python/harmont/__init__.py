@@ -27,6 +27,7 @@ from .registry import dump_registry_json
 from .step import Step, scratch, sh, timeout
 from .targets import BaseImage, Target, clear_target_cache, target
 from .triggers import pr, pull_request, push
+from .types import Pipeline
 
 __all__ = [
     "BaseImage",
@@ -37,6 +38,7 @@ __all__ = [
     "CacheOnChange",
     "CachePolicy",
     "CacheTTL",
+    "Pipeline",
     "Step",
     "Target",
     "auto",

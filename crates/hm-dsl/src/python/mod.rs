@@ -8,4 +8,4 @@ mod process;
 pub(crate) use answer::{Answer, Entry, Plans, Record};
 pub(crate) use find::candidates;
 pub(crate) use package::{digest, unpack};
-pub(crate) use process::{Call, TIMEOUT, ask};
+pub(crate) use process::{Call, TIMEOUT, ask, tail};

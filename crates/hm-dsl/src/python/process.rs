@@ -118,7 +118,8 @@ fn read_up_to(from: Option<impl Read>, limit: u64) -> io::Result<Vec<u8>> {
     Ok(kept)
 }
 
-fn tail(text: &str, lines: usize) -> String {
+/// The last `lines` of `text`.
+pub(crate) fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }

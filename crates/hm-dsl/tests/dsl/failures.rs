@@ -174,3 +174,12 @@ fn no_pipeline_file_and_no_pipeline_in_one() {
     let told = text(&repo);
     assert!(told.contains("ci.py registers a pipeline"), "{told}");
 }
+
+#[test]
+fn what_was_printed_before_a_failure_is_shown() {
+    let text = of("print('n is', 7)\n1 / 0\n");
+    assert_eq!(
+        text,
+        "n is 7\n  .hm/ci.py, line 2\n    1 / 0\nZeroDivisionError: division by zero"
+    );
+}

@@ -143,7 +143,7 @@ fn a_pipeline_has_the_name_of_its_function_and_takes_targets_and_images() {
             "from __future__ import annotations\nfrom typing import Annotated\nimport harmont as hm\n",
             "@hm.target()\ndef base(root: Annotated[hm.Step, hm.BaseImage('debian:12')]) -> hm.Step:\n",
             "    return root.sh('prepare')\n",
-            "@hm.pipeline(default_image='alpine:3', timeout=90)\ndef night_build(base, count=2):\n",
+            "@hm.pipeline(default_image='alpine:3', timeout=90)\ndef night_build(base, count=2) -> hm.Pipeline:\n",
             "    return [[base.sh('a')], hm.group([base.sh('b')])]\n"
         ),
     );
