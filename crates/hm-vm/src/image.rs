@@ -62,7 +62,7 @@ impl ImageMap {
 }
 
 /// An image that is there, pinned to its content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ResolvedImage {
     /// What it was resolved from.
     pub reference: ImageReference,

@@ -1,3 +1,36 @@
-//! Placeholder.
+//! The sandbox: Linux namespaces over overlayfs. Nothing to install, no daemon; as root and as an ordinary user.
+//!
+//! A machine is a directory to write to and a list of directories to read; a command gets mount, pid, ipc, uts,
+//! cgroup and network namespaces of its own over them, as an ordinary user within one user namespace per
+//! run. A snapshot **is** the directory that was written to, sealed: taking one copies nothing, and forking ten
+//! machines from it copies nothing.
+//!
+//! ```text
+//! backend    SandboxBackend: images, machines, snapshots          vm        one machine
+//! images     what a reference means   host  tarball  frame        layers    what steps wrote, sealed
+//! client     hm's end of the supervisor   protocol   supervisor   the process that starts commands
+//! ```
 
+mod backend;
+mod client;
+mod config;
+pub mod doctor;
+mod frame;
+mod host;
+mod idmap;
+mod images;
 pub mod layers;
+mod protocol;
+mod pump;
+mod stats;
+mod supervision;
+mod supervisor;
+mod sys;
+mod tarball;
+mod terminal;
+mod vm;
+
+pub use backend::SandboxBackend;
+pub use config::SandboxConfig;
+pub use host::PASSED_VARIABLES;
+pub use stats::Stats;

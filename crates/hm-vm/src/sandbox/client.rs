@@ -1,0 +1,207 @@
+//! hm's end of the supervisor: starts it, sends it requests, and hands its answers to whoever waits.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
+use tokio::sync::oneshot;
+
+use super::idmap::{self, IdRanges};
+use super::layers::{FileOp, FileReply};
+use super::protocol::{self, Ending, Reply, Request, Setup, Spawn, Work, Worked};
+use super::supervisor::ENTRY_VARIABLE;
+use super::tarball::Unpack;
+use crate::{KillReason, Result, VmError};
+
+/// A running supervisor. Dropping it ends every step that it has started.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    socket: Arc<OwnedFd>,
+    sending: Mutex<()>,
+    pending: Arc<Pending>,
+    next: AtomicU64,
+    process: Mutex<Child>,
+}
+
+/// Who waits for what. `None` once the supervisor is gone.
+#[derive(Debug)]
+struct Pending {
+    steps: Mutex<Option<HashMap<u64, oneshot::Sender<Ending>>>>,
+    works: Mutex<Option<HashMap<u64, mpsc::Sender<Done>>>>,
+}
+
+type Done = Result<Worked, String>;
+
+impl Supervisor {
+    /// Starts one and waits until it takes requests: a few milliseconds.
+    pub(super) fn start(setup: Setup, ranges: Option<&IdRanges>) -> Result<Self> {
+        let (ours, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(|error| VmError::Setup(format!("cannot make a socket: {error}")))?;
+        let mut process = Command::new("/proc/self/exe")
+            .arg0("hm-supervisor")
+            .env_clear()
+            .env(ENTRY_VARIABLE, "1")
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| VmError::Setup(format!("cannot start the supervisor process: {error}")))?;
+        match greet(ours.as_fd(), &mut process, setup, ranges) {
+            Ok(()) => {}
+            Err(error) => {
+                let _ = process.kill();
+                let _ = process.wait();
+                return Err(error);
+            }
+        }
+        let pending = Arc::new(Pending {
+            steps: Mutex::new(Some(HashMap::new())),
+            works: Mutex::new(Some(HashMap::new())),
+        });
+        let socket = Arc::new(ours);
+        std::thread::Builder::new()
+            .name("hm-supervisor".into())
+            .spawn({
+                let (socket, pending) = (socket.clone(), pending.clone());
+                move || pending.listen(socket.as_fd())
+            })
+            .map_err(|error| VmError::Setup(format!("cannot start a thread: {error}")))?;
+        let (sending, next, process) = (Mutex::default(), AtomicU64::new(0), Mutex::new(process));
+        Ok(Self {
+            socket,
+            sending,
+            pending,
+            next,
+            process,
+        })
+    }
+
+    /// Starts a command; the receiver gets its ending, or nothing when the supervisor dies.
+    pub(super) fn spawn(
+        &self,
+        spawn: Spawn,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(u64, oneshot::Receiver<Ending>)> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = oneshot::channel();
+        match lock(&self.pending.steps).as_mut() {
+            Some(steps) => steps.insert(id, sender),
+            None => return Err(gone()),
+        };
+        self.send(&Request::Spawn(id, Box::new(spawn)), fds)?;
+        Ok((id, receiver))
+    }
+
+    /// Kills every process of a command.
+    pub(super) fn kill(&self, id: u64, reason: KillReason) {
+        // When the supervisor is gone, so is the command.
+        let _ = self.send(&Request::Kill(id, reason), &[]);
+    }
+
+    /// Readies what `count` commands at once will need.
+    pub(super) fn prepare(&self, count: usize) {
+        let _ = self.send(&Request::Prepare(count), &[]);
+    }
+
+    /// Runs a file operation where the files' owners exist, and waits for it.
+    pub(super) fn files(&self, op: FileOp) -> Result<FileReply> {
+        match self.work(Work::Layers(op))? {
+            Worked::Layers(reply) => Ok(reply),
+            Worked::Unpacked => Err(VmError::Other(
+                "the supervisor process answered something else".into(),
+            )),
+        }
+    }
+
+    /// Unpacks a tarball where its files' owners exist, and waits for it.
+    pub(super) fn unpack(&self, order: Unpack) -> Result<()> {
+        self.work(Work::Unpack(order)).map(|_| ())
+    }
+
+    fn work(&self, work: Work) -> Result<Worked> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, receiver) = mpsc::channel();
+        match lock(&self.pending.works).as_mut() {
+            Some(works) => works.insert(id, sender),
+            None => return Err(gone()),
+        };
+        self.send(&Request::Work(id, work), &[])?;
+        receiver.recv().map_err(|_| gone())?.map_err(VmError::Other)
+    }
+
+    fn send(&self, request: &Request, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        let _one_at_a_time = lock(&self.sending);
+        protocol::send(self.socket.as_fd(), request, fds)
+            .map_err(|error| VmError::Setup(format!("cannot reach the supervisor process: {error}")))
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
+        let mut process = lock(&self.process);
+        let _ = process.kill();
+        let _ = process.wait();
+    }
+}
+
+impl Pending {
+    fn listen(&self, socket: BorrowedFd<'_>) {
+        while let Ok(Some((reply, _))) = protocol::receive::<Reply>(socket) {
+            match reply {
+                Reply::Ended(id, ending) => {
+                    if let Some(waiting) = lock(&self.steps).as_mut().and_then(|steps| steps.remove(&id)) {
+                        // Whoever waited may have been dropped.
+                        let _ = waiting.send(ending);
+                    }
+                }
+                Reply::Worked(id, reply) => {
+                    if let Some(waiting) = lock(&self.works).as_mut().and_then(|works| works.remove(&id)) {
+                        let _ = waiting.send(reply);
+                    }
+                }
+                Reply::WantsMapping | Reply::Ready | Reply::Failed(_) => {}
+            }
+        }
+        // Dropping the senders tells everybody who still waits.
+        *lock(&self.steps) = None;
+        *lock(&self.works) = None;
+    }
+}
+
+fn greet(socket: BorrowedFd<'_>, process: &mut Child, setup: Setup, ranges: Option<&IdRanges>) -> Result<()> {
+    let failed = |error: std::io::Error| VmError::Setup(format!("the supervisor process failed: {error}"));
+    protocol::send(socket, &Request::Setup(setup), &[]).map_err(failed)?;
+    loop {
+        match protocol::receive(socket).map_err(failed)? {
+            Some((Reply::Ready, _)) => return Ok(()),
+            Some((Reply::WantsMapping, _)) => {
+                let ranges = ranges.ok_or_else(|| VmError::Setup("there are no ids to map".into()))?;
+                idmap::apply(ranges, process.id())?;
+                protocol::send(socket, &Request::Mapped, &[]).map_err(failed)?;
+            }
+            Some((Reply::Failed(reason), _)) => {
+                return Err(VmError::Setup(format!("{reason}; `hm doctor` tells more")));
+            }
+            Some(_) => {}
+            None => return Err(VmError::Setup("the supervisor process ended at once".into())),
+        }
+    }
+}
+
+pub(super) fn gone() -> VmError {
+    VmError::Setup("the supervisor process is gone: was it killed?".into())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

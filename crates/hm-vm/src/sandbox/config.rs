@@ -1,0 +1,32 @@
+//! What the sandbox is told by its caller: it never reads the environment itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// How a [`super::SandboxBackend`] works.
+#[derive(Debug, Clone)]
+pub struct SandboxConfig {
+    /// Where hm keeps its data; absolute. The sandbox's part is `sandbox/` below it.
+    pub data_dir: PathBuf,
+    /// The user's home: hidden from steps, but for the toolchains in it that `path` names.
+    pub home: Option<PathBuf>,
+    /// The host's `PATH`: where programs are found, and the `PATH` of a step on `host`.
+    pub path: String,
+    /// What a step on `host` gets of the host's environment: those of [`super::PASSED_VARIABLES`] that are set.
+    pub host_env: BTreeMap<String, String>,
+    /// A step is stopped when the disk would have fewer bytes free than this.
+    pub min_free: u64,
+}
+
+impl SandboxConfig {
+    /// A configuration with the given directory for data and search path, and defaults for the rest.
+    pub fn new(data_dir: impl Into<PathBuf>, path: impl Into<String>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            home: None,
+            path: path.into(),
+            host_env: BTreeMap::new(),
+            min_free: 256 << 20,
+        }
+    }
+}

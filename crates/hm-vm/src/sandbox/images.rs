@@ -1,0 +1,122 @@
+//! What a reference means to the sandbox: the host's root, a root filesystem directory, or a tarball of one.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::frame::FramePlan;
+use super::protocol::Bind;
+use super::{SandboxConfig, host, tarball};
+use crate::{ImageReference, ResolvedImage, Result, VmError};
+
+/// Where a source is laid, and where a step runs.
+pub(super) const WORKSPACE: &str = "/workspace";
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// An image ready to be mounted.
+#[derive(Debug)]
+pub(super) struct Image {
+    /// Mount points and their lower directories, topmost first, in the order of mounting.
+    pub overlays: Vec<(PathBuf, Vec<PathBuf>)>,
+    pub binds: Vec<Bind>,
+    /// What every command gets: `PATH`, `HOME`.
+    pub env: BTreeMap<String, String>,
+}
+
+/// Finds an image and pins it.
+pub(super) fn resolve(config: &SandboxConfig, reference: &ImageReference) -> Result<ResolvedImage> {
+    let digest = if reference.is_host() {
+        host::digest(config)
+    } else if reference.is_path() {
+        let path = Path::new(reference.as_str());
+        let metadata = std::fs::metadata(path).map_err(|error| VmError::ImageNotFound {
+            image: reference.clone(),
+            reason: format!("{error}; it has to be a root filesystem directory or a tarball of one"),
+        })?;
+        if metadata.is_dir() {
+            directory_digest(path)
+        } else {
+            tarball::digest(config, path, &metadata)?
+        }
+    } else {
+        return Err(VmError::ImageNotFound {
+            image: reference.clone(),
+            reason: format!(
+                "the sandbox cannot pull from a registry yet; say what stands in for it here: \
+                 `--image {reference}=host` (this machine's own root, read-only) or \
+                 `--image {reference}=/path/to/rootfs.tar`, or put it under [images] in .hm/config.toml"
+            ),
+        });
+    };
+    Ok(ResolvedImage {
+        reference: reference.clone(),
+        digest,
+    })
+}
+
+/// Identifies a directory by where it is and when its top was last changed.
+fn directory_digest(path: &Path) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let canonical = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    hasher.update(canonical.as_os_str().as_encoded_bytes());
+    for inside in ["", "etc", "usr", "usr/bin", "usr/lib", "var/lib/dpkg/status"] {
+        if let Ok(metadata) = std::fs::metadata(canonical.join(inside)) {
+            for number in [metadata.mtime(), metadata.mtime_nsec()] {
+                hasher.update(&number.to_le_bytes());
+            }
+        }
+    }
+    format!("directory:{}", &hasher.finalize().to_hex()[..32])
+}
+
+/// Makes an image ready: builds its frame, unpacks a tarball that is not unpacked yet.
+pub(super) fn open(
+    config: &SandboxConfig,
+    image: &ResolvedImage,
+    unpack: &dyn Fn(tarball::Unpack) -> Result<()>,
+) -> Result<Image> {
+    let frames = config.data_dir.join("sandbox/frames");
+    let workspace = Path::new(WORKSPACE);
+    if image.reference.is_host() {
+        let host = host::inspect(config);
+        let frame = host.frame.build(&frames)?;
+        let mut overlays = Vec::new();
+        for mount in std::iter::once(PathBuf::from("/")).chain(host.overlays) {
+            let below = (mount != Path::new("/")).then(|| mount.clone());
+            overlays.push((
+                mount.clone(),
+                frame.part(&mount).into_iter().chain(below).collect(),
+            ));
+        }
+        overlays.push((workspace.to_owned(), Vec::new()));
+        return Ok(Image {
+            overlays,
+            binds: host.binds,
+            env: host.env,
+        });
+    }
+    let path = Path::new(image.reference.as_str());
+    let directory = match tarball::unpacked(config, image, path, unpack)? {
+        Some(directory) => directory,
+        None => std::fs::canonicalize(path).map_err(VmError::io("cannot open the image", path))?,
+    };
+    let mut plan = FramePlan::new();
+    plan.resolver(Path::new("/"));
+    let frame = plan.build(&frames)?;
+    let root = PathBuf::from("/");
+    let lower = frame.part(&root).into_iter().chain([directory]).collect();
+    let env = [
+        ("PATH", PATH),
+        ("HOME", "/root"),
+        ("USER", "root"),
+        ("LOGNAME", "root"),
+    ];
+    Ok(Image {
+        overlays: vec![(root, lower), (workspace.to_owned(), Vec::new())],
+        binds: Vec::new(),
+        env: env
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+    })
+}

@@ -1,0 +1,306 @@
+//! The supervisor's one loop: hm's requests, its children's ends, and the network slots.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+
+use super::network::{Slot, Slots};
+use super::{root, step};
+use crate::sandbox::protocol::{self, Ending, Reply, Request, Setup, Spawn, Work, Worked};
+use crate::sandbox::sys::{self, Cloned};
+use crate::sandbox::{layers, tarball};
+use crate::{KillReason, Network};
+
+/// A clone of this process, and what it has said so far.
+#[derive(Debug)]
+struct Child {
+    pidfd: OwnedFd,
+    report: std::fs::File,
+    said: Vec<u8>,
+    task: Task,
+}
+
+/// What a child was made for.
+#[derive(Debug)]
+enum Task {
+    Step { slot: Slot, killed: Option<KillReason> },
+    Work,
+}
+
+/// A step that waits for a network slot.
+#[derive(Debug)]
+struct Waiting {
+    id: u64,
+    spawn: Box<Spawn>,
+    fds: Vec<OwnedFd>,
+}
+
+#[derive(Debug)]
+pub(super) struct EventLoop {
+    socket: OwnedFd,
+    setup: Setup,
+    slots: Slots,
+    base: root::Base,
+    children: BTreeMap<u64, Child>,
+    waiting: VecDeque<Waiting>,
+}
+
+enum Turn {
+    GoOn,
+    HmIsGone,
+}
+
+impl EventLoop {
+    pub(super) fn new(socket: OwnedFd, setup: Setup) -> io::Result<Self> {
+        let base = match root::Base::prepare(&setup) {
+            Ok(base) => base,
+            Err(error) => {
+                protocol::send(socket.as_fd(), &Reply::Failed(error.to_string()), &[])?;
+                return Err(error);
+            }
+        };
+        let slots = Slots::new(setup.pasta.clone(), setup.identity)?;
+        protocol::send(socket.as_fd(), &Reply::Ready, &[])?;
+        Ok(Self {
+            socket,
+            setup,
+            slots,
+            base,
+            children: BTreeMap::new(),
+            waiting: VecDeque::new(),
+        })
+    }
+
+    /// Runs until hm is gone.
+    pub(super) fn run(mut self) -> io::Result<()> {
+        loop {
+            let events = self.wait()?;
+            if events.request
+                && let Turn::HmIsGone = self.request()?
+            {
+                return Ok(());
+            }
+            if events.slots {
+                self.slots.advance();
+            }
+            for id in events.talking {
+                self.listen(id);
+            }
+            for id in events.ended {
+                self.reap(id)?;
+            }
+            self.start_waiting()?;
+        }
+    }
+
+    fn wait(&mut self) -> io::Result<Events> {
+        let mut fds = vec![PollFd::new(&self.socket, PollFlags::IN)];
+        for child in self.children.values() {
+            fds.push(PollFd::new(&child.pidfd, PollFlags::IN));
+            fds.push(PollFd::new(&child.report, PollFlags::IN));
+        }
+        let slots_from = fds.len();
+        fds.extend(
+            self.slots
+                .starting()
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+        );
+        loop {
+            match rustix::event::poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => {
+                    other?;
+                    break;
+                }
+            }
+        }
+        let ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        let mut events = Events {
+            request: ready(&fds[0]),
+            slots: fds[slots_from..].iter().any(ready),
+            talking: Vec::new(),
+            ended: Vec::new(),
+        };
+        for (id, pair) in self.children.keys().zip(fds[1..slots_from].chunks(2)) {
+            if ready(&pair[0]) {
+                events.ended.push(*id);
+            } else if pair[1].revents().contains(PollFlags::IN) {
+                events.talking.push(*id);
+            }
+        }
+        Ok(events)
+    }
+
+    fn request(&mut self) -> io::Result<Turn> {
+        let Some((request, fds)) = protocol::receive(self.socket.as_fd())? else {
+            return Ok(Turn::HmIsGone);
+        };
+        match request {
+            Request::Setup(_) | Request::Mapped => {}
+            Request::Prepare(count) => self.slots.prepare(count),
+            Request::Spawn(id, spawn) => self.waiting.push_back(Waiting { id, spawn, fds }),
+            Request::Kill(id, reason) => self.kill(id, reason)?,
+            Request::Work(id, work) => self.start_work(id, work)?,
+        }
+        Ok(Turn::GoOn)
+    }
+
+    fn kill(&mut self, id: u64, reason: KillReason) -> io::Result<()> {
+        if let Some(child) = self.children.get_mut(&id) {
+            if let Task::Step { killed, .. } = &mut child.task {
+                *killed = Some(reason);
+            }
+            // A child that has ended meanwhile is reaped by the loop.
+            let _ = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
+        } else if let Some(index) = self.waiting.iter().position(|waiting| waiting.id == id) {
+            self.waiting.remove(index);
+            let status = crate::ExitStatus::Signal(libc::SIGKILL);
+            let ending = Ending::Ran {
+                status,
+                killed: Some(reason),
+                notes: Vec::new(),
+            };
+            protocol::send(self.socket.as_fd(), &Reply::Ended(id, ending), &[])?;
+        }
+        Ok(())
+    }
+
+    fn start_waiting(&mut self) -> io::Result<()> {
+        let outbound = |waiting: &&Waiting| waiting.spawn.network == Network::Outbound;
+        self.slots.prepare(self.waiting.iter().filter(outbound).count());
+        while let Some(first) = self.waiting.front() {
+            let Some(slot) = self.slots.take(first.spawn.network, &first.spawn.limits) else {
+                break;
+            };
+            let Some(Waiting { id, spawn, fds }) = self.waiting.pop_front() else {
+                break;
+            };
+            match slot {
+                Ok(slot) => self.start_step(id, &spawn, &fds, slot)?,
+                Err(error) => self.tell_not_set_up(id, error.to_string())?,
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_not_set_up(&self, id: u64, reason: String) -> io::Result<()> {
+        protocol::send(
+            self.socket.as_fd(),
+            &Reply::Ended(id, Ending::NotSetUp(reason)),
+            &[],
+        )
+    }
+
+    fn start_step(&mut self, id: u64, spawn: &Spawn, fds: &[OwnedFd], slot: Slot) -> io::Result<()> {
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+        match sys::clone_process(namespaces) {
+            Ok(Cloned::Child) => step::init(&self.setup, &self.base, spawn, fds, &slot, &writer),
+            Ok(Cloned::Parent { pidfd, .. }) => {
+                let task = Task::Step { slot, killed: None };
+                self.children.insert(
+                    id,
+                    Child {
+                        pidfd,
+                        report: reader.into(),
+                        said: Vec::new(),
+                        task,
+                    },
+                );
+                Ok(())
+            }
+            Err(error) => {
+                self.slots.give_back(slot);
+                self.tell_not_set_up(id, format!("cannot make a process in new namespaces: {error}"))
+            }
+        }
+    }
+
+    fn start_work(&mut self, id: u64, work: Work) -> io::Result<()> {
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        match sys::clone_process(0) {
+            Ok(Cloned::Child) => {
+                step::die_with_parent();
+                let reply = match work {
+                    Work::Layers(op) => layers::perform(op).map(Worked::Layers),
+                    Work::Unpack(order) => tarball::unpack(&order).map(|()| Worked::Unpacked),
+                };
+                let reply = reply.map_err(|error| error.to_string());
+                let said = postcard::to_stdvec(&reply).unwrap_or_default();
+                let written = io::Write::write_all(&mut std::fs::File::from(writer), &said);
+                sys::exit_now(i32::from(written.is_err()));
+            }
+            Ok(Cloned::Parent { pidfd, .. }) => {
+                let child = Child {
+                    pidfd,
+                    report: reader.into(),
+                    said: Vec::new(),
+                    task: Task::Work,
+                };
+                self.children.insert(id, child);
+                Ok(())
+            }
+            Err(error) => {
+                let reply = Reply::Worked(id, Err(format!("cannot make a process: {error}")));
+                protocol::send(self.socket.as_fd(), &reply, &[])
+            }
+        }
+    }
+
+    /// Reads what a child has to say before its pipe is full.
+    fn listen(&mut self, id: u64) {
+        if let Some(child) = self.children.get_mut(&id) {
+            let mut chunk = [0; 16 * 1024];
+            if let Ok(read) = child.report.read(&mut chunk) {
+                child.said.extend_from_slice(&chunk[..read]);
+            }
+        }
+    }
+
+    fn reap(&mut self, id: u64) -> io::Result<()> {
+        let Some(mut child) = self.children.remove(&id) else {
+            return Ok(());
+        };
+        let _ = rustix::process::waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
+        let _ = child.report.read_to_end(&mut child.said);
+        let reply = match child.task {
+            Task::Work => {
+                let reply = postcard::from_bytes(&child.said)
+                    .unwrap_or_else(|_| Err("the file operation's process was killed".into()));
+                Reply::Worked(id, reply)
+            }
+            Task::Step { slot, killed } => {
+                let notes = slot.notes();
+                let out_of_memory = slot.ran_out_of_memory();
+                self.slots.give_back(slot);
+                let mut ending = postcard::from_bytes(&child.said).unwrap_or(Ending::Ran {
+                    status: crate::ExitStatus::Signal(libc::SIGKILL),
+                    killed: None,
+                    notes: Vec::new(),
+                });
+                if let Ending::Ran {
+                    killed: why,
+                    notes: all,
+                    status,
+                } = &mut ending
+                {
+                    let died = *status != crate::ExitStatus::Code(0);
+                    *why = killed.or_else(|| (out_of_memory && died).then_some(KillReason::OutOfMemory));
+                    all.extend(notes);
+                }
+                Reply::Ended(id, ending)
+            }
+        };
+        protocol::send(self.socket.as_fd(), &reply, &[])
+    }
+}
+
+struct Events {
+    request: bool,
+    slots: bool,
+    talking: Vec<u64>,
+    ended: Vec<u64>,
+}

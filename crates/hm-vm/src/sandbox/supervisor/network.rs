@@ -1,0 +1,224 @@
+//! Network slots: a network namespace with its localhost up, and connections out where `pasta` gives them.
+//!
+//! Making one takes a tenth of a second, so they are made ahead, as many as steps run at once, and used again
+//! by one step after another: a step cannot change its namespace (it has no `CAP_NET_ADMIN`), and all its
+//! sockets are gone when it has ended.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::cgroup::{Cgroups, StepCgroup};
+use super::step;
+use crate::sandbox::protocol::Identity;
+use crate::sandbox::sys::{self, Cloned};
+use crate::{Limits, Network};
+
+/// The address at which a step finds the host's resolver; `/etc/resolv.conf` of the frame names it.
+pub(in crate::sandbox) const RESOLVER: &str = "169.254.1.1";
+
+/// What a step is put into before anything else.
+#[derive(Debug)]
+pub(super) struct Slot {
+    network: Network,
+    namespace: OwnedFd,
+    /// Ends with the slot: its parent-death signal, or its pidfd here.
+    pasta: Option<OwnedFd>,
+    cgroup: Option<StepCgroup>,
+}
+
+impl Slot {
+    /// Moves the calling process in.
+    pub(super) fn enter(&self) -> io::Result<()> {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.enter()?;
+        }
+        move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(|error| io::Error::other(format!("cannot enter the network namespace: {error}")))
+    }
+
+    /// What the step that ran here should be told.
+    pub(super) fn notes(&self) -> Vec<String> {
+        self.cgroup.as_ref().map(StepCgroup::notes).unwrap_or_default()
+    }
+
+    /// Whether the kernel killed a process of the step that ran here for want of memory.
+    pub(super) fn ran_out_of_memory(&self) -> bool {
+        self.cgroup.as_ref().is_some_and(StepCgroup::ran_out_of_memory)
+    }
+}
+
+/// A slot whose pasta is not ready yet; the pipe ends, or says something, when it is.
+#[derive(Debug)]
+struct Starting {
+    slot: Slot,
+    ready: std::fs::File,
+}
+
+#[derive(Debug)]
+pub(super) struct Slots {
+    pasta: Option<PathBuf>,
+    identity: Identity,
+    own: OwnedFd,
+    cgroups: Cgroups,
+    free: Vec<Slot>,
+    starting: VecDeque<Starting>,
+}
+
+impl Slots {
+    pub(super) fn new(pasta: Option<PathBuf>, identity: Identity) -> io::Result<Self> {
+        let own = std::fs::File::open("/proc/self/ns/net")?.into();
+        let cgroups = Cgroups::find(identity);
+        Ok(Self {
+            pasta,
+            identity,
+            own,
+            cgroups,
+            free: Vec::new(),
+            starting: VecDeque::new(),
+        })
+    }
+
+    /// Begins to make slots with connections out, until `count` are free or on their way.
+    pub(super) fn prepare(&mut self, count: usize) {
+        for _ in self.of(Network::Outbound) + self.starting.len()..count {
+            // Whoever takes the slot sees the error again.
+            if self.begin(Network::Outbound).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// The pipes on which starting slots say that they are ready.
+    pub(super) fn starting(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.starting.iter().map(|starting| starting.ready.as_fd())
+    }
+
+    /// Moves slots that have become ready to the free ones. Called when one of [`Slots::starting`] has
+    /// something to say.
+    pub(super) fn advance(&mut self) {
+        for _ in 0..self.starting.len() {
+            let Some(mut starting) = self.starting.pop_front() else {
+                return;
+            };
+            match starting.ready.read(&mut [0; 32]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.starting.push_back(starting),
+                // Ready, or ended without having become ready: the step then has its localhost alone.
+                _ => self.free.push(starting.slot),
+            }
+        }
+    }
+
+    /// A slot for one step; `None` while the one that will do is being made.
+    pub(super) fn take(&mut self, network: Network, limits: &Limits) -> Option<io::Result<Slot>> {
+        if self.of(network) == 0 {
+            if network == Network::Outbound && !self.starting.is_empty() {
+                return None;
+            }
+            if let Err(error) = self.begin(network) {
+                return Some(Err(error));
+            }
+        }
+        let index = self.free.iter().position(|slot| slot.network == network)?;
+        let mut slot = self.free.swap_remove(index);
+        if let Err(error) = self.cgroups.limit(&mut slot.cgroup, limits) {
+            self.free.push(slot);
+            return Some(Err(error));
+        }
+        Some(Ok(slot))
+    }
+
+    /// Takes a slot back from a step that has ended.
+    pub(super) fn give_back(&mut self, slot: Slot) {
+        self.free.push(slot);
+    }
+
+    fn of(&self, network: Network) -> usize {
+        self.free.iter().filter(|slot| slot.network == network).count()
+    }
+
+    fn begin(&mut self, network: Network) -> io::Result<()> {
+        let namespace = self.namespace()?;
+        let mut slot = Slot {
+            network,
+            namespace,
+            pasta: None,
+            cgroup: self.cgroups.make()?,
+        };
+        match (&self.pasta, network) {
+            (Some(pasta), Network::Outbound) => {
+                let (ready, pidfd) = self.start_pasta(&pasta.clone(), &slot.namespace)?;
+                slot.pasta = Some(pidfd);
+                self.starting.push_back(Starting { slot, ready });
+            }
+            _ => self.free.push(slot),
+        }
+        Ok(())
+    }
+
+    /// A new network namespace, with its localhost up.
+    fn namespace(&self) -> io::Result<OwnedFd> {
+        sys::unshare(libc::CLONE_NEWNET)
+            .map_err(|error| io::Error::other(format!("cannot make a network namespace: {error}")))?;
+        let made = (|| {
+            sys::loopback_up()?;
+            // So that a port is free again as soon as the step that used it has ended.
+            let _ = std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0");
+            // Ordinary users of a container bind low ports too.
+            let _ = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+            std::fs::File::open("/proc/self/ns/net").map(OwnedFd::from)
+        })();
+        move_into_link_name_space(self.own.as_fd(), Some(LinkNameSpaceType::Network))?;
+        made
+    }
+
+    fn start_pasta(&self, pasta: &PathBuf, namespace: &OwnedFd) -> io::Result<(std::fs::File, OwnedFd)> {
+        let (ready, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        rustix::fs::fcntl_setfl(&ready, rustix::fs::OFlags::NONBLOCK)?;
+        match sys::clone_process(0)? {
+            Cloned::Child => {
+                step::die_with_parent();
+                let error = self.become_pasta(pasta, namespace, &writer);
+                sys::exit_now(error.raw_os_error().unwrap_or(1))
+            }
+            Cloned::Parent { pidfd, .. } => Ok((ready.into(), pidfd)),
+        }
+    }
+
+    /// Becomes pasta for a namespace; returns only when that failed.
+    fn become_pasta(&self, pasta: &PathBuf, namespace: &OwnedFd, ready: &OwnedFd) -> io::Error {
+        for fd in [namespace, ready] {
+            if let Err(error) = rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::empty()) {
+                return error.into();
+            }
+        }
+        let mut command = Command::new(pasta);
+        command.args([
+            "--foreground",
+            "--quiet",
+            "--config-net",
+            "--netns-only",
+            "--no-map-gw",
+        ]);
+        // Nothing of the host's is reachable from inside, and nothing of the step's from outside.
+        command.args(["-t", "none", "-u", "none", "-T", "none", "-U", "none"]);
+        command.args(["--dns-forward", RESOLVER]);
+        if self.identity == Identity::Root {
+            // As root, pasta would become `nobody` and then fail to open the namespace.
+            command.args(["--runas", "0:0"]);
+        }
+        command
+            .arg("--netns")
+            .arg(format!("/proc/self/fd/{}", namespace.as_raw_fd()));
+        // It writes its id there once the namespace is configured.
+        command
+            .arg("--pid")
+            .arg(format!("/proc/self/fd/{}", ready.as_raw_fd()));
+        command.exec()
+    }
+}

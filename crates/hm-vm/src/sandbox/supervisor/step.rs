@@ -1,0 +1,120 @@
+//! A step's first process: sets the sandbox up from within, starts the command, waits, and reports.
+
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::Command;
+
+use rustix::process::{Signal, WaitOptions};
+
+use super::confine;
+use super::network::Slot;
+use super::root::{self, Base};
+use crate::ExitStatus;
+use crate::sandbox::protocol::{Ending, Setup, Spawn};
+use crate::sandbox::sys::{self, Cloned};
+
+/// Has the kernel kill this process when its parent dies.
+pub(super) fn die_with_parent() {
+    // The only error is an unknown signal.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+}
+
+/// Process 1 of the step's namespaces. Its end is the end of every process of the step.
+pub(super) fn init(
+    setup: &Setup,
+    base: &Base,
+    spawn: &Spawn,
+    fds: &[OwnedFd],
+    slot: &Slot,
+    report: &OwnedFd,
+) -> ! {
+    die_with_parent();
+    let ending = match run(setup, base, spawn, fds, slot) {
+        Ok(status) => Ending::Ran {
+            status,
+            killed: None,
+            notes: Vec::new(),
+        },
+        Err(error) => Ending::NotSetUp(error.to_string()),
+    };
+    let told = postcard::to_stdvec(&ending)
+        .map_err(io::Error::other)
+        .and_then(|bytes| rustix::io::write(report, &bytes).map_err(Into::into));
+    sys::exit_now(i32::from(told.is_err()))
+}
+
+fn run(setup: &Setup, base: &Base, spawn: &Spawn, fds: &[OwnedFd], slot: &Slot) -> io::Result<ExitStatus> {
+    slot.enter()?;
+    root::enter(setup, base, spawn)?;
+    rustix::system::sethostname(b"hm")?;
+    match sys::clone_process(0)? {
+        Cloned::Child => {
+            let error = command(spawn, fds);
+            // The step's own log is the place for "command not found" and the like.
+            let _ = writeln!(io::stderr(), "hm: cannot run {}: {error}", spawn.argv.join(" "));
+            sys::exit_now(if error.kind() == io::ErrorKind::NotFound {
+                127
+            } else {
+                126
+            })
+        }
+        Cloned::Parent { pid, .. } => wait_for(pid),
+    }
+}
+
+/// Reaps whatever is orphaned in the namespace until the command itself ends.
+fn wait_for(command: rustix::process::Pid) -> io::Result<ExitStatus> {
+    loop {
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == command => {
+                let status = std::process::ExitStatus::from_raw(status.as_raw());
+                return Ok(match (status.code(), status.signal()) {
+                    (Some(code), _) => ExitStatus::Code(code),
+                    (None, signal) => ExitStatus::Signal(signal.unwrap_or(libc::SIGKILL)),
+                });
+            }
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Becomes the command; returns only when that failed.
+fn command(spawn: &Spawn, fds: &[OwnedFd]) -> io::Error {
+    match prepare(spawn, fds) {
+        Ok(mut command) => command.exec(),
+        Err(error) => error,
+    }
+}
+
+fn prepare(spawn: &Spawn, fds: &[OwnedFd]) -> io::Result<Command> {
+    rustix::process::setsid()?;
+    let [output, .., errors] = fds else {
+        return Err(io::Error::other("no descriptors came with the request"));
+    };
+    if spawn.terminal {
+        rustix::process::ioctl_tiocsctty(output)?;
+        rustix::stdio::dup2_stdin(output)?;
+    }
+    stdout_and_stderr(output.as_fd(), errors.as_fd())?;
+    std::env::set_current_dir(&spawn.cwd)
+        .map_err(|error| io::Error::other(format!("cannot enter {}: {error}", spawn.cwd.display())))?;
+    let (program, arguments) = spawn
+        .argv
+        .split_first()
+        .ok_or_else(|| io::Error::other("the command is empty"))?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(spawn.env.iter().map(|(name, value)| (name, value)));
+    confine::confine()?;
+    Ok(command)
+}
+
+fn stdout_and_stderr(output: BorrowedFd<'_>, errors: BorrowedFd<'_>) -> io::Result<()> {
+    rustix::stdio::dup2_stdout(output)?;
+    rustix::stdio::dup2_stderr(errors)?;
+    Ok(())
+}
