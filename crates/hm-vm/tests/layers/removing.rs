@@ -97,7 +97,7 @@ fn a_hostile_tree_is_removed_and_nothing_else() {
         matches!(reply, FileReply::Removed { denied: false, freed } if freed > 0),
         "{reply:?}"
     );
-    assert_eq!(children(dir.path()), [outside.clone()]);
+    assert_eq!(children(dir.path()), std::slice::from_ref(&outside));
     assert!(outside.join("precious").exists());
     let again = perform(FileOp::RemoveTree { path: tree.into() }).expect("remove");
     assert_eq!(
