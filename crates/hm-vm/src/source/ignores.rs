@@ -68,6 +68,8 @@ pub(super) struct Surroundings {
     pub ignores: Option<Arc<Ignores>>,
     /// The root's path within the repository it lies in, with a separator behind it; else empty.
     pub prefix: Vec<u8>,
+    /// The repository's index.
+    pub index: Option<PathBuf>,
 }
 
 /// Reads what a repository around or at `root` says.
@@ -79,7 +81,7 @@ pub(super) fn surroundings(root: &Path, global: Option<&Path>) -> Surroundings {
     else {
         return Surroundings {
             ignores: global.and_then(|text| Ignores::with(None, &text, 0)),
-            prefix: Vec::new(),
+            ..Surroundings::default()
         };
     };
     let mut ignores = repository_wide(repository, global.as_deref(), 0);
@@ -94,7 +96,17 @@ pub(super) fn surroundings(root: &Path, global: Option<&Path>) -> Surroundings {
         prefix.extend_from_slice(part.as_os_str().as_bytes());
         prefix.push(b'/');
     }
-    Surroundings { ignores, prefix }
+    let git = repository.join(".git");
+    let index = if git.is_dir() {
+        Some(git.join("index"))
+    } else {
+        gitfile_target(&git).map(|git| repository.join(git).join("index"))
+    };
+    Surroundings {
+        ignores,
+        prefix,
+        index,
+    }
 }
 
 /// What holds in all of one repository, whose own path is `skip` bytes long, separator included.
@@ -122,7 +134,7 @@ fn git_directory(repository: &Path) -> Option<PathBuf> {
 }
 
 /// What a `.git` file names.
-pub(super) fn gitfile_target(file: &Path) -> Option<PathBuf> {
+fn gitfile_target(file: &Path) -> Option<PathBuf> {
     let text = fs::read(file).ok()?;
     let target = text.strip_prefix(b"gitdir:")?.trim_ascii();
     Some(PathBuf::from(OsStr::from_bytes(target)))

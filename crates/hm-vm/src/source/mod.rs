@@ -2,7 +2,8 @@
 //!
 //! [`SourceStore::freeze`] takes the worktree as it stands: uncommitted and untracked files in, what
 //! `.gitignore` files and `.git/info/exclude` leave out left out, `.hm` at the root and every `.git` too. A
-//! file that is ignored *and* tracked (`git add -f`) is left out: git's index is not read.
+//! file that is ignored *and* tracked (`git add -f`) is in, as git has it, unless git's index is of a kind not
+//! read here (version 4, SHA-256) or that of a repository within the worktree.
 //! Sockets, pipes and devices are no source.
 //!
 //! A frozen source is one or two overlay layers: a sealed **base**, copied once, and a **delta** with what
@@ -28,6 +29,7 @@ mod parallel;
 mod room;
 mod scan;
 mod store;
+mod tracked;
 mod tree;
 
 pub use entry::{Entry, EntryKind};

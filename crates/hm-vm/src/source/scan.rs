@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::error::SourceError;
 use super::ignores::{Ignores, Surroundings, repository_wide, surroundings};
 use super::manifest::{Kind, Stat};
+use super::tracked::Tracked;
 
 /// Directories that one thread reads before others join in: a small tree is done by then.
 const ALONE: usize = 16;
@@ -63,6 +64,10 @@ struct Job {
     path: Vec<u8>,
     ignores: Option<Arc<Ignores>>,
     inside_git: bool,
+    /// The directory is ignored: only what git tracks in spite of that is taken.
+    is_ignored: bool,
+    /// It lies in a repository within the repository, whose index is not read.
+    is_nested: bool,
 }
 
 /// One directory's content, sorted by name.
@@ -77,6 +82,7 @@ struct Item {
     end: usize,
     kind: Kind,
     stat: Stat,
+    is_ignored: bool,
     /// The number of the listing below.
     listing: usize,
 }
@@ -96,6 +102,8 @@ struct Walker<'a> {
     root: OwnedFd,
     prefix: usize,
     global: Option<Vec<u8>>,
+    index: Option<PathBuf>,
+    tracked: OnceLock<Tracked>,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
@@ -106,18 +114,26 @@ pub(super) fn scan(request: &Request<'_>) -> Result<Scan, SourceError> {
     let root = rustix::fs::open(request.worktree, flags, Mode::empty())
         .map_err(SourceError::unreadable(request.worktree))?;
     let stat = rustix::fs::fstat(&root).map_err(SourceError::unreadable(request.worktree))?;
-    let Surroundings { ignores, prefix } = surroundings(request.worktree, request.global_excludes);
+    let Surroundings {
+        ignores,
+        prefix,
+        index,
+    } = surroundings(request.worktree, request.global_excludes);
     let walker = Walker {
         request,
         root,
         prefix: prefix.len(),
         global: request.global_excludes.and_then(|path| std::fs::read(path).ok()),
+        index,
+        tracked: OnceLock::new(),
         queue: Mutex::new(Queue {
             jobs: vec![Job {
                 number: 0,
                 path: prefix,
                 ignores,
                 inside_git: false,
+                is_ignored: false,
+                is_nested: false,
             }],
             numbers: 1,
             ..Queue::default()
@@ -187,6 +203,7 @@ impl Walker<'_> {
         if job.number == 0 {
             queue.dot_git = dot_git;
         }
+        let is_nested = job.is_nested || (job.number != 0 && dot_git.is_some());
         for item in &mut listing.items {
             if item.kind != Kind::Directory {
                 continue;
@@ -203,6 +220,8 @@ impl Walker<'_> {
                 path,
                 ignores: below.clone(),
                 inside_git: job.inside_git || name == b".git",
+                is_ignored: item.is_ignored,
+                is_nested,
             });
         }
         let numbers = queue.numbers;
@@ -270,6 +289,7 @@ impl Walker<'_> {
         {
             ignores = Ignores::enter(ignores.as_ref(), &text, job.path.len());
         }
+        let is_nested = job.is_nested || (has_dot_git && !relative.is_empty());
         let mut listing = Listing::default();
         let mut path = job.path.clone();
         for entry in found {
@@ -291,7 +311,9 @@ impl Walker<'_> {
             let is_directory = kind == Kind::Directory;
             let inside_git = job.inside_git || name == b".git";
             let ignores = ignores.as_ref().filter(|_| !inside_git);
-            if ignores.is_some_and(|ignores| ignores.leaves_out(&path, is_directory)) {
+            let is_ignored = !inside_git
+                && (job.is_ignored || ignores.is_some_and(|ignores| ignores.leaves_out(&path, is_directory)));
+            if is_ignored && (is_nested || !self.is_tracked(&path, is_directory)) {
                 continue;
             }
             if is_directory && self.is_hidden(path.get(self.prefix..).unwrap_or_default()) {
@@ -304,10 +326,22 @@ impl Walker<'_> {
                 end: listing.names.len(),
                 kind,
                 stat: stat_of(&stat),
+                is_ignored,
                 listing: 0,
             });
         }
         Ok((listing, dot_git, ignores))
+    }
+
+    /// Whether git tracks an ignored path, or anything in it. The index is read when first asked for.
+    fn is_tracked(&self, path: &[u8], is_directory: bool) -> bool {
+        let Some(index) = &self.index else { return false };
+        let tracked = self.tracked.get_or_init(|| Tracked::read(index));
+        if is_directory {
+            tracked.has_below(path)
+        } else {
+            tracked.has(path)
+        }
     }
 
     fn is_hidden(&self, path: &[u8]) -> bool {

@@ -526,3 +526,35 @@ fn the_sources_of_a_worktree_that_is_gone_are_reclaimed() {
             .is_none()
     );
 }
+
+#[test]
+fn what_is_tracked_in_spite_of_being_ignored_is_in() {
+    let fixture = Fixture::new();
+    fixture.git(&["init", "-q"]);
+    fixture.write(".gitignore", "*.bin\nvendor/\n");
+    for path in [
+        "a.bin",
+        "forced.bin",
+        "vendor/lost",
+        "vendor/deep/forced",
+        "vendor/deep/lost",
+        "vendor2/x",
+    ] {
+        fixture.write(path, "x");
+    }
+    fixture.git(&["add", "-f", "forced.bin", "vendor/deep/forced", ".gitignore"]);
+    fixture.git(&["add", "-N", "vendor2/x"]);
+    let source = fixture.freeze();
+    let expected = [
+        ".gitignore",
+        "forced.bin",
+        "vendor",
+        "vendor/deep",
+        "vendor/deep/forced",
+        "vendor2",
+        "vendor2/x",
+    ];
+    assert_eq!(paths(&source), expected);
+    fixture.remove("forced.bin");
+    assert_eq!(paths(&fixture.freeze()).len(), expected.len() - 1);
+}
