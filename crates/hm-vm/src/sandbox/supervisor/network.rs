@@ -64,7 +64,6 @@ struct Starting {
 pub(super) struct Slots {
     pasta: Option<PathBuf>,
     identity: Identity,
-    own: OwnedFd,
     cgroups: Cgroups,
     free: Vec<Slot>,
     starting: VecDeque<Starting>,
@@ -72,12 +71,10 @@ pub(super) struct Slots {
 
 impl Slots {
     pub(super) fn new(pasta: Option<PathBuf>, identity: Identity) -> io::Result<Self> {
-        let own = std::fs::File::open("/proc/self/ns/net")?.into();
         let cgroups = Cgroups::find(identity);
         Ok(Self {
             pasta,
             identity,
-            own,
             cgroups,
             free: Vec::new(),
             starting: VecDeque::new(),
@@ -143,7 +140,7 @@ impl Slots {
     }
 
     fn begin(&mut self, network: Network) -> io::Result<()> {
-        let namespace = self.namespace()?;
+        let namespace = namespace()?;
         let mut slot = Slot {
             network,
             namespace,
@@ -159,22 +156,6 @@ impl Slots {
             _ => self.free.push(slot),
         }
         Ok(())
-    }
-
-    /// A new network namespace, with its localhost up.
-    fn namespace(&self) -> io::Result<OwnedFd> {
-        sys::unshare(libc::CLONE_NEWNET)
-            .map_err(|error| io::Error::other(format!("cannot make a network namespace: {error}")))?;
-        let made = (|| {
-            sys::loopback_up()?;
-            // So that a port is free again as soon as the step that used it has ended.
-            let _ = std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0");
-            // Ordinary users of a container bind low ports too.
-            let _ = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
-            std::fs::File::open("/proc/self/ns/net").map(OwnedFd::from)
-        })();
-        move_into_link_name_space(self.own.as_fd(), Some(LinkNameSpaceType::Network))?;
-        made
     }
 
     fn start_pasta(&self, pasta: &PathBuf, namespace: &OwnedFd) -> io::Result<(std::fs::File, OwnedFd)> {
@@ -220,5 +201,42 @@ impl Slots {
             .arg("--pid")
             .arg(format!("/proc/self/fd/{}", ready.as_raw_fd()));
         command.exec()
+    }
+}
+
+/// A new network namespace, with its localhost up. A process of its own makes it: an ordinary user's could not
+/// come back from there.
+fn namespace() -> io::Result<OwnedFd> {
+    let failed = |error| io::Error::other(format!("cannot make a network namespace: {error}"));
+    let (made, says) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    match sys::clone_process(libc::CLONE_NEWNET).map_err(failed)? {
+        Cloned::Child => {
+            step::die_with_parent();
+            let up = sys::loopback_up();
+            // So that a port is free again as soon as the step that used it has ended.
+            let _ = std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0");
+            let _ = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+            let _ = rustix::io::write(&says, &[u8::from(up.is_err())]);
+            // Until the supervisor has opened the namespace, this process keeps it.
+            loop {
+                std::thread::sleep(std::time::Duration::from_secs(60));
+            }
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop(says);
+            let mut answer = [1];
+            let opened = rustix::io::read(&made, &mut answer)
+                .map_err(io::Error::from)
+                .and_then(|_| match answer {
+                    [0] => std::fs::File::open(format!("/proc/{}/ns/net", pid.as_raw_nonzero())),
+                    _ => Err(io::Error::other("its localhost cannot be brought up")),
+                });
+            rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL)?;
+            let _ = rustix::process::waitid(
+                rustix::process::WaitId::PidFd(pidfd.as_fd()),
+                rustix::process::WaitIdOptions::EXITED,
+            );
+            opened.map(OwnedFd::from).map_err(failed)
+        }
     }
 }

@@ -47,7 +47,8 @@ pub(super) fn init(
 fn run(setup: &Setup, base: &Base, spawn: &Spawn, fds: &[OwnedFd], slot: &Slot) -> io::Result<ExitStatus> {
     slot.enter()?;
     root::enter(setup, base, spawn)?;
-    rustix::system::sethostname(b"hm")?;
+    rustix::system::sethostname(b"hm")
+        .map_err(|error| io::Error::other(format!("cannot set the host name: {error}")))?;
     match sys::clone_process(0)? {
         Cloned::Child => {
             let error = command(spawn, fds);
