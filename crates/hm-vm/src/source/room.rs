@@ -244,6 +244,16 @@ impl Room {
         self.prune(KEPT)
     }
 
+    /// Whether somebody uses a layer of the newest source: removing that would only make the next freeze copy
+    /// everything again, beside what is there.
+    pub fn is_used(&self) -> bool {
+        let newest = self.current().and_then(|id| fs::read(self.frozen(id)).ok());
+        newest.as_deref().and_then(Header::parse).is_some_and(|header| {
+            is_leased(&self.base(header.base))
+                || header.delta.is_some_and(|delta| is_leased(&self.delta(delta)))
+        })
+    }
+
     fn remove_layer(&self, path: &Path) -> Result<(), SourceError> {
         let lease = File::open(path.join("lease"));
         let is_used = |lease| rustix::fs::flock(lease, FlockOperation::NonBlockingLockExclusive).is_err();
@@ -253,6 +263,8 @@ impl Room {
         // Renamed first, so that nobody ever finds a part of it.
         let temporary = self.temporary();
         fs::rename(path, &temporary).map_err(SourceError::io("cannot remove", path))?;
+        // Held until here: whoever waited for it now sees that the layer is gone.
+        drop(lease);
         remove(&temporary)
     }
 
@@ -273,11 +285,17 @@ pub(super) fn names(directory: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Takes the lease on a layer; `None` when it is gone, or is going.
+/// Whether somebody holds the lease on a layer now.
+fn is_leased(layer: &Path) -> bool {
+    let lease = File::open(layer.join("lease"));
+    lease.is_ok_and(|lease| rustix::fs::flock(lease, FlockOperation::NonBlockingLockExclusive).is_err())
+}
+
+/// Takes the lease on a layer, after whoever is looking at it or removing it; `None` when it is gone.
 fn lease(layer: &Path) -> Option<File> {
     let path = layer.join("lease");
     let file = File::open(&path).ok()?;
-    rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).ok()?;
+    rustix::fs::flock(&file, FlockOperation::LockShared).ok()?;
     // It may have been removed between the two.
     let (held, there) = (file.metadata().ok()?, path.metadata().ok()?);
     (held.ino() == there.ino() && held.dev() == there.dev()).then_some(file)

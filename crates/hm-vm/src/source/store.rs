@@ -153,7 +153,7 @@ impl SourceStore {
     }
 
     /// Removes every frozen source that no living process uses, and returns how many bytes of real blocks
-    /// that freed.
+    /// that freed. A worktree's newest source stays while one of its layers is in use.
     ///
     /// # Errors
     /// When something is there and cannot be removed.
@@ -162,7 +162,7 @@ impl SourceStore {
         for room in self.rooms() {
             let Some(_lock) = room.try_lock()? else { continue };
             room.clear_temporary()?;
-            room.prune(0)?;
+            room.prune(usize::from(room.is_used()))?;
             room.remove_if_empty()?;
         }
         Ok(before.saturating_sub(self.usage()))

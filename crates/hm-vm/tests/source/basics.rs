@@ -558,3 +558,57 @@ fn what_is_tracked_in_spite_of_being_ignored_is_in() {
     fixture.remove("forced.bin");
     assert_eq!(paths(&fixture.freeze()).len(), expected.len() - 1);
 }
+
+/// Root may read everything: there, an ordinary user runs this test, and one that makes whiteouts.
+#[test]
+fn what_cannot_be_read_is_named() {
+    if rustix::process::geteuid().is_root() {
+        return unreadable_as_nobody();
+    }
+    let fixture = Fixture::new();
+    fixture.write("deep/secret", "1");
+    fixture.chmod("deep/secret", 0);
+    let error = fixture
+        .store
+        .freeze(&fixture.worktree, &SourceOptions::default())
+        .unwrap_err();
+    assert!(
+        matches!(&error, SourceError::Unreadable { path, .. } if path.ends_with("deep/secret")),
+        "{error}"
+    );
+    fixture.chmod("deep/secret", 0o600);
+    fixture.chmod("deep", 0);
+    let error = fixture
+        .store
+        .freeze(&fixture.worktree, &SourceOptions::default())
+        .unwrap_err();
+    assert!(error.to_string().contains("deep of the worktree"), "{error}");
+    fixture.chmod("deep", 0o755);
+    assert_eq!(fixture.freeze().files(), 1);
+}
+
+/// The same test, as an ordinary user: a thread of ours cannot change back, a process can end.
+fn unreadable_as_nobody() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let place = tempfile::tempdir().unwrap();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let binary = place.path().join("test");
+    fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+    for test in [
+        "basics::what_cannot_be_read_is_named",
+        "basics::kinds_change_both_ways",
+    ] {
+        let output = std::process::Command::new(&binary)
+            .args(["--exact", test])
+            .env("TMPDIR", place.path())
+            .current_dir(place.path())
+            .uid(65534)
+            .gid(65534)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    }
+}

@@ -176,6 +176,10 @@ fn a_source_in_use_survives_the_removal_of_all_others() {
     let content = flattened(&second);
     fixture.store.remove_unused().unwrap();
     assert_eq!(flattened(&second), content);
-    assert_eq!(flattened(&fixture.freeze()), fixture.expected());
-    drop((first, second));
+    let third = fixture.freeze();
+    assert_eq!(third.brought_in(), 0);
+    assert_eq!(flattened(&third), fixture.expected());
+    drop((first, second, third));
+    fixture.store.remove_unused().unwrap();
+    assert_eq!(fixture.freeze().brought_in(), 30);
 }
