@@ -1,5 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::mpsc::Receiver;
 
 use crate::terminal::Style;
 
@@ -71,6 +72,8 @@ pub struct Options {
     pub hints: bool,
     /// The terminal to draw the live area of `human` on, if there is one.
     pub screen: Option<Screen>,
+    /// What the caller has to say meanwhile: with a live area it scrolls above, where a write of the caller's own would be drawn over.
+    pub notes: Option<Receiver<String>>,
 }
 
 impl Default for Options {
@@ -81,6 +84,7 @@ impl Default for Options {
             quiet: false,
             hints: true,
             screen: None,
+            notes: None,
         }
     }
 }

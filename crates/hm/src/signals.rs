@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::exit;
-use crate::printer::Printer;
+use crate::show::Notes;
 
 /// Makes the cursor visible again and ends whatever colour was on.
 const RESTORE_TERMINAL: &[u8] = b"\x1b[?25h\x1b[0m";
@@ -42,12 +42,12 @@ impl Signals {
     }
 
     /// Cancels `token` on the first signal and ends the process on the second.
-    pub async fn cancel_then_kill(mut self, token: CancellationToken, printer: Printer, stderr_tty: bool) {
+    pub async fn cancel_then_kill(mut self, token: CancellationToken, notes: Notes, stderr_tty: bool) {
         self.next().await;
-        printer.note("canceling; once more to kill");
+        notes.say("canceling; once more to kill");
         token.cancel();
         self.next().await;
-        kill(printer, stderr_tty);
+        kill(stderr_tty);
     }
 }
 
@@ -55,10 +55,9 @@ impl Signals {
     clippy::exit,
     reason = "the user asked twice: nothing may hold the process up, not even destructors"
 )]
-fn kill(printer: Printer, stderr_tty: bool) -> ! {
+fn kill(stderr_tty: bool) -> ! {
     if stderr_tty {
         let _ = io::Write::write_all(&mut io::stderr(), RESTORE_TERMINAL);
     }
-    printer.note("killed");
     std::process::exit(i32::from(exit::CANCELED))
 }

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use hm_plugin_protocol::events::{BuildEvent, StdStream};
@@ -29,6 +30,7 @@ pub struct Human<W> {
     quiet: bool,
     block: Block,
     screen: Option<Screen>,
+    notes: Option<Receiver<String>>,
     clock: Box<dyn Fn() -> Duration + Send>,
     live: LiveArea,
     /// When each running step started, by the clock.
@@ -64,6 +66,7 @@ impl<W: Write> Human<W> {
                 output: logs != Logs::None,
             },
             screen: if options.quiet { None } else { options.screen },
+            notes: options.notes,
             clock,
             live: LiveArea::default(),
             started: HashMap::new(),
@@ -225,6 +228,9 @@ impl<W: Write + Send> Renderer for Human<W> {
     }
 
     fn tick(&mut self, state: &BuildState) -> io::Result<()> {
+        while let Some(note) = self.notes.as_ref().and_then(|notes| notes.try_recv().ok()) {
+            self.say(&note);
+        }
         if self.screen.is_none() && self.held.is_empty() {
             return Ok(());
         }

@@ -27,7 +27,7 @@ pub fn cache(context: &Context, command: &CacheCommand) -> Result<u8> {
             // Who names a budget means it, even below the floor.
             let budget = budget.map_or(config.cache, |max_bytes| Budget {
                 max_bytes,
-                floor_bytes: config.cache.floor_bytes.min(max_bytes),
+                floor_bytes: 0,
                 ..config.cache
             });
             let vm = machines.vm();

@@ -47,7 +47,7 @@ impl Execution {
         let backend = machines.backend(context, config);
         refuse_what_is_not_honoured(&self.request, backend.as_ref())?;
 
-        let mut renderer = show::renderer(context, config)?;
+        let show::Shown { mut renderer, notes } = show::renderer(context, config)?;
         let store = RunStore::new(&config.data_dir);
         let mut record = self.record(context, backend.name());
         let recorder = store.begin(&record, &self.request.plan.ir_json)?;
@@ -63,8 +63,7 @@ impl Execution {
             }
         };
         let token = control.cancel_token();
-        let watcher =
-            signals.cancel_then_kill(token.clone(), context.printer, context.environment.stderr_tty);
+        let watcher = signals.cancel_then_kill(token.clone(), notes, context.environment.stderr_tty);
         let watcher = tokio::spawn(watcher);
 
         let mut events = recorder.tee(events);

@@ -5,6 +5,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+/// A pipeline whose step `bad` fails until there is a file `wanted.txt`.
+pub const FAILING: &str = r#"
+import harmont as hm
+
+@hm.pipeline("ci")
+def ci():
+    base = hm.sh("echo base > base.txt", key="base")
+    bad = base.sh("echo left > left.txt; cat wanted.txt", key="bad")
+    return [bad.sh("cat left.txt wanted.txt", key="after"), base.sh("cat base.txt", key="good")]
+"#;
+
 /// A home, a repository and a data directory in a temporary place that goes with it.
 pub struct World {
     dir: tempfile::TempDir,
@@ -45,6 +56,20 @@ impl World {
         let world = Self::new();
         world.write(".hm/ci.py", text);
         world
+    }
+
+    /// A repository whose newest run of [`FAILING`] has failed.
+    pub fn failed() -> Self {
+        let world = Self::with_pipeline(FAILING);
+        world.hm(&["run", "--keep-going"]).expect(1);
+        world
+    }
+
+    /// The newest run's id.
+    pub fn newest(&self) -> String {
+        let text = self.hm(&["builds", "--json", "-n", "1"]).expect(0).stdout();
+        let line: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        line["run_id"].as_str().expect("an id").to_owned()
     }
 
     /// A copy of one of the examples.
@@ -192,11 +217,6 @@ impl Said {
     /// Standard error as it was.
     pub fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
-    }
-
-    /// The exit code.
-    pub fn code(&self) -> i32 {
-        self.output.status.code().expect("an exit code")
     }
 
     /// Fails the test, with everything that was said, when the exit code is another.

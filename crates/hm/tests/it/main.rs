@@ -1,5 +1,7 @@
 //! The command line through the real binary: a file per command, each test in an environment of its own.
 
+mod builds;
+mod cache;
 mod cancel;
 mod completions;
 mod config;
@@ -8,8 +10,27 @@ mod events;
 mod flood;
 mod graph;
 mod harness;
-mod past;
+mod logs;
 mod pipelines;
+mod rerun;
 mod run;
+mod shell;
 mod usage;
 mod user;
+
+#[test]
+fn no_test_file_is_forgotten() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it");
+    for entry in std::fs::read_dir(&here).expect("the tests") {
+        let name = entry.expect("an entry").file_name().into_string().expect("UTF-8");
+        if let Some(module) = name
+            .strip_suffix(".rs")
+            .filter(|module| *module != "main" && !module.starts_with('.'))
+        {
+            assert!(
+                include_str!("main.rs").contains(&format!("mod {module};")),
+                "{name} is in no test binary"
+            );
+        }
+    }
+}
