@@ -7,7 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::sync::oneshot;
 
 use super::idmap::{self, IdRanges};
@@ -16,6 +19,12 @@ use super::protocol::{self, Ending, Reply, Request, Setup, Spawn, Work, Worked};
 use super::supervisor::ENTRY_VARIABLE;
 use super::tarball::Unpack;
 use crate::{KillReason, Result, VmError};
+
+/// How long a supervisor may take to end its steps when it is no longer wanted.
+const ENDING: Timespec = Timespec {
+    tv_sec: 5,
+    tv_nsec: 0,
+};
 
 /// A running supervisor. Dropping it ends every step that it has started.
 #[derive(Debug)]
@@ -149,9 +158,23 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
         let mut process = lock(&self.process);
-        let _ = process.kill();
+        if !ends_within(&process, ENDING) {
+            let _ = process.kill();
+        }
         let _ = process.wait();
     }
+}
+
+fn ends_within(process: &Child, time: Timespec) -> bool {
+    let ended = || -> rustix::io::Result<bool> {
+        let pid = i32::try_from(process.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or(Errno::SRCH)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        Ok(poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&time))? > 0)
+    };
+    ended().unwrap_or(false)
 }
 
 impl Pending {

@@ -12,7 +12,7 @@ use super::{root, step};
 use crate::sandbox::protocol::{self, Ending, Reply, Request, Setup, Spawn, Work, Worked};
 use crate::sandbox::sys::{self, Cloned};
 use crate::sandbox::{layers, tarball};
-use crate::{KillReason, Network};
+use crate::{KillReason, Limits, Network};
 
 /// A clone of this process, and what it has said so far.
 #[derive(Debug)]
@@ -26,7 +26,11 @@ struct Child {
 /// What a child was made for.
 #[derive(Debug)]
 enum Task {
-    Step { slot: Slot, killed: Option<KillReason> },
+    Step {
+        slot: Slot,
+        limits: Limits,
+        killed: Option<KillReason>,
+    },
     Work,
 }
 
@@ -81,6 +85,7 @@ impl EventLoop {
             if events.request
                 && let Turn::HmIsGone = self.request()?
             {
+                self.end();
                 return Ok(());
             }
             if events.slots {
@@ -94,6 +99,17 @@ impl EventLoop {
             }
             self.start_waiting()?;
         }
+    }
+
+    /// Kills every step, waits until no process of them is left, and removes what outlives processes.
+    fn end(&mut self) {
+        for child in self.children.values() {
+            let _ = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
+        }
+        for child in self.children.values() {
+            let _ = rustix::process::waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
+        }
+        self.slots.remove();
     }
 
     fn wait(&mut self) -> io::Result<Events> {
@@ -200,7 +216,11 @@ impl EventLoop {
         match sys::clone_process(namespaces) {
             Ok(Cloned::Child) => step::init(&self.setup, &self.base, spawn, fds, &slot, &writer),
             Ok(Cloned::Parent { pidfd, .. }) => {
-                let task = Task::Step { slot, killed: None };
+                let task = Task::Step {
+                    slot,
+                    limits: spawn.limits.clone(),
+                    killed: None,
+                };
                 self.children.insert(
                     id,
                     Child {
@@ -272,8 +292,8 @@ impl EventLoop {
                     .unwrap_or_else(|_| Err("the file operation's process was killed".into()));
                 Reply::Worked(id, reply)
             }
-            Task::Step { slot, killed } => {
-                let notes = slot.notes();
+            Task::Step { slot, limits, killed } => {
+                let notes = slot.notes(&limits);
                 let out_of_memory = slot.ran_out_of_memory();
                 self.slots.give_back(slot);
                 let mut ending = postcard::from_bytes(&child.said).unwrap_or(Ending::Ran {

@@ -13,7 +13,7 @@ use std::process::Command;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::cgroup::{Cgroups, StepCgroup};
+use super::cgroup::{self, Cgroups, StepCgroup};
 use super::step;
 use crate::sandbox::protocol::Identity;
 use crate::sandbox::sys::{self, Cloned};
@@ -42,9 +42,16 @@ impl Slot {
             .map_err(|error| io::Error::other(format!("cannot enter the network namespace: {error}")))
     }
 
-    /// What the step that ran here should be told.
-    pub(super) fn notes(&self) -> Vec<String> {
-        self.cgroup.as_ref().map(StepCgroup::notes).unwrap_or_default()
+    /// What a step with these limits that ran here should be told.
+    pub(super) fn notes(&self, limits: &Limits) -> Vec<String> {
+        self.cgroup
+            .as_ref()
+            .map_or_else(|| cgroup::unlimited(limits), StepCgroup::notes)
+    }
+
+    /// Whether the number of its processes is limited by a cgroup.
+    pub(super) fn limits_processes(&self) -> bool {
+        self.cgroup.is_some()
     }
 
     /// Whether the kernel killed a process of the step that ran here for want of memory.
@@ -123,7 +130,7 @@ impl Slots {
         }
         let index = self.free.iter().position(|slot| slot.network == network)?;
         let mut slot = self.free.swap_remove(index);
-        if let Err(error) = self.cgroups.limit(&mut slot.cgroup, limits) {
+        if let Err(error) = Cgroups::limit(slot.cgroup.as_mut(), limits) {
             self.free.push(slot);
             return Some(Err(error));
         }
@@ -133,6 +140,11 @@ impl Slots {
     /// Takes a slot back from a step that has ended.
     pub(super) fn give_back(&mut self, slot: Slot) {
         self.free.push(slot);
+    }
+
+    /// Removes what outlives processes. Called when no step is left.
+    pub(super) fn remove(&self) {
+        self.cgroups.remove();
     }
 
     fn of(&self, network: Network) -> usize {
@@ -145,7 +157,7 @@ impl Slots {
             network,
             namespace,
             pasta: None,
-            cgroup: self.cgroups.make()?,
+            cgroup: self.cgroups.make(),
         };
         match (&self.pasta, network) {
             (Some(pasta), Network::Outbound) => {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Command;
 
-use rustix::process::{Signal, WaitOptions};
+use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
 
 use super::confine;
 use super::network::Slot;
@@ -13,6 +13,9 @@ use super::root::{self, Base};
 use crate::ExitStatus;
 use crate::sandbox::protocol::{Ending, Setup, Spawn};
 use crate::sandbox::sys::{self, Cloned};
+
+/// How many processes all steps of a run may have where there is no cgroup to bound each step.
+const UNGROUPED_PROCESSES: u64 = 16_384;
 
 /// Has the kernel kill this process when its parent dies.
 pub(super) fn die_with_parent() {
@@ -46,6 +49,9 @@ pub(super) fn init(
 
 fn run(setup: &Setup, base: &Base, spawn: &Spawn, fds: &[OwnedFd], slot: &Slot) -> io::Result<ExitStatus> {
     slot.enter()?;
+    if !slot.limits_processes() {
+        limit_processes()?;
+    }
     root::enter(setup, base, spawn)?;
     rustix::system::sethostname(b"hm")
         .map_err(|error| io::Error::other(format!("cannot set the host name: {error}")))?;
@@ -62,6 +68,17 @@ fn run(setup: &Setup, base: &Base, spawn: &Spawn, fds: &[OwnedFd], slot: &Slot) 
         }
         Cloned::Parent { pid, .. } => wait_for(pid),
     }
+}
+
+/// Without a cgroup, the bound is on what the user's ids have in this user namespace: on all steps together.
+/// Real root is not bound by it.
+fn limit_processes() -> io::Result<()> {
+    let bound = Rlimit {
+        current: Some(UNGROUPED_PROCESSES),
+        maximum: Some(UNGROUPED_PROCESSES),
+    };
+    rustix::process::setrlimit(Resource::Nproc, bound)
+        .map_err(|error| io::Error::other(format!("cannot limit the number of processes: {error}")))
 }
 
 /// Reaps whatever is orphaned in the namespace until the command itself ends.
