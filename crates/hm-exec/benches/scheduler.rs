@@ -111,7 +111,7 @@ impl Vm for Nothing {
 
 fn plan(steps: usize, parent: impl Fn(usize) -> usize, policy: Option<&str>) -> Plan {
     let steps = (0..steps).map(|number| {
-        let mut step = StepWriter::new(format!("s{number}"), "true");
+        let mut step = StepWriter::new(format!("s{number}"), format!(": {number}"));
         if number > 0 {
             step = step.builds_in(format!("s{}", parent(number)));
         }
