@@ -214,7 +214,11 @@ impl EventLoop {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
         match sys::clone_process(namespaces) {
-            Ok(Cloned::Child) => step::init(&self.setup, &self.base, spawn, fds, &slot, &writer),
+            Ok(Cloned::Child) => {
+                // Held on to here, their pipes would seem open until this step's end.
+                self.waiting.clear();
+                step::init(&self.setup, &self.base, spawn, fds, &slot, &writer)
+            }
             Ok(Cloned::Parent { pidfd, .. }) => {
                 let task = Task::Step {
                     slot,
@@ -243,6 +247,7 @@ impl EventLoop {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         match sys::clone_process(0) {
             Ok(Cloned::Child) => {
+                self.waiting.clear();
                 step::die_with_parent();
                 let reply = match work {
                     Work::Layers(op) => layers::perform(op).map(Worked::Layers),
