@@ -30,6 +30,14 @@ pub enum BackendError {
     /// This machine could not do its part.
     #[error(transparent)]
     Local(#[from] hm_vm::VmError),
+    /// This machine could not do its part for one step.
+    #[error("step `{step}`: {source}")]
+    Step {
+        /// The step's key in the plan.
+        step: String,
+        /// What went wrong.
+        source: hm_vm::VmError,
+    },
     /// The source archive is larger than the server takes.
     #[error(
         "the source is {observed} bytes, the server takes {cap}; the largest paths: {}",

@@ -34,8 +34,7 @@ impl Lines {
         }
         self.fill(input);
         if let Some(line) = self.pending.strip_suffix(b"\n") {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.len() <= LIMIT {
+            if line.strip_suffix(b"\r").unwrap_or(line).len() <= LIMIT {
                 let piece = whole(line);
                 self.pending.clear();
                 return Some(piece);
@@ -145,6 +144,13 @@ mod tests {
             let got = pieces(&[more]);
             assert!(got[0].partial && got[0].text.len() == LIMIT);
         }
+    }
+
+    #[test]
+    fn only_one_carriage_return_belongs_to_a_long_lines_end() {
+        let got = pieces(&[[vec![b'x'; LIMIT - 3], b"\r\r\r\n".to_vec()].concat()]);
+        assert_eq!(got.len(), 1);
+        assert!(got[0].text.len() == LIMIT - 1 && got[0].text.ends_with("x\r\r"));
     }
 
     #[test]

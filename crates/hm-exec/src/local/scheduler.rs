@@ -299,12 +299,14 @@ impl Scheduler {
         match report {
             Ok(finished) => self.finished(index, finished).await,
             Err(error) => {
-                let words = format!("step `{}`: {error}", self.run.graph().step(index).key);
-                self.end(index, StepEndStatus::Failed, 1, Some(error.to_string()))
-                    .await;
-                let error = match error {
-                    VmError::Other(_) | VmError::Setup(_) => BackendError::Other(words),
-                    error => BackendError::Local(error),
+                let mut words = error.to_string();
+                if matches!(error, VmError::SnapshotNotFound(_)) {
+                    words.push_str(", although it was when the build began: run it again");
+                }
+                self.end(index, StepEndStatus::Failed, 1, Some(words)).await;
+                let error = BackendError::Step {
+                    step: self.run.graph().step(index).key.to_string(),
+                    source: error,
                 };
                 self.broken(error);
                 self.cut_rest().await;

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::time::Duration;
 
 use hm_exec::testing::{PlanWriter, Played, StepWriter, check_order, play};
 use hm_exec::{BuildStatus, Plan, RunOptions, StepStatus};
 use hm_plugin_protocol::events::BuildEvent;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 
 use crate::support::Bench;
 
@@ -116,8 +118,8 @@ impl Case {
     }
 }
 
-async fn run(case: &Case) -> Result<(), TestCaseError> {
-    let bench = Bench::new();
+async fn run(case: &Case, sources: &Path) -> Result<(), TestCaseError> {
+    let bench = Bench::over(sources);
     let plan = case.plan();
     for _ in 0..case.runs {
         let mut seen = 0;
@@ -186,12 +188,21 @@ fn check(case: &Case, plan: &Plan, played: &Played) -> Result<(), TestCaseError>
     Ok(())
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_order_rules_hold(case in case()) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build()?;
-        runtime.block_on(run(&case))?;
+#[test]
+fn the_order_rules_hold() {
+    let sources = tempfile::tempdir().expect("a temporary directory");
+    let mut runner = TestRunner::new(ProptestConfig {
+        cases: 1000,
+        ..ProptestConfig::default()
+    });
+    let held = runner.run(&case(), |case| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()?;
+        runtime.block_on(run(&case, sources.path()))
+    });
+    if let Err(broken) = held {
+        panic!("{broken}");
     }
 }

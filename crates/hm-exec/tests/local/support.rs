@@ -1,12 +1,13 @@
 //! A local backend over the in-memory double, on a worktree of its own.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hm_exec::testing::{Played, play, request};
 use hm_exec::{LocalBackend, Plan, RunOptions, RunRequest};
 use hm_plugin_protocol::events::StdStream;
+use hm_vm::source::SourceStore;
 use hm_vm::testing::MemoryBackend;
 use tempfile::TempDir;
 
@@ -14,21 +15,39 @@ use tempfile::TempDir;
 pub struct Bench {
     pub vm: MemoryBackend,
     pub backend: LocalBackend,
-    dirs: TempDir,
+    tree: PathBuf,
+    _dirs: TempDir,
 }
 
 impl Bench {
     pub fn new() -> Self {
         let dirs = tempfile::tempdir().expect("a temporary directory");
-        std::fs::create_dir(dirs.path().join("tree")).expect("a worktree");
+        let tree = dirs.path().join("tree");
+        std::fs::create_dir(&tree).expect("a worktree");
         let vm = MemoryBackend::with_images(["ubuntu:24.04"]);
         let slots = NonZeroUsize::new(4).expect("not zero");
         let backend = LocalBackend::new(slots, Arc::new(vm.clone()), dirs.path().join("data"));
-        Self { vm, backend, dirs }
+        Self {
+            vm,
+            backend,
+            tree,
+            _dirs: dirs,
+        }
+    }
+
+    /// One of many over the same empty worktree, which is scanned and stored only once.
+    pub fn over(shared: &Path) -> Self {
+        let mut bench = Self::new();
+        bench.tree = shared.join("tree");
+        std::fs::create_dir_all(&bench.tree).expect("a worktree");
+        bench.backend = bench
+            .backend
+            .with_sources(SourceStore::new(shared.join("sources")));
+        bench
     }
 
     pub fn tree(&self) -> PathBuf {
-        self.dirs.path().join("tree")
+        self.tree.clone()
     }
 
     pub fn request(&self, plan: Plan, options: RunOptions) -> RunRequest {
