@@ -33,12 +33,12 @@ impl Lines {
             return Some(whole(line));
         }
         self.fill(input);
-        if let Some(line) = self.pending.strip_suffix(b"\n") {
-            if line.strip_suffix(b"\r").unwrap_or(line).len() <= LIMIT {
-                let piece = whole(line);
-                self.pending.clear();
-                return Some(piece);
-            }
+        if let Some(line) = self.pending.strip_suffix(b"\n")
+            && line.strip_suffix(b"\r").unwrap_or(line).len() <= LIMIT
+        {
+            let piece = whole(line);
+            self.pending.clear();
+            return Some(piece);
         }
         (self.pending.len() >= LIMIT + 2).then(|| self.cut())
     }

@@ -1,0 +1,96 @@
+//! Starting a step.
+
+use std::sync::Arc;
+
+use hm_pipeline_ir::StepIndex;
+use hm_plugin_protocol::events::BuildEvent;
+use tokio::time::Instant;
+
+use super::super::decide::Decision;
+use super::super::state::Phase;
+use super::super::step::{Job, Start};
+use super::Scheduler;
+use crate::BackendError;
+
+impl Scheduler {
+    pub(super) async fn start(&mut self, index: StepIndex) {
+        let run = Arc::clone(&self.run);
+        let step = run.graph().step(index);
+        let start = match self.start_point(index) {
+            Ok(start) => start,
+            Err(error) => {
+                self.broken(error);
+                self.cut_rest().await;
+                return;
+            }
+        };
+        if !self.prepared {
+            self.prepared = true;
+            run.vm.prepare(self.slots);
+        }
+        let state = &mut self.steps[index.as_usize()];
+        state.phase = Phase::Running(Instant::now());
+        let event = BuildEvent::StepStart {
+            step_id: state.id,
+            runner: run.request.plan.summary.default_runner.clone(),
+            image: match &start {
+                Start::Image(image) => Some(image.reference.to_string()),
+                Start::Snapshot(_) => None,
+            },
+            cache_miss: match &state.decided.decision {
+                Decision::Run(miss) => miss.clone(),
+                _ => Some("a step that it builds in failed softly".into()),
+            },
+        };
+        let job = Job {
+            vm: Arc::clone(&run.vm),
+            source: Arc::clone(&run.source),
+            sink: self.sink.clone(),
+            step_id: state.id,
+            start,
+            request: run.exec(step),
+            timeout: step.timeout,
+            retries: step.retries,
+            has_git: run.has_git(),
+        };
+        self.sink.send(event).await;
+        let (reports, cancel) = (self.report_to.clone(), self.halt.clone());
+        let task = self.tasks.spawn(async move {
+            match job.run(&cancel).await {
+                Ok((finished, vm)) => {
+                    let _ = reports.send((index, Ok(finished)));
+                    // Off the critical path: the next step begins meanwhile.
+                    if let Err(error) = vm.destroy().await {
+                        tracing::warn!(%error, "a step's machine could not be removed; the next run tries again");
+                    }
+                }
+                Err(error) => {
+                    let _ = reports.send((index, Err(error)));
+                }
+            }
+        });
+        self.owners.insert(task.id(), index);
+        self.running += 1;
+    }
+
+    fn start_point(&self, index: StepIndex) -> Result<Start, BackendError> {
+        let graph = self.run.graph();
+        if let Some(parent) = graph.parent(index) {
+            let snapshot = self.steps[parent.as_usize()].snapshot.clone();
+            let (child, parent) = (&graph.step(index).key, &graph.step(parent).key);
+            return snapshot.map(Start::Snapshot).ok_or_else(|| {
+                BackendError::Other(format!(
+                    "step `{child}` cannot start: `{parent}` left no snapshot"
+                ))
+            });
+        }
+        let name = self.run.image_name(graph.step(index));
+        let image = self
+            .run
+            .images
+            .get(&name)
+            .map(|image| Start::Image(image.resolved.clone()));
+        image
+            .ok_or_else(|| BackendError::Other(format!("image {name} was not resolved; this is a bug in hm")))
+    }
+}
