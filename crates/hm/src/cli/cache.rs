@@ -33,6 +33,6 @@ pub enum CacheCommand {
         #[arg(long, value_name = "SIZE", value_parser = parse_size)]
         budget: Option<u64>,
     },
-    /// Remove all of them
+    /// Remove all of them, and the frozen sources
     Clean,
 }

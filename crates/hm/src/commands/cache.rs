@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use hm_vm::registry::{Budget, Collected, Registry};
 
 use super::table;
-use crate::backend::Machines;
+use crate::backend::{Machines, sources};
 use crate::cli::CacheCommand;
 use crate::config::Config;
 use crate::context::Context;
@@ -22,7 +22,7 @@ pub fn cache(context: &Context, command: &CacheCommand) -> Result<u8> {
     let registry = machines.registry(&config)?;
     let text = match command {
         CacheCommand::Ls { json } => list(&registry, *json)?,
-        CacheCommand::Du { json } => usage(&machines, &config, *json)?,
+        CacheCommand::Du { json } => usage(context, &machines, &config, *json)?,
         CacheCommand::Prune { budget } => {
             // Who names a budget means it, even below the floor.
             let budget = budget.map_or(config.cache, |max_bytes| Budget {
@@ -41,6 +41,10 @@ pub fn cache(context: &Context, command: &CacheCommand) -> Result<u8> {
                 vm.reclaim().await?;
                 Ok::<_, hm_vm::VmError>(collected)
             })?;
+            // One that a living run or an unfinished shell lies on stays.
+            sources(context, &config)
+                .remove_unused()
+                .map_err(hm_vm::VmError::from)?;
             told(&collected)
         }
     };
@@ -89,21 +93,24 @@ fn when(time: SystemTime) -> String {
     time.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-fn usage(machines: &Machines, config: &Config, json: bool) -> Result<String> {
+fn usage(context: &Context, machines: &Machines, config: &Config, json: bool) -> Result<String> {
     let usage = super::runtime()?.block_on(machines.vm().usage())?;
+    let sources = sources(context, config).usage();
     if json {
         let line = serde_json::json!({
             "snapshots": usage.snapshots,
             "bytes": usage.bytes,
             "budget": config.cache.max_bytes,
+            "source_bytes": sources,
         });
         return Ok(format!("{line}\n"));
     }
     Ok(format!(
-        "{} of {} in {} snapshots\n",
+        "{} of {} in {} snapshots\n{} in frozen sources\n",
         table::size(usage.bytes),
         table::size(config.cache.max_bytes),
-        usage.snapshots
+        usage.snapshots,
+        table::size(sources)
     ))
 }
 

@@ -12,6 +12,7 @@ mod graph;
 mod harness;
 mod logs;
 mod pipelines;
+mod readme;
 mod rerun;
 mod run;
 mod shell;
