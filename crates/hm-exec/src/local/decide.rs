@@ -52,12 +52,18 @@ pub(super) async fn decide(run: &Run) -> Result<Vec<Decided>> {
             Role::Forced => Decision::Run(None),
             Role::Ground | Role::Wanted => one(run, *step, parts.as_ref()).await?,
         };
-        let gone = matches!(decision, Decision::Run(_))
+        let covered = !children.is_empty()
+            && children.iter().all(|child| {
+                matches!(
+                    decided[child.as_usize()].decision,
+                    Decision::Hit(_) | Decision::Unneeded
+                )
+            });
+        let gone = covered
+            && matches!(decision, Decision::Run(_))
             && role == Role::Wanted
             && !run.request.options.no_cache
-            && graph.step(*step).cache.is_cacheable()
-            && !children.is_empty()
-            && !needed;
+            && graph.step(*step).cache.is_cacheable();
         decided[step.as_usize()].decision = if gone { Decision::Unneeded } else { decision };
     }
     Ok(decided)

@@ -123,3 +123,13 @@ async fn a_snapshot_that_is_gone_is_run_again() {
     let played = bench.play(plan().plan(), options).await;
     assert_eq!(stdout(&played, "test"), "root\nbuilt\n");
 }
+
+#[tokio::test(start_paused = true)]
+async fn only_runs_a_step_whose_children_take_no_part() {
+    let bench = Bench::new();
+    let played = bench.play(plan().plan(), only("root")).await;
+    assert_eq!(played.steps()["root"], StepStatus::Passed);
+    let again = bench.play(plan().plan(), only("root")).await;
+    assert_eq!(again.steps()["root"], StepStatus::CacheHit);
+    assert_eq!(bench.vm.counters().execs, 1);
+}
