@@ -19,6 +19,8 @@ use crate::{Result, VmError};
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Item {
     Directory(u32),
+    /// A directory without what the layers below have in it.
+    Opaque(u32),
     File(String),
     Symlink(PathBuf),
     Whiteout,
@@ -76,6 +78,19 @@ impl FramePlan {
     /// A directory; those above it get mode 755 unless they are there already.
     pub(super) fn directory(&mut self, mount: &Path, path: &Path, mode: u32) {
         self.item(mount, path, Item::Directory(mode));
+    }
+
+    /// A directory that hides what the layers below have in its place.
+    pub(super) fn opaque(&mut self, mount: &Path, path: &Path, mode: u32) {
+        self.item(mount, path, Item::Opaque(mode));
+    }
+
+    /// A directory to mount on, as it is when it is there already.
+    pub(super) fn mount_point(&mut self, mount: &Path, path: &Path) {
+        let part = self.parts.get(&part_name(mount));
+        if !part.is_some_and(|part| part.contains_key(path)) {
+            self.directory(mount, path, 0o755);
+        }
     }
 
     pub(super) fn symlink(&mut self, mount: &Path, path: &Path, target: PathBuf) {
@@ -142,6 +157,12 @@ impl FramePlan {
                     Item::Directory(mode) => {
                         std::fs::create_dir(&path)?;
                         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(*mode))?;
+                    }
+                    Item::Opaque(mode) => {
+                        std::fs::create_dir(&path)?;
+                        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(*mode))?;
+                        let flags = rustix::fs::XattrFlags::empty();
+                        rustix::fs::setxattr(&path, "user.overlay.opaque", b"y", flags)?;
                     }
                     Item::File(text) => {
                         std::fs::write(&path, text)?;

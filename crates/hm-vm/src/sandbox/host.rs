@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::SandboxConfig;
 use super::frame::FramePlan;
@@ -105,14 +105,21 @@ pub(super) fn inspect(config: &SandboxConfig) -> HostRoot {
     }
     frame_var(&mut frame, &mut overlays);
     let home = config.home.clone().unwrap_or_else(|| PathBuf::from("/root"));
-    if let Ok(inside) = home.strip_prefix("/") {
-        frame.directory(root, inside, 0o700);
+    let public = |path: &Path| path == root || config.path.split(':').any(|shown| Path::new(shown) == path);
+    for private in [&home, &real(&home), &config.data_dir, &real(&config.data_dir)] {
+        let (mount, inside) = beneath(&overlays, private);
+        if !public(private) && !inside.as_os_str().is_empty() {
+            if mount != root {
+                frame.opaque(mount, inside, 0o700);
+            } else if *private == home {
+                frame.directory(root, inside, 0o700);
+            }
+        }
     }
     let binds = toolchains(config, &home, &overlays);
     for bind in &binds {
-        if let Ok(inside) = bind.target.strip_prefix("/") {
-            frame.directory(root, inside, 0o755);
-        }
+        let (mount, inside) = beneath(&overlays, &bind.target);
+        frame.mount_point(mount, inside);
     }
     hide_credentials(&mut frame);
     frame.resolver(Path::new("/etc"));
@@ -128,6 +135,19 @@ pub(super) fn inspect(config: &SandboxConfig) -> HostRoot {
         frame,
         env,
     }
+}
+
+/// The overlay that shows a path, and where in it.
+fn beneath<'a>(overlays: &'a [PathBuf], path: &'a Path) -> (&'a Path, &'a Path) {
+    let root = Path::new("/");
+    let mount = overlays.iter().find(|overlay| path.starts_with(overlay));
+    let mount = mount.map_or(root, PathBuf::as_path);
+    (mount, path.strip_prefix(mount).unwrap_or(path))
+}
+
+/// Where a path leads, or the path itself when it leads nowhere yet.
+fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn frame_var(frame: &mut FramePlan, overlays: &mut Vec<PathBuf>) {
@@ -174,13 +194,20 @@ fn toolchains(config: &SandboxConfig, home: &Path, overlays: &[PathBuf]) -> Vec<
     }
     // rustup may keep its toolchains elsewhere in the home.
     shown.extend(config.host_env.get("RUSTUP_HOME").map(PathBuf::from));
+    let (real_home, real_data) = (real(home), real(&config.data_dir));
     let hidden = |path: &PathBuf| {
-        !overlays.iter().any(|overlay| path.starts_with(overlay))
-            && !SHOWN
+        let leads_to = real(path);
+        let in_overlay = overlays.iter().any(|overlay| path.starts_with(overlay))
+            || SHOWN
                 .iter()
-                .any(|name| path.starts_with(Path::new("/").join(name)))
-            && !path.starts_with(&config.data_dir)
+                .any(|name| path.starts_with(Path::new("/").join(name)));
+        (!in_overlay || path.starts_with(home))
             && path.is_dir()
+            && !path.components().any(|part| part == Component::ParentDir)
+            // What holds the home or hm's data would show them.
+            && !real_home.starts_with(&leads_to)
+            && !real_data.starts_with(&leads_to)
+            && !leads_to.starts_with(&real_data)
     };
     shown.retain(hidden);
     shown.sort();

@@ -1,5 +1,6 @@
 //! A backend's supervisor: started by the first who needs it, asked by all.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,6 +57,11 @@ impl Supervision {
         let root: Option<PathBuf> = self.setup.stage.parent().map(|root| root.join("empty"));
         for directory in [Some(self.setup.stage.clone()), root].into_iter().flatten() {
             std::fs::create_dir_all(&directory).map_err(VmError::io("cannot create", &directory))?;
+        }
+        // As root, what steps wrote has setuid programs in it: other users must not reach them.
+        if let Some(root) = self.setup.stage.parent() {
+            std::fs::set_permissions(root, std::fs::Permissions::from_mode(0o700))
+                .map_err(VmError::io("cannot set the permissions of", root))?;
         }
         let started = Arc::new(Supervisor::start(self.setup.clone(), self.ranges.as_ref())?);
         self.started.fetch_add(1, Ordering::Relaxed);

@@ -2,3 +2,8 @@
 #![cfg(target_os = "linux")]
 
 mod contract;
+mod host_changes;
+mod kernel;
+mod persons;
+mod secrets;
+mod support;

@@ -29,8 +29,16 @@ const DEVICE_LINKS: &[(&str, &str)] = &[
 ];
 
 /// Files of /proc that real root could do harm by, and the ones that tell about the host's memory.
-const PROC_READ_ONLY: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"];
-const PROC_HIDDEN: &[&str] = &["kcore", "keys", "timer_list", "kpagecount", "kpageflags"];
+const PROC_READ_ONLY: &[&str] = &["acpi", "bus", "fs", "irq", "scsi", "sys", "sysrq-trigger"];
+const PROC_HIDDEN: &[&str] = &[
+    "kcore",
+    "keys",
+    "timer_list",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "vmcore",
+];
 
 impl Base {
     /// Prepares what all steps share.
@@ -57,6 +65,8 @@ impl Base {
             let node = dev.join(device);
             std::fs::File::create(&node)?;
             bind(&Path::new("/dev").join(device), &node)?;
+            // It is the host's own device file: root's `chmod 600 /dev/null` must not reach it.
+            remount_read_only(&node, MountFlags::NOSUID)?;
         }
         for (target, name) in DEVICE_LINKS {
             std::os::unix::fs::symlink(target, dev.join(name))?;
@@ -97,9 +107,7 @@ pub(super) fn enter(setup: &Setup, base: &Base, spawn: &Spawn) -> io::Result<()>
         "mode=1777",
     )?;
     mount("proc", &inside("proc"), "proc", quiet | MountFlags::NODEV, "")?;
-    if setup.identity == Identity::Root {
-        protect_proc(&inside("proc"), base)?;
-    }
+    protect_proc(&inside("proc"), base, setup.identity)?;
     // Without it a step sees an empty /sys, which is not worth failing for.
     let _ = mount(
         "sysfs",
@@ -157,17 +165,23 @@ fn escaped(path: &Path) -> OsString {
 
 fn bind_read_only(root: &Path, exposed: &Bind) -> io::Result<()> {
     let target = beneath(root, &exposed.target);
-    let error = |error: rustix::io::Errno| {
+    rustix::mount::mount_bind_recursive(&exposed.source, &target).map_err(|error| {
         io::Error::other(format!(
             "cannot show {} read-only: {error}",
             exposed.source.display()
         ))
-    };
-    rustix::mount::mount_bind_recursive(&exposed.source, &target).map_err(error)?;
+    })?;
+    remount_read_only(&target, MountFlags::NOSUID | MountFlags::NODEV)
+}
+
+/// Makes a bind mount read-only, and nothing else about it.
+fn remount_read_only(target: &Path, with: MountFlags) -> io::Result<()> {
     // In a user namespace the flags that the host's mount has are locked: they must be named again.
-    let has = rustix::fs::statvfs(&target)?.f_flag;
-    let mut flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    let has = rustix::fs::statvfs(target)?.f_flag;
+    let mut flags = MountFlags::BIND | MountFlags::RDONLY | with;
     for (present, flag) in [
+        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
         (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
         (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
         (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
@@ -177,26 +191,27 @@ fn bind_read_only(root: &Path, exposed: &Bind) -> io::Result<()> {
             flags |= flag;
         }
     }
-    rustix::mount::mount_remount(&target, flags, c"").map_err(error)
+    rustix::mount::mount_remount(target, flags, c"")
+        .map_err(|error| io::Error::other(format!("cannot make {} read-only: {error}", target.display())))
 }
 
-fn protect_proc(proc: &Path, base: &Base) -> io::Result<()> {
-    for name in PROC_READ_ONLY {
+fn protect_proc(proc: &Path, base: &Base, identity: Identity) -> io::Result<()> {
+    // A user's root owns the settings of the network namespace, which the next step finds as this one left it.
+    let (read_only, hidden) = match identity {
+        Identity::Root => (PROC_READ_ONLY, PROC_HIDDEN),
+        Identity::Single { .. } | Identity::Range => (&["sys"][..], &[][..]),
+    };
+    for name in read_only {
         let path = proc.join(name);
         match rustix::mount::mount_bind(&path, &path) {
             Err(rustix::io::Errno::NOENT) => {}
             bound => {
                 bound.map_err(told("cannot protect /proc"))?;
-                let flags = MountFlags::BIND
-                    | MountFlags::RDONLY
-                    | MountFlags::NOSUID
-                    | MountFlags::NODEV
-                    | MountFlags::NOEXEC;
-                rustix::mount::mount_remount(&path, flags, c"").map_err(told("cannot protect /proc"))?;
+                remount_read_only(&path, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC)?;
             }
         }
     }
-    for name in PROC_HIDDEN {
+    for name in hidden {
         match rustix::mount::mount_bind(base.dev.join("null"), proc.join(name)) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => {}
             Err(error) => return Err(told("cannot hide a file of /proc")(error)),

@@ -1,0 +1,146 @@
+//! What a step must not read.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::persons::everyone;
+use super::support::{SECRETS, World, said, write};
+
+everyone![
+    a_home_is_hidden_but_for_its_toolchains,
+    password_hashes_are_hidden,
+    nothing_of_hm_is_seen,
+    only_the_users_own_home_exists,
+    the_first_process_gives_nothing_away,
+    a_command_has_its_three_descriptors_alone,
+    directories_around_a_home_on_the_path_are_not_shown,
+];
+
+async fn a_home_is_hidden_but_for_its_toolchains(world: &World) {
+    for secret in SECRETS {
+        let ran = world.fails(&format!("cat ~/{secret}")).await;
+        assert!(!said(&ran).contains(&world.marker), "{secret}");
+    }
+    // By whatever way: the home's real path, another name for it, what lies around it.
+    let search = "grep -rs \"$0\" ~ /home /root /tmp /run /var /mnt /srv /media /workspace /dev/shm";
+    let mut request = hm_vm::ExecRequest::shell("");
+    request.argv = ["sh", "-c", search, world.marker.as_str()].map(Into::into).into();
+    let ran = world.run(&request).await;
+    assert_ne!(ran.code(), 0, "{}", said(&ran));
+
+    assert_eq!(world.passes("hm-test-tool").await, "tool runs\n");
+    let around = world.passes("ls -A ~/.cargo; ls -A ~").await;
+    assert_eq!(around, "bin\n.cargo\n");
+    for write in [
+        "echo x > ~/.cargo/bin/hm-test-tool",
+        "echo x >> ~/.cargo/bin/hm-test-tool",
+        "touch ~/.cargo/bin/more",
+        "rm ~/.cargo/bin/hm-test-tool",
+        "mv ~/.cargo/bin/hm-test-tool ~/.cargo/bin/other",
+        "chmod 777 ~/.cargo/bin/hm-test-tool",
+    ] {
+        world.fails(write).await;
+    }
+    let tool = world.home.join(".cargo/bin/hm-test-tool");
+    assert_eq!(
+        std::fs::read_to_string(&tool).unwrap(),
+        "#!/bin/sh\necho tool runs\n"
+    );
+    assert_eq!(
+        std::fs::metadata(&tool).unwrap().permissions().mode() & 0o777,
+        0o755
+    );
+    // A build may keep things in its home all the same.
+    world
+        .passes("mkdir -p ~/.cargo/registry && echo x > ~/.cargo/registry/x && cat ~/.cargo/registry/x")
+        .await;
+    assert!(!world.home.join(".cargo/registry").exists());
+}
+
+async fn password_hashes_are_hidden(world: &World) {
+    let shadow = world.passes("cat /etc/shadow").await;
+    let (names, hashes): (Vec<_>, Vec<_>) = shadow
+        .lines()
+        .map(|line| {
+            let mut fields = line.split(':');
+            (fields.next().unwrap(), fields.next().unwrap())
+        })
+        .unzip();
+    assert!(names.contains(&"root"), "{shadow}");
+    assert!(hashes.iter().all(|hash| *hash == "*"), "{shadow}");
+    // Whatever the host lets root alone read in /etc is not there at all.
+    let ran = world
+        .sh("find /etc -xdev -type f ! -perm -004 ! -name '*shadow*' | xargs -r ls -l")
+        .await;
+    assert_eq!(ran.out(), "", "{}", said(&ran));
+}
+
+async fn nothing_of_hm_is_seen(world: &World) {
+    let data = world.data.display();
+    world.fails(&format!("ls {data}")).await;
+    let directory = world.directory.path().display();
+    write(&world.directory.path().join("beside"), &world.marker);
+    world
+        .fails(&format!("ls {directory}/data {directory}/beside"))
+        .await;
+    let mode = std::fs::metadata(world.data.join("sandbox"))
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o077, 0, "others reach what steps wrote: {mode:o}");
+}
+
+async fn only_the_users_own_home_exists(world: &World) {
+    let homes = world.passes("ls -A /home /root; find /home /root | wc -l").await;
+    assert!(homes.ends_with("\n2\n"), "{homes}");
+}
+
+async fn the_first_process_gives_nothing_away(world: &World) {
+    let read = "cat /proc/1/environ /proc/1/maps /proc/1/fdinfo/* 2>/dev/null; ls -l /proc/1/fd 2>/dev/null; \
+                ls /proc/1/root /proc/1/cwd/ 2>/dev/null; env; true";
+    let ran = world.sh(read).await;
+    assert!(!said(&ran).contains("HM_"), "{}", said(&ran));
+    assert!(
+        !said(&ran).contains(world.directory.path().join("data").to_str().unwrap()),
+        "{}",
+        said(&ran)
+    );
+    world.fails("ls -l /proc/1/fd/").await;
+    world.fails("cat /proc/1/mem").await;
+}
+
+async fn a_command_has_its_three_descriptors_alone(world: &World) {
+    assert_eq!(world.passes("ls /proc/self/fd").await, "0\n1\n2\n3\n");
+    let listed = world.passes("ls -l /proc/self/fd").await;
+    assert_eq!(listed.matches("pipe:").count(), 2, "{listed}");
+    assert_eq!(listed.matches("/dev/null").count(), 1, "{listed}");
+}
+
+async fn directories_around_a_home_on_the_path_are_not_shown(world: &World) {
+    let home = world.home.display();
+    for around in [
+        "/".to_owned(),
+        "/tmp/".into(),
+        format!("{home}"),
+        format!("{home}/"),
+        format!("{home}/.cargo/.."),
+        format!("{home}/.cargo/bin/.."),
+        format!("{home}/.."),
+        world.directory.path().display().to_string(),
+    ] {
+        let path = format!("{}:{around}", world.config.path);
+        let other = World::with(world.directory.path(), |config| {
+            config.path = path;
+            config.home = Some(world.home.clone());
+        });
+        let found = other
+            .sh(&format!(
+                "cat {home}/.ssh/id_ed25519 {home}/.cargo/credentials.toml"
+            ))
+            .await;
+        assert!(
+            !said(&found).contains(&world.marker),
+            "with {around} on PATH: {}",
+            said(&found)
+        );
+    }
+}
