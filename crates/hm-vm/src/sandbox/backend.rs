@@ -86,13 +86,18 @@ impl Inner {
             return Ok(opened.clone());
         }
         let unpack = |order| self.supervision.unpack(order);
-        let opened = Arc::new(images::open(&self.config, image, &unpack)?);
+        let opened = Arc::new(images::open(
+            &self.config,
+            image,
+            self.supervision.is_root(),
+            &unpack,
+        )?);
         Ok(cell.get_or_init(|| opened).clone())
     }
 
-    fn machine(self: &Arc<Self>, chain: LayerChain) -> Result<Box<dyn Vm>> {
+    fn machine(self: &Arc<Self>, chain: LayerChain, base: Option<SnapshotId>) -> Result<Box<dyn Vm>> {
         count(&self.counters.machines);
-        Ok(Box::new(SandboxVm::new(self.clone(), chain)?))
+        Ok(Box::new(SandboxVm::new(self.clone(), chain, base)?))
     }
 }
 
@@ -122,11 +127,12 @@ impl VmBackend for SandboxBackend {
     }
 
     async fn create(&self, image: &ResolvedImage) -> Result<Box<dyn Vm>> {
-        self.inner.machine(LayerChain::new(image.clone()))
+        self.inner.machine(LayerChain::new(image.clone()), None)
     }
 
     async fn restore(&self, snapshot: &SnapshotId) -> Result<Box<dyn Vm>> {
-        self.inner.machine(self.inner.layers.load(snapshot)?)
+        self.inner
+            .machine(self.inner.layers.load(snapshot)?, Some(snapshot.clone()))
     }
 
     async fn check(&self, snapshot: &SnapshotId, source: &Source) -> Result<SnapshotCheck> {

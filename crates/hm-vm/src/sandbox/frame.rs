@@ -29,6 +29,7 @@ enum Item {
 /// A frame in the making: part -> path within it -> what is there.
 #[derive(Debug, Default)]
 pub(super) struct FramePlan {
+    mounts: Vec<PathBuf>,
     parts: BTreeMap<String, BTreeMap<PathBuf, Item>>,
 }
 
@@ -40,82 +41,104 @@ pub(super) struct Frame {
 }
 
 impl FramePlan {
-    /// What every image needs: mount points and the usual empty directories.
-    pub(super) fn new() -> Self {
-        let mut plan = Self::default();
+    /// What every image needs: mount points and the usual empty directories. `mounts` are the overlays that are
+    /// mounted below the one at `/`.
+    pub(super) fn new(mounts: &[PathBuf]) -> Self {
+        let mut plan = Self {
+            mounts: mounts.to_vec(),
+            parts: BTreeMap::new(),
+        };
         for (path, mode) in [
-            ("dev", 0o755),
-            ("etc", 0o755),
-            ("home", 0o755),
-            ("proc", 0o555),
-            ("root", 0o700),
-            ("run", 0o755),
-            ("sys", 0o555),
-            ("tmp", 0o1777),
-            ("workspace", 0o755),
+            ("/dev", 0o755),
+            ("/home", 0o755),
+            ("/proc", 0o555),
+            ("/root", 0o700),
+            ("/run", 0o755),
+            ("/sys", 0o555),
+            ("/tmp", 0o1777),
+            ("/workspace", 0o755),
         ] {
-            plan.directory(Path::new("/"), Path::new(path), mode);
+            plan.directory(path, mode);
         }
         plan
     }
 
-    /// Name resolution, in the overlay at `mount` that holds /etc.
-    pub(super) fn resolver(&mut self, mount: &Path) {
-        let etc = if mount == Path::new("/") {
-            Path::new("etc")
-        } else {
-            Path::new("")
-        };
-        let mut file = |name: &str, text: String| self.item(mount, &etc.join(name), Item::File(text));
-        file("resolv.conf", format!("nameserver {RESOLVER}\n"));
-        file(
-            "hosts",
+    /// Name resolution.
+    pub(super) fn resolver(&mut self) {
+        self.file("/etc/resolv.conf", format!("nameserver {RESOLVER}\n"));
+        self.file(
+            "/etc/hosts",
             "127.0.0.1 localhost hm\n::1 localhost ip6-localhost ip6-loopback\n".into(),
         );
-        file("hostname", "hm\n".into());
+        self.file("/etc/hostname", "hm\n".into());
     }
 
     /// A directory; those above it get mode 755 unless they are there already.
-    pub(super) fn directory(&mut self, mount: &Path, path: &Path, mode: u32) {
-        self.item(mount, path, Item::Directory(mode));
+    pub(super) fn directory(&mut self, path: impl AsRef<Path>, mode: u32) {
+        self.item(path.as_ref(), Item::Directory(mode));
     }
 
     /// A directory that hides what the layers below have in its place.
-    pub(super) fn opaque(&mut self, mount: &Path, path: &Path, mode: u32) {
-        self.item(mount, path, Item::Opaque(mode));
+    pub(super) fn opaque(&mut self, path: impl AsRef<Path>, mode: u32) {
+        self.item(path.as_ref(), Item::Opaque(mode));
     }
 
     /// A directory to mount on, as it is when it is there already.
-    pub(super) fn mount_point(&mut self, mount: &Path, path: &Path) {
-        let part = self.parts.get(&part_name(mount));
-        if !part.is_some_and(|part| part.contains_key(path)) {
-            self.directory(mount, path, 0o755);
+    pub(super) fn mount_point(&mut self, path: impl AsRef<Path>) {
+        let (part, inside) = self.place(path.as_ref());
+        if !self
+            .parts
+            .get(&part)
+            .is_some_and(|part| part.contains_key(inside))
+        {
+            self.directory(path, 0o755);
         }
     }
 
-    pub(super) fn symlink(&mut self, mount: &Path, path: &Path, target: PathBuf) {
-        self.item(mount, path, Item::Symlink(target));
+    /// The directory that an overlay below `/` is mounted on.
+    pub(super) fn mount_on(&mut self, mount: &Path) {
+        let part = self.parts.entry(part_name(Path::new("/"))).or_default();
+        part.insert(
+            mount.strip_prefix("/").unwrap_or(mount).to_owned(),
+            Item::Directory(0o755),
+        );
     }
 
-    pub(super) fn file(&mut self, mount: &Path, path: &Path, text: String) {
-        self.item(mount, path, Item::File(text));
+    pub(super) fn symlink(&mut self, path: impl AsRef<Path>, target: impl Into<PathBuf>) {
+        self.item(path.as_ref(), Item::Symlink(target.into()));
+    }
+
+    pub(super) fn file(&mut self, path: impl AsRef<Path>, text: String) {
+        self.item(path.as_ref(), Item::File(text));
     }
 
     /// Hides a path of the layers below.
-    pub(super) fn whiteout(&mut self, mount: &Path, path: &Path) {
-        self.item(mount, path, Item::Whiteout);
+    pub(super) fn whiteout(&mut self, path: impl AsRef<Path>) {
+        self.item(path.as_ref(), Item::Whiteout);
     }
 
-    fn item(&mut self, mount: &Path, path: &Path, item: Item) {
-        let part = self.parts.entry(part_name(mount)).or_default();
-        for above in path
+    /// The overlay that shows a path, by the name of its part, and where in it.
+    fn place<'a>(&self, path: &'a Path) -> (String, &'a Path) {
+        let mount = self.mounts.iter().find(|mount| path.starts_with(mount));
+        let mount = mount.map_or(Path::new("/"), PathBuf::as_path);
+        (part_name(mount), path.strip_prefix(mount).unwrap_or(path))
+    }
+
+    fn item(&mut self, path: &Path, item: Item) {
+        let (part, inside) = self.place(path);
+        // The root of an overlay is the mount point itself.
+        if inside.as_os_str().is_empty() {
+            return;
+        }
+        let part = self.parts.entry(part).or_default();
+        for above in inside
             .ancestors()
             .skip(1)
             .filter(|above| !above.as_os_str().is_empty())
         {
             part.entry(above.to_owned()).or_insert(Item::Directory(0o755));
         }
-        part.insert(path.to_owned(), item);
+        part.insert(inside.to_owned(), item);
     }
 
     fn digest(&self) -> String {

@@ -70,24 +70,24 @@ fn directory_digest(path: &Path) -> String {
     format!("directory:{}", &hasher.finalize().to_hex()[..32])
 }
 
-/// Makes an image ready: builds its frame, unpacks a tarball that is not unpacked yet.
+/// Makes an image ready: builds its frame, unpacks a tarball that is not unpacked yet. `is_root`: steps have
+/// this machine's real root.
 pub(super) fn open(
     config: &SandboxConfig,
     image: &ResolvedImage,
+    is_root: bool,
     unpack: &dyn Fn(tarball::Unpack) -> Result<()>,
 ) -> Result<Image> {
     let frames = config.data_dir.join("sandbox/frames");
     let workspace = Path::new(WORKSPACE);
     if image.reference.is_host() {
-        let host = host::inspect(config);
+        let host = host::inspect(config, is_root);
         let frame = host.frame.build(&frames)?;
-        let mut overlays = Vec::new();
-        for mount in std::iter::once(PathBuf::from("/")).chain(host.overlays) {
-            let below = (mount != Path::new("/")).then(|| mount.clone());
-            overlays.push((
-                mount.clone(),
-                frame.part(&mount).into_iter().chain(below).collect(),
-            ));
+        let root = PathBuf::from("/");
+        let mut overlays = vec![(root.clone(), frame.part(&root).into_iter().collect())];
+        for mount in host.overlays {
+            let lower = frame.part(&mount).into_iter().chain([mount.clone()]).collect();
+            overlays.push((mount, lower));
         }
         overlays.push((workspace.to_owned(), Vec::new()));
         return Ok(Image {
@@ -101,8 +101,8 @@ pub(super) fn open(
         Some(directory) => directory,
         None => std::fs::canonicalize(path).map_err(VmError::io("cannot open the image", path))?,
     };
-    let mut plan = FramePlan::new();
-    plan.resolver(Path::new("/"));
+    let mut plan = FramePlan::new(&[]);
+    plan.resolver();
     let frame = plan.build(&frames)?;
     let root = PathBuf::from("/");
     let lower = frame.part(&root).into_iter().chain([directory]).collect();

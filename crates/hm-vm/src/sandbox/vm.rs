@@ -19,7 +19,8 @@ use super::stats::count;
 use super::terminal;
 use crate::source::Source;
 use crate::{
-    ExecOutcome, ExecRequest, KillReason, OutputChunk, Result, Snapshot, Stream, Terminal, Vm, VmError,
+    ExecOutcome, ExecRequest, KillReason, OutputChunk, Result, Snapshot, SnapshotId, Stream, Terminal, Vm,
+    VmError,
 };
 
 /// How often a running command's use of the disk is looked at.
@@ -30,6 +31,8 @@ pub(super) struct SandboxVm {
     backend: Arc<Inner>,
     image: Arc<Image>,
     chain: LayerChain,
+    /// The snapshot that `chain` is of.
+    base: Option<SnapshotId>,
     live: Option<LiveLayer>,
     /// Whether the work directories have been used: a volatile overlay takes each once.
     used: bool,
@@ -37,12 +40,13 @@ pub(super) struct SandboxVm {
 }
 
 impl SandboxVm {
-    pub(super) fn new(backend: Arc<Inner>, chain: LayerChain) -> Result<Self> {
+    pub(super) fn new(backend: Arc<Inner>, chain: LayerChain, base: Option<SnapshotId>) -> Result<Self> {
         let image = backend.image(&chain.image)?;
         Ok(Self {
             backend,
             image,
             chain,
+            base,
             live: None,
             used: false,
             source: Arc::new(Source::empty()),
@@ -302,12 +306,20 @@ impl Vm for SandboxVm {
 
     async fn snapshot(&mut self) -> Result<Snapshot> {
         count(&self.backend.counters.snapshots);
-        let live = match self.live.take() {
-            Some(live) => live,
-            None => self.backend.layers.begin(&[])?,
+        let layers = &self.backend.layers;
+        let live = match (self.live.take(), &self.base) {
+            // Who wrote nothing is where it began.
+            (None, Some(base)) => return Ok(Snapshot { id: base.clone() }),
+            (Some(live), Some(base)) if live.is_untouched() => {
+                layers.give_back(live)?;
+                return Ok(Snapshot { id: base.clone() });
+            }
+            (Some(live), _) => live,
+            (None, None) => layers.begin(&[])?,
         };
-        let (id, chain) = self.backend.layers.seal(live, &self.chain, &self.source)?;
+        let (id, chain) = layers.seal(live, &self.chain, &self.source)?;
         self.chain = chain;
+        self.base = Some(id.clone());
         Ok(Snapshot { id })
     }
 

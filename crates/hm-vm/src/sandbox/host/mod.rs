@@ -1,0 +1,162 @@
+//! The image `host`: this machine's own root file system, read-only, without what is private in it.
+//!
+//! It is put together from what a build needs (`/usr`, `/etc`, `/opt`, the package database, and the directories
+//! that `PATH` names), never from what is to be left out: a directory that nobody thought of stays hidden.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+mod private;
+mod toolchains;
+
+use super::SandboxConfig;
+use super::frame::FramePlan;
+use super::protocol::Bind;
+
+/// Directories of the root that are shown.
+const SHOWN: &[&str] = &[
+    "usr", "etc", "opt", "nix", "gnu", "bin", "sbin", "lib", "lib32", "lib64", "libx32",
+];
+
+/// What of them and of the databases below an ordinary user's steps cannot write to.
+const READ_ONLY: &[&str] = &["/opt", "/nix", "/gnu", "/var"];
+
+/// Of /var, the package manager's database alone.
+const PACKAGE_DATABASES: &[&str] = &[
+    "/var/lib/dpkg",
+    "/var/lib/rpm",
+    "/var/lib/dnf",
+    "/var/lib/pacman",
+    "/var/lib/apk",
+];
+
+/// Variables of the host's environment that say where a toolchain lies: a step on `host` gets them.
+pub const PASSED_VARIABLES: &[&str] = &[
+    "CARGO_HOME",
+    "GOROOT",
+    "JAVA_HOME",
+    "NVM_DIR",
+    "PYENV_ROOT",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+];
+
+/// The host's root, taken apart.
+#[derive(Debug)]
+pub(super) struct HostRoot {
+    /// Mount points of overlays that each show the host's directory of that name.
+    pub overlays: Vec<PathBuf>,
+    /// Shown read-only: toolchains.
+    pub binds: Vec<Bind>,
+    pub frame: FramePlan,
+    pub env: BTreeMap<String, String>,
+}
+
+/// Looks at the host's root. Each directory that is shown has an overlay of its own: one over `/` is refused in
+/// a user namespace, and wherever hm's data lie on the same file system. `root`: steps have this machine's real
+/// root, and can change what belongs to it.
+pub(super) fn inspect(config: &SandboxConfig, root: bool) -> HostRoot {
+    let (mut links, mut overlays, mut binds) = (Vec::new(), Vec::new(), Vec::new());
+    let mut show = |path: PathBuf| {
+        // An ordinary user's steps could not write there anyway, and each overlay has its price.
+        if root || !READ_ONLY.iter().any(|name| path.starts_with(name)) {
+            overlays.push(path);
+        } else {
+            binds.push(Bind {
+                source: path.clone(),
+                target: path,
+            });
+        }
+    };
+    for path in SHOWN.iter().map(|name| Path::new("/").join(name)) {
+        match std::fs::read_link(&path) {
+            Ok(target) => links.push((path, target)),
+            Err(_) if path.is_dir() => show(path),
+            Err(_) => {}
+        }
+    }
+    let databases = PACKAGE_DATABASES.iter().map(PathBuf::from);
+    databases.filter(|path| path.is_dir()).for_each(show);
+
+    let mut frame = FramePlan::new(&overlays);
+    for (path, target) in links {
+        frame.symlink(path, target);
+    }
+    for mount in &overlays {
+        frame.mount_on(mount);
+    }
+    private::frame_var(&mut frame);
+    let home = config.home.clone().unwrap_or_else(|| PathBuf::from("/root"));
+    let shown: Vec<_> = overlays
+        .iter()
+        .chain(binds.iter().map(|bind| &bind.target))
+        .cloned()
+        .collect();
+    private::hide_homes(&mut frame, config, &home, &shown);
+    binds.extend(toolchains::toolchains(config, &home, &shown));
+    for bind in &binds {
+        frame.mount_point(&bind.target);
+    }
+    private::hide_credentials(&mut frame);
+    frame.resolver();
+
+    let mut env = config.host_env.clone();
+    env.insert("PATH".into(), config.path.clone());
+    env.insert("HOME".into(), home.to_string_lossy().into_owned());
+    env.insert("USER".into(), "root".into());
+    env.insert("LOGNAME".into(), "root".into());
+    HostRoot {
+        overlays,
+        binds,
+        frame,
+        env,
+    }
+}
+
+/// Where a path leads, or the path itself when it leads nowhere yet.
+fn real(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Identifies the host's content as far as a build can tell: the distribution, its package database, and the
+/// toolchains on `PATH`.
+pub(super) fn digest(config: &SandboxConfig) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(std::env::consts::ARCH.as_bytes());
+    hasher.update(&std::fs::read("/etc/os-release").unwrap_or_default());
+    let fixed = [
+        "/var/lib/dpkg/status",
+        "/var/lib/rpm",
+        "/var/lib/pacman/local",
+        "/lib/apk/db/installed",
+        "/usr/local/bin",
+        "/usr/local/lib",
+    ];
+    let home = config.home.as_deref();
+    let rustup = config
+        .host_env
+        .get("RUSTUP_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(home?.join(".rustup")));
+    let rustup = rustup
+        .iter()
+        .flat_map(|rustup| [rustup.join("settings.toml"), rustup.join("toolchains")]);
+    let on_path = config.path.split(':').map(PathBuf::from);
+    for path in fixed.iter().map(PathBuf::from).chain(on_path).chain(rustup) {
+        if let Ok(metadata) = std::fs::metadata(&path) {
+            hasher.update(path.as_os_str().as_bytes());
+            for number in [
+                metadata.mtime(),
+                metadata.mtime_nsec(),
+                i64::try_from(metadata.size()).unwrap_or(0),
+            ] {
+                hasher.update(&number.to_le_bytes());
+            }
+        }
+    }
+    format!("host:{}", &hasher.finalize().to_hex()[..32])
+}
