@@ -2,8 +2,14 @@
 #![cfg(target_os = "linux")]
 
 mod contract;
+mod disk;
+mod host;
 mod host_changes;
+mod images;
 mod kernel;
+mod leftovers;
+mod network;
 mod persons;
+mod processes;
 mod secrets;
 mod support;

@@ -12,6 +12,9 @@ use super::support::World;
 const ALONE: u32 = 64_771;
 const RANGED: u32 = 64_772;
 
+/// Set in a test that was started by itself.
+const AGAIN: &str = "HM_TEST_AGAIN";
+
 /// Makes three tests of each function, one per person.
 macro_rules! everyone {
     ($($name:ident),* $(,)?) => {
@@ -46,7 +49,7 @@ pub fn as_root(test: impl AsyncFnOnce(&World)) {
 /// Runs a test as a user who is alone in the step.
 pub fn as_user(name: &str, test: impl AsyncFnOnce(&World)) {
     if is_root() {
-        again(name, ALONE, "");
+        again(name, "", Some(ALONE), "");
     } else {
         run(test);
     }
@@ -57,7 +60,18 @@ pub fn as_user_with_ids(name: &str, test: impl AsyncFnOnce(&World)) {
     if !is_root() {
         run(test);
     } else if Path::new("/usr/bin/newuidmap").exists() {
-        again(name, RANGED, "hmranged:200000000:65536\n");
+        again(name, "", Some(RANGED), "hmranged:200000000:65536\n");
+    }
+}
+
+/// Runs a test as root with a file system of that size for everything temporary. Its name is without the
+/// crate's.
+pub fn on_a_small_disk(name: &str, size: &str, test: impl AsyncFnOnce(&World)) {
+    if std::env::var_os(AGAIN).is_some() {
+        run(test);
+    } else {
+        let prepare = format!("mount -t tmpfs -o size={size} tmpfs \"$1/tmp\"");
+        again(&format!("sandbox::{name}"), &prepare, None, "");
     }
 }
 
@@ -74,8 +88,8 @@ fn run(test: impl AsyncFnOnce(&World)) {
     });
 }
 
-/// Starts this test as another user, with these subordinate ids.
-fn again(name: &str, user: u32, ids: &str) {
+/// Starts this test in a mount namespace of its own, as another user with these subordinate ids.
+fn again(name: &str, prepare: &str, user: Option<u32>, ids: &str) {
     let (_, name) = name.split_once("::").unwrap();
     let directory = tempfile::Builder::new().prefix("hm-user-").tempdir().unwrap();
     let path = |file: &str| directory.path().join(file).display().to_string();
@@ -92,17 +106,22 @@ fn again(name: &str, user: u32, ids: &str) {
         std::fs::set_permissions(path(file), std::fs::Permissions::from_mode(0o644)).unwrap();
     }
     std::fs::create_dir(path("tmp")).unwrap();
-    std::os::unix::fs::chown(path("tmp"), Some(user), Some(user)).unwrap();
+    std::os::unix::fs::chown(path("tmp"), user, user).unwrap();
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-    let script = "set -e; mount -t overlay overlay -o lowerdir=\"$1/etc:/etc\" /etc
-        mount --bind \"$2\" \"$1/test\"; cd \"$1/tmp\"
-        exec setpriv --reuid \"$3\" --regid \"$3\" --clear-groups --inh-caps=-all -- \
-            \"$1/test\" --exact \"$4\" --nocapture";
+    let become_user = user.map_or_else(String::new, |user| {
+        format!("setpriv --reuid {user} --regid {user} --clear-groups --inh-caps=-all --")
+    });
+    let script = format!(
+        "set -e; mount -t overlay overlay -o lowerdir=\"$1/etc:/etc\" /etc
+        mount --bind \"$2\" \"$1/test\"; {prepare}
+        cd \"$1/tmp\"; exec {become_user} \"$1/test\" --exact \"$3\" --nocapture"
+    );
     let output = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"])
+        .args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
         .arg(directory.path())
         .arg(std::env::current_exe().unwrap())
-        .args([&user.to_string(), name])
+        .arg(name)
+        .env(AGAIN, "1")
         .env("TMPDIR", path("tmp"))
         .env("RUST_BACKTRACE", "0")
         .output()
@@ -111,7 +130,7 @@ fn again(name: &str, user: u32, ids: &str) {
     let passed = output.status.success() && text.contains("1 passed");
     assert!(
         passed,
-        "as user {user}: {}\n{text}{}",
+        "as user {user:?}: {}\n{text}{}",
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
