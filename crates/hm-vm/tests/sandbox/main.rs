@@ -3,6 +3,7 @@
 
 mod contract;
 mod disk;
+mod doctor;
 mod host;
 mod host_changes;
 mod images;
