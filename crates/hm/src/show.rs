@@ -45,11 +45,11 @@ impl Notes {
     }
 }
 
-/// The renderer that the configuration asks for, on standard output.
+/// The renderer that the configuration asks for, on standard output; `live` where there is a build to watch.
 ///
 /// # Errors
 /// When standard output is closed.
-pub fn renderer(context: &Context, config: &Config) -> Result<Shown> {
+pub fn renderer(context: &Context, config: &Config, live: bool) -> Result<Shown> {
     let environment = &context.environment;
     let usual = if environment.stdout_tty {
         Format::Human
@@ -59,7 +59,7 @@ pub fn renderer(context: &Context, config: &Config) -> Result<Shown> {
     let format = config.format.unwrap_or(usual);
     let get = |name: &str| environment.get(name).map(str::to_owned);
     let dumb = environment.get(env_vars::TERM) == Some("dumb");
-    let live = environment.stdout_tty && !dumb && format == Format::Human;
+    let live = live && environment.stdout_tty && !dumb && format == Format::Human;
     let (sender, receiver) = mpsc::channel();
     let quiet = context.printer.verbosity() == Verbosity::Quiet;
     let notes = if live && !quiet {

@@ -47,7 +47,7 @@ impl Execution {
         let backend = machines.backend(context, config);
         refuse_what_is_not_honoured(&self.request, backend.as_ref())?;
 
-        let show::Shown { mut renderer, notes } = show::renderer(context, config)?;
+        let show::Shown { mut renderer, notes } = show::renderer(context, config, true)?;
         let store = RunStore::new(&config.data_dir);
         let mut record = self.record(context, backend.name());
         let recorder = store.begin(&record, &self.request.plan.ir_json)?;

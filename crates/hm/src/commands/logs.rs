@@ -36,7 +36,7 @@ pub fn logs(mut context: Context, args: &LogsArgs) -> Result<u8> {
         }
         events = only_step(events, step.clone());
     }
-    let mut renderer = show::renderer(&context, &config)?.renderer;
+    let mut renderer = show::renderer(&context, &config, args.follow)?.renderer;
     let play = hm_render::render(events, renderer.as_mut(), hm_render::TICK);
     super::runtime()?.block_on(play).map_err(Failure::Output)?;
     if !args.follow && run.record()?.status.is_none() {
