@@ -1,5 +1,9 @@
 //! The sandbox, on real namespaces and overlays of this machine.
 #![cfg(target_os = "linux")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that fails fails the test, and its line says what it did"
+)]
 
 mod contract;
 mod disk;
