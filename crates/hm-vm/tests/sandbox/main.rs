@@ -13,6 +13,7 @@ mod host_changes;
 mod images;
 mod kernel;
 mod leftovers;
+mod limits;
 mod network;
 mod persons;
 mod processes;

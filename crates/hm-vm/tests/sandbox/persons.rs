@@ -64,6 +64,16 @@ pub fn as_user_with_ids(name: &str, test: impl AsyncFnOnce(&World)) {
     }
 }
 
+/// Runs a test as an ordinary user, who keeps everything temporary in /opt, a directory that steps see.
+pub fn in_opt(name: &str, test: impl AsyncFnOnce(&World)) {
+    if std::env::var_os(AGAIN).is_some() {
+        run_within(Path::new("/opt"), test);
+    } else if is_root() {
+        let prepare = "mount --bind \"$1/tmp\" /opt";
+        again(&format!("sandbox::{name}"), prepare, Some(ALONE), "");
+    }
+}
+
 /// Runs a test as root with a file system of that size for everything temporary. Its name is without the
 /// crate's.
 pub fn on_a_small_disk(name: &str, size: &str, test: impl AsyncFnOnce(&World)) {
@@ -76,13 +86,17 @@ pub fn on_a_small_disk(name: &str, size: &str, test: impl AsyncFnOnce(&World)) {
 }
 
 fn run(test: impl AsyncFnOnce(&World)) {
+    run_within(&std::env::temp_dir(), test);
+}
+
+fn run_within(parent: &Path, test: impl AsyncFnOnce(&World)) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
     runtime.block_on(async {
-        let world = World::new();
+        let world = World::within(parent);
         test(&world).await;
         drop(world.backend);
     });

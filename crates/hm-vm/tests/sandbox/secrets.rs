@@ -1,8 +1,9 @@
 //! What a step must not read.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
-use super::persons::everyone;
+use super::persons::{everyone, in_opt, is_root};
 use super::support::{SECRETS, World, said, write};
 
 everyone![
@@ -143,4 +144,45 @@ async fn directories_around_a_home_on_the_path_are_not_shown(world: &World) {
             said(&found)
         );
     }
+}
+
+#[test]
+fn a_users_home_in_a_directory_that_is_shown_is_hidden() {
+    in_opt(
+        "secrets::a_users_home_in_a_directory_that_is_shown_is_hidden",
+        beside_what_is_shown,
+    );
+}
+
+#[test]
+fn roots_home_in_a_directory_that_is_shown_is_hidden() {
+    if is_root() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(beside_what_is_shown(&World::within(Path::new("/opt"))));
+    }
+}
+
+/// The home, hm's data and a socket lie in /opt, and so does something that a build may want.
+async fn beside_what_is_shown(world: &World) {
+    let directory = world.directory.path().display();
+    write(&world.directory.path().join("sdk/tool"), "a tool");
+    let socket = world.directory.path().join("sdk/socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let ran = world
+        .sh(&format!("cat {directory}/sdk/tool; hm-test-tool; ls {directory}"))
+        .await;
+    assert!(ran.out().starts_with("a tooltool runs\n"), "{}", said(&ran));
+    assert!(!ran.out().contains("data"), "{}", said(&ran));
+    for secret in SECRETS {
+        let ran = world.fails(&format!("cat ~/{secret}")).await;
+        assert!(!said(&ran).contains(&world.marker), "{secret}");
+    }
+    let search = format!("grep -rs {} /opt", world.marker);
+    world.fails(&search).await;
+    let program = format!(
+        "import socket\ns = socket.socket(socket.AF_UNIX)\ns.connect('{}')",
+        socket.display()
+    );
+    let ran = world.python(&program).await;
+    assert_ne!(ran.code(), 0, "a socket of the host is reached");
 }

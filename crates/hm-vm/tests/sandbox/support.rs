@@ -44,10 +44,6 @@ pub struct World {
 }
 
 impl World {
-    pub fn new() -> Self {
-        Self::within(&std::env::temp_dir())
-    }
-
     pub fn within(parent: &Path) -> Self {
         Self::with(parent, |_| {})
     }

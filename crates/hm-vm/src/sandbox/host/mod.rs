@@ -20,8 +20,8 @@ const SHOWN: &[&str] = &[
     "usr", "etc", "opt", "nix", "gnu", "bin", "sbin", "lib", "lib32", "lib64", "libx32",
 ];
 
-/// What of them and of the databases below an ordinary user's steps cannot write to.
-const READ_ONLY: &[&str] = &["/opt", "/nix", "/gnu", "/var"];
+/// What of them an ordinary user's steps cannot write to, as of the databases below.
+const READ_ONLY: &[&str] = &["/opt", "/nix", "/gnu"];
 
 /// Of /var, the package manager's database alone.
 const PACKAGE_DATABASES: &[&str] = &[
@@ -48,6 +48,8 @@ pub const PASSED_VARIABLES: &[&str] = &[
 /// The host's root, taken apart.
 #[derive(Debug)]
 pub(super) struct HostRoot {
+    /// Whether one overlay shows all of it.
+    pub whole: bool,
     /// Mount points of overlays that each show the host's directory of that name.
     pub overlays: Vec<PathBuf>,
     /// Shown read-only: toolchains.
@@ -56,14 +58,17 @@ pub(super) struct HostRoot {
     pub env: BTreeMap<String, String>,
 }
 
-/// Looks at the host's root. Each directory that is shown has an overlay of its own: one over `/` is refused in
-/// a user namespace, and wherever hm's data lie on the same file system. `root`: steps have this machine's real
-/// root, and can change what belongs to it.
+/// Looks at the host's root. Real root shows it by one overlay over `/`, which is refused in a user namespace;
+/// there, and where it lies on several file systems, each directory that is shown has an overlay of its own.
+/// `root`: steps have this machine's real root, and can change what belongs to it.
 pub(super) fn inspect(config: &SandboxConfig, root: bool) -> HostRoot {
-    let (mut links, mut overlays, mut binds) = (Vec::new(), Vec::new(), Vec::new());
+    let whole = root && is_one_file_system();
+    let (mut links, mut shown, mut overlays, mut binds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut show = |path: PathBuf| {
+        shown.push(path.clone());
         // An ordinary user's steps could not write there anyway, and each overlay has its price.
-        if root || !READ_ONLY.iter().any(|name| path.starts_with(name)) {
+        if whole {
+        } else if root || !READ_ONLY.iter().any(|name| path.starts_with(name)) {
             overlays.push(path);
         } else {
             binds.push(Bind {
@@ -75,28 +80,31 @@ pub(super) fn inspect(config: &SandboxConfig, root: bool) -> HostRoot {
     for path in SHOWN.iter().map(|name| Path::new("/").join(name)) {
         match std::fs::read_link(&path) {
             Ok(target) => links.push((path, target)),
-            Err(_) if path.is_dir() => show(path),
+            Err(_) if path.is_dir() => private::around(path, &private, &mut links, &mut show),
             Err(_) => {}
         }
     }
     let databases = PACKAGE_DATABASES.iter().map(PathBuf::from);
     databases.filter(|path| path.is_dir()).for_each(show);
 
-    let mut frame = FramePlan::new(&overlays);
-    for (path, target) in links {
-        frame.symlink(path, target);
+    let mut frame = FramePlan::new(&overlays, whole);
+    if whole {
+        private::hide_the_rest(&mut frame);
+    } else {
+        for (path, target) in links {
+            frame.symlink(path, target);
+        }
     }
     for mount in &overlays {
+        if let Some(above) = mount.parent() {
+            frame.directory(above, 0o755);
+        }
         frame.mount_on(mount);
     }
     private::frame_var(&mut frame);
-    let home = config.home.clone().unwrap_or_else(|| PathBuf::from("/root"));
-    let shown: Vec<_> = overlays
-        .iter()
-        .chain(binds.iter().map(|bind| &bind.target))
-        .cloned()
-        .collect();
-    private::hide_homes(&mut frame, config, &home, &shown);
+    if private.contains(&home) {
+        frame.opaque(&home, 0o700);
+    }
     binds.extend(toolchains::toolchains(config, &home, &shown));
     for bind in &binds {
         frame.mount_point(&bind.target);
@@ -110,11 +118,28 @@ pub(super) fn inspect(config: &SandboxConfig, root: bool) -> HostRoot {
     env.insert("USER".into(), "root".into());
     env.insert("LOGNAME".into(), "root".into());
     HostRoot {
+        whole,
         overlays,
         binds,
         frame,
         env,
     }
+}
+
+/// Whether one overlay over `/` shows all that is to be shown: it does not show what is mounted below.
+fn is_one_file_system() -> bool {
+    let device = |path: &Path| {
+        std::fs::symlink_metadata(path)
+            .map(|metadata| metadata.dev())
+            .ok()
+    };
+    let root = device(Path::new("/"));
+    let shown = SHOWN.iter().map(|name| Path::new("/").join(name));
+    let shown = shown.chain(["/var", "/var/lib"].map(PathBuf::from));
+    shown
+        .chain(PACKAGE_DATABASES.iter().map(PathBuf::from))
+        .filter_map(|path| device(&path))
+        .all(|device| Some(device) == root)
 }
 
 /// Where a path leads, or the path itself when it leads nowhere yet.

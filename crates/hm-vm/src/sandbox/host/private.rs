@@ -24,16 +24,37 @@ pub(super) fn frame_var(frame: &mut FramePlan) {
     frame.symlink("/var/lock", "/run/lock");
 }
 
-/// Hides the home and, where it would be shown, hm's data.
-pub(super) fn hide_homes(frame: &mut FramePlan, config: &SandboxConfig, home: &Path, shown: &[PathBuf]) {
-    let on_path = |path: &Path| config.path.split(':').any(|shown| Path::new(shown) == path);
-    let would_be_shown = |path: &Path| shown.iter().any(|shown| path.starts_with(shown));
-    let data = [config.data_dir.clone(), real(&config.data_dir)];
-    let data = data.into_iter().filter(|path| would_be_shown(path));
-    let elsewhere = Some(real(home)).filter(|path| would_be_shown(path));
-    for private in data.chain([home.to_owned()]).chain(elsewhere) {
-        if private != Path::new("/") && !on_path(&private) {
-            frame.opaque(private, 0o700);
+/// The home and hm's data, by every name. A home that `PATH` names is a system directory, as daemons have it.
+pub(super) fn places(config: &SandboxConfig, home: &Path) -> Vec<PathBuf> {
+    let public = |path: &PathBuf| {
+        path == Path::new("/") || config.path.split(':').any(|shown| Path::new(shown) == path)
+    };
+    [home, &real(home), &config.data_dir, &real(&config.data_dir)]
+        .into_iter()
+        .map(Path::to_owned)
+        .filter(|path| !public(path))
+        .collect()
+}
+
+/// What of a directory can be shown: all of it or, where something private lies below it, what is beside that.
+/// Only that way, and not by an overlay that hides it: an overlay cannot write to what lies below its own
+/// lower layer.
+pub(super) fn around(
+    directory: PathBuf,
+    private: &[PathBuf],
+    links: &mut Vec<(PathBuf, PathBuf)>,
+    show: &mut impl FnMut(PathBuf),
+) {
+    if !private.iter().any(|path| path.starts_with(&directory)) {
+        show(directory);
+    } else if !private.contains(&directory) {
+        for entry in std::fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match std::fs::read_link(&path) {
+                Ok(target) => links.push((path, target)),
+                Err(_) if path.is_dir() => around(path, private, links, show),
+                Err(_) => {}
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    sock_filter,
 };
 
 /// What a container engine's root has, less `mknod`: enough to install packages, change owners, switch users
@@ -46,9 +47,9 @@ pub(super) fn confine() -> io::Result<()> {
 }
 
 /// Compiled once, in the supervisor; every step's process finds them in its copy of the memory.
-pub(super) fn filters() -> io::Result<&'static [BpfProgram; 2]> {
-    static FILTERS: std::sync::OnceLock<Result<[BpfProgram; 2], String>> = std::sync::OnceLock::new();
-    let compile = || Ok([without_clone3()?, refused_calls()?]);
+pub(super) fn filters() -> io::Result<&'static [BpfProgram; 3]> {
+    static FILTERS: std::sync::OnceLock<Result<[BpfProgram; 3], String>> = std::sync::OnceLock::new();
+    let compile = || Ok([without_clone3()?, without_x32(), refused_calls()?]);
     FILTERS
         .get_or_init(|| compile().map_err(|error: seccompiler::Error| error.to_string()))
         .as_ref()
@@ -159,4 +160,26 @@ fn without_clone3() -> Result<BpfProgram, seccompiler::Error> {
     let rules = std::iter::once((libc::SYS_clone3, Vec::new())).collect();
     let action = SeccompAction::Errno(libc::ENOSYS as u32);
     Ok(SeccompFilter::new(rules, SeccompAction::Allow, action, architecture)?.try_into()?)
+}
+
+/// A third one: x32, where a kernel has it, knows every call by another number of the same architecture.
+fn without_x32() -> BpfProgram {
+    const X32_BIT: u32 = 0x4000_0000;
+    let instruction = |code: u32, jf: u8, k: u32| sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf,
+        k,
+    };
+    let number = std::mem::offset_of!(libc::seccomp_data, nr) as u32;
+    vec![
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, number),
+        instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, X32_BIT),
+        instruction(
+            libc::BPF_RET | libc::BPF_K,
+            0,
+            libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32,
+        ),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ]
 }
