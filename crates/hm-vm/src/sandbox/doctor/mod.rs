@@ -1,7 +1,7 @@
 //! What this machine can run, and why not, in plain words.
 //!
 //! The best check is a step: [`check`] runs one, and reads what else the kernel tells only to say why it failed
-//! or what it did without. [`notices`] tries nothing.
+//! or what it did without. `notices` tries nothing.
 
 mod facts;
 mod trial;
