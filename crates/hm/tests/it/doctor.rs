@@ -15,6 +15,7 @@ fn it_looks_at_python_and_the_data_directory() {
     };
     assert_eq!(of("python3")["status"], "ok");
     assert_eq!(of("data directory")["status"], "ok");
+    assert_eq!(of("sandbox")["status"], "ok", "the other tests need it: {text}");
 }
 
 #[test]
