@@ -10,6 +10,7 @@ mod disk;
 mod doctor;
 mod host;
 mod host_changes;
+mod ids;
 mod images;
 mod kernel;
 mod leftovers;
