@@ -27,7 +27,7 @@ fn until(what: &str, mut happened: impl FnMut() -> bool) {
 
 async fn nothing_is_left_after_kill_9(world: &World) {
     let marker = format!("8{}", std::process::id());
-    let child = Command::new(std::env::current_exe().unwrap())
+    let child = Command::new("/proc/self/exe")
         .args(["--exact", "leftovers::child", "--ignored", "--quiet"])
         .env(DATA, &world.data)
         .env(MARKER, &marker)
