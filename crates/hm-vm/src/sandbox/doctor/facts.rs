@@ -35,6 +35,8 @@ pub(super) struct Facts {
     pub data_dir: String,
     pub free: Option<u64>,
     pub min_free: u64,
+    /// Mount points inside of directories that steps are shown.
+    pub inner_mounts: Vec<String>,
     pub has_subids: bool,
     pub has_newuidmap: bool,
     pub has_pasta: bool,
@@ -67,6 +69,7 @@ impl Facts {
             apparmor_restrict: text("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
             data_filesystem: rustix::fs::statfs(existing).map(|fs| fs.f_type).ok(),
             data_dir: config.data_dir.display().to_string(),
+            inner_mounts: inner_mounts(&text("/proc/self/mountinfo").unwrap_or_default()),
             free: free.ok(),
             min_free: config.min_free,
             has_newuidmap: ["newuidmap", "newgidmap"]
@@ -90,6 +93,19 @@ pub(super) fn tun() -> Tun {
         Err(rustix::io::Errno::NOENT) => Tun::Missing,
         Err(_) => Tun::Refused,
     }
+}
+
+/// Mount points below directories that a step's root is put together from.
+fn inner_mounts(mountinfo: &str) -> Vec<String> {
+    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+    points
+        .filter(|point| {
+            ["/etc/", "/usr/", "/opt/", "/nix/"]
+                .iter()
+                .any(|shown| point.starts_with(shown))
+        })
+        .map(ToOwned::to_owned)
+        .collect()
 }
 
 /// The user's name in /etc/passwd, or the number.
@@ -128,6 +144,15 @@ mod tests {
         assert_eq!(user_name(passwd, 1001), "1001");
         assert_eq!(user_name("", 0), "0");
         assert_eq!(user_name("broken\n:\n", 0), "0");
+    }
+
+    #[test]
+    fn mounts_inside_of_what_is_shown_are_found() {
+        let mountinfo = "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
+                         23 22 0:5 / /proc rw - proc proc rw\n\
+                         30 22 254:0 /docker/hosts /etc/hosts rw - ext4 /dev/vda rw\n\
+                         31 22 0:9 / /etc rw - tmpfs tmpfs rw\nbroken\n";
+        assert_eq!(inner_mounts(mountinfo), ["/etc/hosts"]);
     }
 
     #[test]

@@ -59,7 +59,10 @@ fn step(facts: &Facts, trial: &Trial) -> Finding {
             finding("sandbox", Status::Ok, detail, None)
         }
         Trial::Failed(reason) => {
-            let in_container = facts.in_container && reason.contains("cannot mount");
+            let refused = ["Operation not permitted", "Permission denied"]
+                .iter()
+                .any(|words| reason.contains(words));
+            let in_container = facts.in_container && refused && reason.contains("cannot mount");
             let (detail, fix) = if in_container {
                 (
                     format!(
@@ -174,6 +177,14 @@ fn filesystem(facts: &Facts, trial: &Trial) -> Finding {
         let detail = format!("{directory} is on {kind}: an overlay cannot write there");
         let fix = "export HM_DATA_DIR=/a/directory/on/a/local/disk".into();
         return finding(NAME, Status::Missing, detail, Some(fix));
+    }
+    if facts.identity != Identity::Root && !facts.inner_mounts.is_empty() {
+        let detail = format!(
+            "the kernel refuses an ordinary user's overlay over a directory with mounts inside, as containers have \
+             them: {}",
+            facts.inner_mounts.join(", ")
+        );
+        return finding(NAME, Status::Missing, detail, Some("sudo hm run".into()));
     }
     finding(NAME, Status::Ok, "the kernel has it", None)
 }

@@ -17,6 +17,7 @@ fn user() -> Facts {
         data_dir: "/home/ann/.local/share/hm".into(),
         free: Some(50 << 30),
         min_free: 256 << 20,
+        inner_mounts: Vec::new(),
         has_subids: true,
         has_newuidmap: true,
         has_pasta: true,
@@ -144,6 +145,16 @@ fn what_an_overlay_cannot_write_to_is_named() {
         of("overlayfs", &unloaded, &trial).fix.as_deref(),
         Some("sudo modprobe overlay")
     );
+    let inner = Facts {
+        inner_mounts: vec!["/etc/hosts".into()],
+        ..user()
+    };
+    let found = of("overlayfs", &inner, &trial);
+    assert!(
+        found.status == Status::Missing && found.detail.contains("/etc/hosts"),
+        "{found:?}"
+    );
+    assert_eq!(of("overlayfs", &inner, &well()).status, Status::Ok);
     assert_eq!(of("overlayfs", &user(), &trial).status, Status::Ok);
 }
 
