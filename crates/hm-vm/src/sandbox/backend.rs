@@ -1,7 +1,6 @@
 //! [`SandboxBackend`]: images, machines and snapshots of the sandbox.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
@@ -10,6 +9,7 @@ use async_trait::async_trait;
 use super::SandboxConfig;
 use super::images::{self, Image};
 use super::layers::{DirectFileOps, FileOps, LayerChain, LayerStore};
+use super::roots::Spares;
 use super::stats::{Counters, Stats, count};
 use super::supervision::Supervision;
 use super::vm::SandboxVm;
@@ -24,6 +24,13 @@ pub struct SandboxBackend {
     inner: Arc<Inner>,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Before the layers go, which the spares write to.
+        self.spares.clear();
+    }
+}
+
 /// What machines share with their backend.
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -31,6 +38,7 @@ pub(super) struct Inner {
     pub layers: LayerStore,
     pub counters: Counters,
     pub supervision: Arc<Supervision>,
+    pub spares: Spares,
     images: Mutex<HashMap<ResolvedImage, Arc<OnceLock<Arc<Image>>>>>,
 }
 
@@ -58,6 +66,7 @@ impl SandboxBackend {
             config,
             counters: Counters::default(),
             supervision,
+            spares: Spares::default(),
             images: Mutex::default(),
         };
         Ok(Self {
@@ -165,6 +174,7 @@ impl VmBackend for SandboxBackend {
     }
 
     async fn shutdown(&self) {
+        self.inner.spares.clear();
         self.inner.supervision.end();
     }
 }
@@ -173,9 +183,4 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| VmError::Other(format!("a task of the sandbox failed: {error}")))?
-}
-
-/// A path relative to the data directory, where the supervisor works: mount options have little room.
-pub(super) fn relative(data_dir: &Path, path: &Path) -> std::path::PathBuf {
-    path.strip_prefix(data_dir).unwrap_or(path).to_owned()
 }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::idmap::{self, IdRanges};
 use super::layers::{FileOp, FileReply};
-use super::protocol::{self, Ending, Reply, Request, Setup, Spawn, Work, Worked};
+use super::protocol::{self, Ending, Reply, Request, Root, Setup, Spawn, Work, Worked};
 use super::supervisor::ENTRY_VARIABLE;
 use super::tarball::Unpack;
 use crate::{KillReason, Result, VmError};
@@ -108,6 +108,19 @@ impl Supervisor {
         };
         self.send(&Request::Spawn(id, Box::new(spawn)), fds)?;
         Ok((id, receiver))
+    }
+
+    /// Has a root mounted; whoever starts a command in it hears of an error.
+    pub(super) fn mount(&self, root: Root) -> Result<u64> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.send(&Request::Mount(id, Box::new(root)), &[])?;
+        Ok(id)
+    }
+
+    /// Has a root unmounted that no command is in.
+    pub(super) fn unmount(&self, id: u64) {
+        // When the supervisor is gone, so are its mounts.
+        let _ = self.send(&Request::Unmount(id), &[]);
     }
 
     /// Kills every process of a command.

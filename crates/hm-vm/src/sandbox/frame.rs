@@ -136,7 +136,11 @@ impl FramePlan {
             .skip(1)
             .filter(|above| !above.as_os_str().is_empty())
         {
-            part.entry(above.to_owned()).or_insert(Item::Directory(0o755));
+            match part.entry(above.to_owned()).or_insert(Item::Directory(0o755)) {
+                // What is hidden is hidden but for what is put there.
+                hidden @ Item::Whiteout => *hidden = Item::Opaque(0o755),
+                _ => {}
+            }
         }
         part.insert(inside.to_owned(), item);
     }

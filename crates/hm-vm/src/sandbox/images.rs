@@ -84,11 +84,9 @@ pub(super) fn open(
         let host = host::inspect(config, is_root);
         let frame = host.frame.build(&frames)?;
         let root = PathBuf::from("/");
+        let framed = |mount: &PathBuf| frame.part(mount).into_iter().chain(Some(mount.clone())).collect();
         let mut overlays = vec![(root.clone(), frame.part(&root).into_iter().collect())];
-        for mount in host.overlays {
-            let lower = frame.part(&mount).into_iter().chain([mount.clone()]).collect();
-            overlays.push((mount, lower));
-        }
+        overlays.extend(host.overlays.iter().map(|mount| (mount.clone(), framed(mount))));
         overlays.push((workspace.to_owned(), Vec::new()));
         return Ok(Image {
             overlays,

@@ -22,6 +22,7 @@ mod images;
 pub mod layers;
 mod protocol;
 mod pump;
+mod roots;
 mod stats;
 mod supervision;
 mod supervisor;

@@ -69,12 +69,19 @@ pub(super) struct Bind {
     pub target: PathBuf,
 }
 
+/// A machine's root.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Root {
+    pub overlays: Vec<Overlay>,
+    pub binds: Vec<Bind>,
+}
+
 /// A command to run in a sandbox of its own. Its descriptors are standard output and standard error, or the
 /// terminal.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Spawn {
-    pub overlays: Vec<Overlay>,
-    pub binds: Vec<Bind>,
+    /// The root that it runs in, mounted by [`Request::Mount`].
+    pub root: u64,
     pub argv: Vec<String>,
     pub env: Vec<(String, String)>,
     pub cwd: PathBuf,
@@ -92,6 +99,10 @@ pub(super) enum Request {
     Mapped,
     /// Ready what this many steps at once will need.
     Prepare(usize),
+    /// Mount a root under this number.
+    Mount(u64, Box<Root>),
+    /// Unmount it again; no command is in it.
+    Unmount(u64),
     Spawn(u64, Box<Spawn>),
     Kill(u64, KillReason),
     Work(u64, Work),

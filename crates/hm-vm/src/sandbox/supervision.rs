@@ -43,6 +43,11 @@ impl Supervision {
         self.setup.identity == Identity::Root
     }
 
+    /// Where the supervisor works.
+    pub(super) fn data_dir(&self) -> &Path {
+        &self.setup.data_dir
+    }
+
     /// How many supervisors were started.
     pub(super) fn started(&self) -> u64 {
         self.started.load(Ordering::Relaxed)

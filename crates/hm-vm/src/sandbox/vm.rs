@@ -1,7 +1,7 @@
 //! One machine: a directory to write to above the layers of its snapshot and today's source.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::backend::{Inner, relative};
+use super::backend::Inner;
 use super::client::{self, Supervisor};
-use super::images::{Image, WORKSPACE};
-use super::layers::{FileOp, FileReply, LayerChain, LiveLayer, RawPath, part_name, perform};
-use super::protocol::{Ending, Overlay, Spawn};
+use super::images::Image;
+use super::layers::{FileOp, FileReply, LayerChain, RawPath, perform};
+use super::protocol::{Ending, Spawn};
 use super::pump::{self, Stopped};
+use super::roots::{MountedRoot, Stack};
 use super::stats::count;
 use super::terminal;
 use crate::source::Source;
@@ -33,9 +34,8 @@ pub(super) struct SandboxVm {
     chain: LayerChain,
     /// The snapshot that `chain` is of.
     base: Option<SnapshotId>,
-    live: Option<LiveLayer>,
-    /// Whether the work directories have been used: a volatile overlay takes each once.
-    used: bool,
+    /// Mounted when a command first runs, until a snapshot is taken.
+    root: Option<MountedRoot>,
     source: Arc<Source>,
 }
 
@@ -47,69 +47,32 @@ impl SandboxVm {
             image,
             chain,
             base,
-            live: None,
-            used: false,
+            root: None,
             source: Arc::new(Source::empty()),
         })
     }
 
-    /// The layer to write to, with fresh work directories.
-    fn live(&mut self) -> Result<&mut LiveLayer> {
-        if self.live.is_none() {
-            let parts: Vec<_> = self
-                .image
-                .overlays
-                .iter()
-                .map(|(mount, _)| part_name(mount))
-                .collect();
-            self.live = Some(self.backend.layers.begin(&parts)?);
-            self.used = false;
+    /// The root that this machine's commands run in.
+    fn root(&mut self) -> Result<&MountedRoot> {
+        if self.root.is_none() {
+            let Inner {
+                layers,
+                supervision,
+                spares,
+                ..
+            } = self.backend.as_ref();
+            let empty = layers.root().join("empty");
+            let stack = Stack::new(&self.image, &self.source, &self.chain, &empty);
+            self.root = Some(spares.take((layers, supervision), &self.image, stack, &self.source)?);
         }
-        let used = std::mem::replace(&mut self.used, true);
-        match &mut self.live {
-            Some(live) => {
-                if used {
-                    live.reset_work()?;
-                }
-                Ok(live)
-            }
-            None => Err(VmError::Other("a machine without a layer".into())),
-        }
-    }
-
-    fn overlays(&mut self) -> Result<Vec<Overlay>> {
-        let image = self.image.clone();
-        let data_dir = self.backend.config.data_dir.clone();
-        let (chain, source) = (self.chain.clone(), self.source.clone());
-        let live = self.live()?;
-        let overlay = |(mount, base): &(PathBuf, Vec<PathBuf>)| {
-            let part = part_name(mount);
-            let mut lower = chain.lower_dirs(&part);
-            if mount == Path::new(WORKSPACE) {
-                lower.extend_from_slice(source.layers());
-            }
-            lower.extend_from_slice(base);
-            if lower.is_empty() {
-                lower.push(data_dir.join("sandbox/empty"));
-            }
-            let short = |path: PathBuf| relative(&data_dir, &path);
-            Overlay {
-                target: mount.clone(),
-                lower: lower.into_iter().map(short).collect(),
-                upper: short(live.upper(&part)),
-                work: short(live.work(&part)),
-            }
-        };
-        Ok(image.overlays.iter().map(overlay).collect())
+        self.root.as_ref().ok_or_else(client::gone)
     }
 
     fn start(&mut self, request: &ExecRequest, terminal: bool, fds: &[BorrowedFd<'_>]) -> Result<Running> {
-        let overlays = self.overlays()?;
         let mut env = self.image.env.clone();
         env.extend(request.env.clone());
         let spawn = Spawn {
-            overlays,
-            binds: self.image.binds.clone(),
+            root: self.root()?.id,
             argv: request.argv.clone(),
             env: env.into_iter().collect(),
             cwd: request.cwd.clone(),
@@ -129,9 +92,10 @@ impl SandboxVm {
 
     /// Resolves when the command uses more of the disk than it may.
     async fn watch_disk(&self, limit: Option<u64>) -> String {
-        let Some(live) = &self.live else {
+        let Some(root) = &self.root else {
             return std::future::pending().await;
         };
+        let live = &root.live;
         let uppers: Vec<_> = live.parts().iter().map(|part| live.upper(part)).collect();
         let root = self.backend.layers.root();
         loop {
@@ -307,14 +271,14 @@ impl Vm for SandboxVm {
     async fn snapshot(&mut self) -> Result<Snapshot> {
         count(&self.backend.counters.snapshots);
         let layers = &self.backend.layers;
-        let live = match (self.live.take(), &self.base) {
+        let live = match (self.root.take(), &self.base) {
             // Who wrote nothing is where it began.
             (None, Some(base)) => return Ok(Snapshot { id: base.clone() }),
-            (Some(live), Some(base)) if live.is_untouched() => {
-                layers.give_back(live)?;
+            (Some(root), Some(base)) if root.live.is_untouched() => {
+                self.backend.spares.give_back(root);
                 return Ok(Snapshot { id: base.clone() });
             }
-            (Some(live), _) => live,
+            (Some(root), _) => root.unmount(),
             (None, None) => layers.begin(&[])?,
         };
         let (id, chain) = layers.seal(live, &self.chain, &self.source)?;
@@ -324,9 +288,21 @@ impl Vm for SandboxVm {
     }
 
     async fn destroy(mut self: Box<Self>) -> Result<()> {
-        match self.live.take() {
-            Some(live) => self.backend.layers.discard(live),
+        match self.root.take() {
+            Some(root) if root.live.is_untouched() => {
+                self.backend.spares.give_back(root);
+                Ok(())
+            }
+            Some(root) => self.backend.layers.discard(root.unmount()),
             None => Ok(()),
+        }
+    }
+}
+
+impl Drop for SandboxVm {
+    fn drop(&mut self) {
+        if let Some(root) = self.root.take() {
+            drop(root.unmount());
         }
     }
 }

@@ -48,8 +48,6 @@ pub const PASSED_VARIABLES: &[&str] = &[
 /// The host's root, taken apart.
 #[derive(Debug)]
 pub(super) struct HostRoot {
-    /// Whether one overlay shows all of it.
-    pub whole: bool,
     /// Mount points of overlays that each show the host's directory of that name.
     pub overlays: Vec<PathBuf>,
     /// Shown read-only: toolchains.
@@ -58,17 +56,17 @@ pub(super) struct HostRoot {
     pub env: BTreeMap<String, String>,
 }
 
-/// Looks at the host's root. Real root shows it by one overlay over `/`, which is refused in a user namespace;
-/// there, and where it lies on several file systems, each directory that is shown has an overlay of its own.
-/// `root`: steps have this machine's real root, and can change what belongs to it.
+/// Looks at the host's root. Each directory that is shown has an overlay of its own: one over `/` is refused in
+/// a user namespace, and wherever hm's data lie on the same file system. `root`: steps have this machine's real
+/// root, and can change what belongs to it.
 pub(super) fn inspect(config: &SandboxConfig, root: bool) -> HostRoot {
-    let whole = root && is_one_file_system();
+    let home = config.home.clone().unwrap_or_else(|| PathBuf::from("/root"));
+    let private = private::places(config, &home);
     let (mut links, mut shown, mut overlays, mut binds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut show = |path: PathBuf| {
         shown.push(path.clone());
         // An ordinary user's steps could not write there anyway, and each overlay has its price.
-        if whole {
-        } else if root || !READ_ONLY.iter().any(|name| path.starts_with(name)) {
+        if root || !READ_ONLY.iter().any(|name| path.starts_with(name)) {
             overlays.push(path);
         } else {
             binds.push(Bind {
@@ -87,13 +85,9 @@ pub(super) fn inspect(config: &SandboxConfig, root: bool) -> HostRoot {
     let databases = PACKAGE_DATABASES.iter().map(PathBuf::from);
     databases.filter(|path| path.is_dir()).for_each(show);
 
-    let mut frame = FramePlan::new(&overlays, whole);
-    if whole {
-        private::hide_the_rest(&mut frame);
-    } else {
-        for (path, target) in links {
-            frame.symlink(path, target);
-        }
+    let mut frame = FramePlan::new(&overlays);
+    for (path, target) in links {
+        frame.symlink(path, target);
     }
     for mount in &overlays {
         if let Some(above) = mount.parent() {
@@ -118,28 +112,11 @@ pub(super) fn inspect(config: &SandboxConfig, root: bool) -> HostRoot {
     env.insert("USER".into(), "root".into());
     env.insert("LOGNAME".into(), "root".into());
     HostRoot {
-        whole,
         overlays,
         binds,
         frame,
         env,
     }
-}
-
-/// Whether one overlay over `/` shows all that is to be shown: it does not show what is mounted below.
-fn is_one_file_system() -> bool {
-    let device = |path: &Path| {
-        std::fs::symlink_metadata(path)
-            .map(|metadata| metadata.dev())
-            .ok()
-    };
-    let root = device(Path::new("/"));
-    let shown = SHOWN.iter().map(|name| Path::new("/").join(name));
-    let shown = shown.chain(["/var", "/var/lib"].map(PathBuf::from));
-    shown
-        .chain(PACKAGE_DATABASES.iter().map(PathBuf::from))
-        .filter_map(|path| device(&path))
-        .all(|device| Some(device) == root)
 }
 
 /// Where a path leads, or the path itself when it leads nowhere yet.

@@ -2,10 +2,9 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use super::LayerStore;
-use super::ops::{FileOp, FileReply, perform};
 use super::store::{Inner, create_dir_all};
 use crate::{Result, VmError};
 
@@ -18,24 +17,12 @@ pub struct LiveLayer {
     generation: u32,
 }
 
-/// The directories of a layer that nothing was written to, for the next machine with the same parts. They lie in
-/// this process's own directory and go with it.
-#[derive(Debug)]
-pub(super) struct Spare {
-    path: PathBuf,
-    parts: Vec<String>,
-    generation: u32,
-}
-
 impl LayerStore {
     /// An empty layer for a machine that begins, with an upper and a work directory for each part.
     ///
     /// # Errors
     /// When the directories cannot be made.
     pub fn begin(&self, parts: &[String]) -> Result<LiveLayer> {
-        if let Some(spare) = self.inner.spare(parts) {
-            return Ok(spare);
-        }
         let path = self.inner.live_path()?;
         let live = LiveLayer {
             store: self.inner.clone(),
@@ -49,29 +36,6 @@ impl LayerStore {
         Ok(live)
     }
 
-    /// Takes back a layer that nothing was written to: the next machine gets its directories. Making and removing
-    /// those is most of what an empty layer costs.
-    ///
-    /// # Errors
-    /// When its work directories can be neither emptied nor thrown away.
-    pub fn give_back(&self, mut live: LiveLayer) -> Result<()> {
-        for part in &live.parts {
-            let path = live.work(part).join("work");
-            let emptied = perform(FileOp::RemoveTree { path: path.into() });
-            if !matches!(emptied, Ok(FileReply::Removed { denied: false, .. })) {
-                return self.discard(live);
-            }
-        }
-        let path = std::mem::take(&mut live.path);
-        let parts = std::mem::take(&mut live.parts);
-        self.inner.keep_spare(Spare {
-            path,
-            parts,
-            generation: live.generation,
-        });
-        Ok(())
-    }
-
     /// Throws a layer away, and deletes it in the background.
     ///
     /// # Errors
@@ -79,31 +43,6 @@ impl LayerStore {
     pub fn discard(&self, live: LiveLayer) -> Result<()> {
         // Its drop finds nothing to do then.
         self.inner.trash.discard(&live.path)
-    }
-}
-
-impl Inner {
-    fn spare(self: &Arc<Self>, parts: &[String]) -> Option<LiveLayer> {
-        let mut spares = self.spares.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = spares.iter().position(|spare| spare.parts == parts)?;
-        let Spare {
-            path,
-            parts,
-            generation,
-        } = spares.swap_remove(place);
-        Some(LiveLayer {
-            store: self.clone(),
-            path,
-            parts,
-            generation,
-        })
-    }
-
-    fn keep_spare(&self, spare: Spare) {
-        self.spares
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(spare);
     }
 }
 
@@ -178,10 +117,6 @@ impl LiveLayer {
 
 impl Drop for LiveLayer {
     fn drop(&mut self) {
-        // Given back.
-        if self.path.as_os_str().is_empty() {
-            return;
-        }
         if let Err(error) = self.store.trash.discard(&self.path) {
             tracing::warn!(%error, "cannot throw a layer away; the next run tries again");
         }

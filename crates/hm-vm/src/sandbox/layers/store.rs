@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::chain::{LayerMeta, LayerRef};
-use super::live::Spare;
 use super::ops::{FileOp, FileOps, FileReply, perform};
 use super::shadow::Verdicts;
 use super::snapshots::StoredSnapshot;
@@ -29,7 +28,6 @@ pub(super) struct Inner {
     pub(super) trash: Trash,
     run: Mutex<Option<RunDir>>,
     next: AtomicU64,
-    pub(super) spares: Mutex<Vec<Spare>>,
     layers: Mutex<HashMap<String, Arc<LayerMeta>>>,
     pub(super) verdicts: Mutex<Verdicts>,
     pub(super) snapshots: Mutex<HashMap<String, Arc<StoredSnapshot>>>,
@@ -55,7 +53,6 @@ impl LayerStore {
                 files,
                 run: Mutex::default(),
                 next: AtomicU64::new(0),
-                spares: Mutex::default(),
                 layers: Mutex::default(),
                 verdicts: Mutex::default(),
                 snapshots: Mutex::default(),

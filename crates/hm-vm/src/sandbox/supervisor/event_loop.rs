@@ -8,7 +8,9 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::network::{Slot, Slots};
-use super::{root, step};
+use super::roots::Roots;
+use super::step::Place;
+use super::{confine, step};
 use crate::sandbox::protocol::{self, Ending, Reply, Request, Setup, Spawn, Work, Worked};
 use crate::sandbox::sys::{self, Cloned};
 use crate::sandbox::{layers, tarball};
@@ -47,9 +49,14 @@ pub(super) struct EventLoop {
     socket: OwnedFd,
     setup: Setup,
     slots: Slots,
-    base: root::Base,
+    roots: Roots,
     children: BTreeMap<u64, Child>,
     waiting: VecDeque<Waiting>,
+}
+
+fn prepare(setup: &Setup) -> io::Result<Roots> {
+    confine::filters()?;
+    Roots::prepare(setup)
 }
 
 enum Turn {
@@ -59,8 +66,8 @@ enum Turn {
 
 impl EventLoop {
     pub(super) fn new(socket: OwnedFd, setup: Setup) -> io::Result<Self> {
-        let base = match root::Base::prepare(&setup) {
-            Ok(base) => base,
+        let roots = match prepare(&setup) {
+            Ok(roots) => roots,
             Err(error) => {
                 protocol::send(socket.as_fd(), &Reply::Failed(error.to_string()), &[])?;
                 return Err(error);
@@ -72,7 +79,7 @@ impl EventLoop {
             socket,
             setup,
             slots,
-            base,
+            roots,
             children: BTreeMap::new(),
             waiting: VecDeque::new(),
         })
@@ -157,6 +164,8 @@ impl EventLoop {
         match request {
             Request::Setup(_) | Request::Mapped => {}
             Request::Prepare(count) => self.slots.prepare(count),
+            Request::Mount(id, root) => self.roots.mount(id, &root),
+            Request::Unmount(id) => self.roots.unmount(id),
             Request::Spawn(id, spawn) => self.waiting.push_back(Waiting { id, spawn, fds }),
             Request::Kill(id, reason) => self.kill(id, reason)?,
             Request::Work(id, work) => self.start_work(id, work)?,
@@ -211,13 +220,25 @@ impl EventLoop {
     }
 
     fn start_step(&mut self, id: u64, spawn: &Spawn, fds: &[OwnedFd], slot: Slot) -> io::Result<()> {
+        let root = match self.roots.place(spawn.root) {
+            Ok(root) => root.to_owned(),
+            Err(reason) => {
+                self.slots.give_back(slot);
+                return self.tell_not_set_up(id, reason);
+            }
+        };
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
         match sys::clone_process(namespaces) {
             Ok(Cloned::Child) => {
                 // Held on to here, their pipes would seem open until this step's end.
                 self.waiting.clear();
-                step::init(&self.setup, &self.base, spawn, fds, &slot, &writer)
+                let place = Place {
+                    root: &root,
+                    dev: self.roots.dev(),
+                    identity: self.setup.identity,
+                };
+                step::init(&place, spawn, fds, &slot, &writer)
             }
             Ok(Cloned::Parent { pidfd, .. }) => {
                 let task = Task::Step {

@@ -14,8 +14,10 @@
 mod cgroup;
 mod confine;
 mod event_loop;
+mod mounts;
 mod network;
 mod root;
+mod roots;
 mod step;
 
 use std::io;

@@ -3,15 +3,16 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
 
 use super::confine;
 use super::network::Slot;
-use super::root::{self, Base};
+use super::root;
 use crate::ExitStatus;
-use crate::sandbox::protocol::{Ending, Setup, Spawn};
+use crate::sandbox::protocol::{Ending, Identity, Spawn};
 use crate::sandbox::sys::{self, Cloned};
 
 /// How many processes all steps of a run may have where there is no cgroup to bound each step.
@@ -23,17 +24,17 @@ pub(super) fn die_with_parent() {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
 }
 
+/// Where a step goes.
+pub(super) struct Place<'a> {
+    pub root: &'a Path,
+    pub dev: &'a Path,
+    pub identity: Identity,
+}
+
 /// Process 1 of the step's namespaces. Its end is the end of every process of the step.
-pub(super) fn init(
-    setup: &Setup,
-    base: &Base,
-    spawn: &Spawn,
-    fds: &[OwnedFd],
-    slot: &Slot,
-    report: &OwnedFd,
-) -> ! {
+pub(super) fn init(place: &Place<'_>, spawn: &Spawn, fds: &[OwnedFd], slot: &Slot, report: &OwnedFd) -> ! {
     die_with_parent();
-    let ending = match run(setup, base, spawn, fds, slot) {
+    let ending = match run(place, spawn, fds, slot) {
         Ok(status) => Ending::Ran {
             status,
             killed: None,
@@ -47,12 +48,12 @@ pub(super) fn init(
     sys::exit_now(i32::from(told.is_err()))
 }
 
-fn run(setup: &Setup, base: &Base, spawn: &Spawn, fds: &[OwnedFd], slot: &Slot) -> io::Result<ExitStatus> {
+fn run(place: &Place<'_>, spawn: &Spawn, fds: &[OwnedFd], slot: &Slot) -> io::Result<ExitStatus> {
     slot.enter()?;
     if !slot.limits_processes() {
         limit_processes()?;
     }
-    root::enter(setup, base, spawn)?;
+    root::enter(place.root, place.dev, place.identity)?;
     rustix::system::sethostname(b"hm")
         .map_err(|error| io::Error::other(format!("cannot set the host name: {error}")))?;
     match sys::clone_process(0)? {
