@@ -102,7 +102,9 @@ fn child() {
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let world = World::with(&std::env::temp_dir(), |config| config.data_dir = data.into());
+        let world = World::with(Path::new(&data).parent().unwrap(), |config| {
+            config.data_dir = data.clone().into();
+        });
         let command = format!("setsid sleep {marker} & sleep {marker}");
         tokio::join!(world.sh(&command), world.sh(&command));
     });

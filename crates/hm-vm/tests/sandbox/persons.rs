@@ -98,7 +98,6 @@ fn run_within(parent: &Path, test: impl AsyncFnOnce(&World)) {
     runtime.block_on(async {
         let world = World::within(parent);
         test(&world).await;
-        drop(world.backend);
     });
 }
 

@@ -34,13 +34,14 @@ pub const SECRETS: &[&str] = &[
 
 /// A data directory, a home with secrets and a toolchain, and a backend.
 pub struct World {
-    pub directory: TempDir,
+    /// First, so that nothing writes to the directory any more when that is removed.
+    pub backend: Arc<SandboxBackend>,
     pub home: PathBuf,
     pub data: PathBuf,
     /// Stands in every secret file, and nowhere else on this machine.
     pub marker: String,
     pub config: SandboxConfig,
-    pub backend: Arc<SandboxBackend>,
+    pub directory: TempDir,
 }
 
 impl World {
