@@ -65,8 +65,12 @@ pub(super) fn inspect(config: &SandboxConfig, root: bool) -> HostRoot {
     let (mut links, mut shown, mut overlays, mut binds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut show = |path: PathBuf| {
         shown.push(path.clone());
-        // An ordinary user's steps could not write there anyway, and each overlay has its price.
-        if root || !READ_ONLY.iter().any(|name| path.starts_with(name)) {
+        // An ordinary user's steps could not write there anyway, and each overlay has its price. But a socket
+        // of the host can be reached through a bind mount, and not through an overlay.
+        let is_empty = || std::fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none());
+        let bound =
+            path.starts_with("/var") || READ_ONLY.iter().any(|name| path.starts_with(name)) && is_empty();
+        if root || !bound {
             overlays.push(path);
         } else {
             binds.push(Bind {
