@@ -233,6 +233,7 @@ impl EventLoop {
             Ok(Cloned::Child) => {
                 // Held on to here, their pipes would seem open until this step's end.
                 self.waiting.clear();
+                drop(reader);
                 let place = Place {
                     root: &root,
                     dev: self.roots.dev(),

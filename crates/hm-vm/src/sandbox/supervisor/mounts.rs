@@ -2,10 +2,11 @@
 
 use std::ffi::{CString, OsString};
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::StatVfsMountFlags;
+use rustix::fs::{Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::mount::MountFlags;
 
 use crate::sandbox::protocol::{Bind, Overlay};
@@ -28,8 +29,8 @@ pub(super) fn overlay(root: &Path, overlay: &Overlay) -> io::Result<()> {
     options.push(",userxattr,index=off,xino=off,volatile");
     let options = CString::new(options.into_vec())?;
     let flags = MountFlags::NODEV | MountFlags::NOATIME;
-    let target = beneath(root, &overlay.target);
-    rustix::mount::mount("overlay", &target, "overlay", flags, options.as_c_str()).map_err(|error| {
+    let target = Place::find(root, &overlay.target)?;
+    rustix::mount::mount("overlay", target.path(), "overlay", flags, options.as_c_str()).map_err(|error| {
         io::Error::other(format!(
             "cannot mount the overlay on {} ({}): {error}",
             overlay.target.display(),
@@ -50,15 +51,17 @@ fn escaped(path: &Path) -> OsString {
     OsString::from_vec(bytes)
 }
 
+/// Shows a directory or file of the host read-only below `root`.
 pub(super) fn bind_read_only(root: &Path, exposed: &Bind) -> io::Result<()> {
-    let target = beneath(root, &exposed.target);
-    rustix::mount::mount_bind_recursive(&exposed.source, &target).map_err(|error| {
+    let target = Place::find(root, &exposed.target)?;
+    rustix::mount::mount_bind_recursive(&exposed.source, target.path()).map_err(|error| {
         io::Error::other(format!(
             "cannot show {} read-only: {error}",
             exposed.source.display()
         ))
     })?;
-    remount_read_only(&target, MountFlags::NOSUID | MountFlags::NODEV)
+    let mounted = Place::find(root, &exposed.target)?;
+    remount_read_only(mounted.path(), MountFlags::NOSUID | MountFlags::NODEV)
 }
 
 /// Makes a bind mount read-only, and nothing else about it.
@@ -82,9 +85,42 @@ pub(super) fn remount_read_only(target: &Path, with: MountFlags) -> io::Result<(
         .map_err(|error| io::Error::other(format!("cannot make {} read-only: {error}", target.display())))
 }
 
-/// `path` of the step, as seen before pivoting.
-pub(super) fn beneath(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").unwrap_or(path))
+/// A place within a root. A step may have put a symbolic link anywhere in it: the path is resolved as the step
+/// would resolve it, and never leads out of the root.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Keeps `path` valid.
+    _fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Place {
+    /// Finds `path` of the step below `root`, on top of whatever is mounted there.
+    pub(super) fn find(root: &Path, path: &Path) -> io::Result<Self> {
+        let inside = path.strip_prefix("/").unwrap_or(path);
+        let inside = if inside.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            inside
+        };
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let failed = |error| io::Error::other(format!("cannot mount on {}: {error}", path.display()));
+        let root = rustix::fs::open(root, flags | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let fd = loop {
+            match rustix::fs::openat2(&root, inside, flags, Mode::empty(), resolve) {
+                Err(rustix::io::Errno::AGAIN) => {}
+                found => break found.map_err(failed)?,
+            }
+        };
+        let path = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+        Ok(Self { _fd: fd, path })
+    }
+
+    /// A path that leads there as long as this value lives.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 pub(super) fn mount(

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use super::mounts::{mount, remount_read_only, told};
+use super::mounts::{Place, mount, remount_read_only, told};
 use crate::sandbox::protocol::Identity;
 
 /// Files of /proc that real root could do harm by, and the ones that tell about the host's memory.
@@ -22,32 +22,27 @@ const PROC_HIDDEN: &[&str] = &[
 
 /// Makes this process's mount namespace the step's: nothing of the host is left in it.
 pub(super) fn enter(root: &Path, dev: &Path, identity: Identity) -> io::Result<()> {
-    let inside = |name: &str| root.join(name);
     let quiet = MountFlags::NOSUID | MountFlags::NOEXEC;
-    mount(
-        "devpts",
-        &inside("dev/pts"),
-        "devpts",
-        quiet,
-        "newinstance,ptmxmode=0666,mode=0620",
-    )?;
-    mount(
+    let fresh = |kind: &str, on: &str, flags: MountFlags, options: &str| {
+        mount(
+            kind,
+            Place::find(root, Path::new(on))?.path(),
+            kind,
+            flags,
+            options,
+        )
+    };
+    fresh("devpts", "dev/pts", quiet, "newinstance,ptmxmode=0666,mode=0620")?;
+    fresh(
         "tmpfs",
-        &inside("dev/shm"),
-        "tmpfs",
+        "dev/shm",
         MountFlags::NOSUID | MountFlags::NODEV,
         "mode=1777",
     )?;
-    mount("proc", &inside("proc"), "proc", quiet | MountFlags::NODEV, "")?;
-    protect_proc(&inside("proc"), dev, identity)?;
+    fresh("proc", "proc", quiet | MountFlags::NODEV, "")?;
+    protect_proc(Place::find(root, Path::new("proc"))?.path(), dev, identity)?;
     // Without it a step sees an empty /sys, which is not worth failing for.
-    let _ = mount(
-        "sysfs",
-        &inside("sys"),
-        "sysfs",
-        quiet | MountFlags::NODEV | MountFlags::RDONLY,
-        "",
-    );
+    let _ = fresh("sysfs", "sys", quiet | MountFlags::NODEV | MountFlags::RDONLY, "");
 
     std::env::set_current_dir(root)?;
     rustix::process::pivot_root(".", ".").map_err(told("cannot pivot into the step's root"))?;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use super::mounts::{bind, bind_read_only, mount, overlay, remount_read_only, told};
+use super::mounts::{Place, bind, bind_read_only, mount, overlay, remount_read_only, told};
 use crate::sandbox::protocol::{Identity, Root, Setup};
 
 #[derive(Debug)]
@@ -93,8 +93,8 @@ impl Roots {
             for exposed in &root.binds {
                 bind_read_only(&place, exposed)?;
             }
-            rustix::mount::mount_bind_recursive(&self.dev, place.join("dev"))
-                .map_err(told("cannot mount /dev"))
+            let dev = Place::find(&place, Path::new("dev"))?;
+            rustix::mount::mount_bind_recursive(&self.dev, dev.path()).map_err(told("cannot mount /dev"))
         })();
         if mounted.is_err() {
             let _ = unmount(&place);

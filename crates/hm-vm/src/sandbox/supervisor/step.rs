@@ -6,6 +6,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::Command;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
 
 use super::confine;
@@ -24,6 +25,16 @@ pub(super) fn die_with_parent() {
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
 }
 
+/// Whether the supervisor, which reads the reports, died before it could take this process along.
+fn orphaned(report: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(report, PollFlags::empty())];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    rustix::event::poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::ERR)
+}
+
 /// Where a step goes.
 pub(super) struct Place<'a> {
     pub root: &'a Path,
@@ -34,6 +45,9 @@ pub(super) struct Place<'a> {
 /// Process 1 of the step's namespaces. Its end is the end of every process of the step.
 pub(super) fn init(place: &Place<'_>, spawn: &Spawn, fds: &[OwnedFd], slot: &Slot, report: &OwnedFd) -> ! {
     die_with_parent();
+    if orphaned(report) {
+        sys::exit_now(1);
+    }
     let ending = match run(place, spawn, fds, slot) {
         Ok(status) => Ending::Ran {
             status,
@@ -50,6 +64,8 @@ pub(super) fn init(place: &Place<'_>, spawn: &Spawn, fds: &[OwnedFd], slot: &Slo
 
 fn run(place: &Place<'_>, spawn: &Spawn, fds: &[OwnedFd], slot: &Slot) -> io::Result<ExitStatus> {
     slot.enter()?;
+    sys::unshare(libc::CLONE_NEWCGROUP)
+        .map_err(|error| io::Error::other(format!("cannot make a cgroup namespace: {error}")))?;
     if !slot.limits_processes() {
         limit_processes()?;
     }
