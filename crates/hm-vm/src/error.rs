@@ -52,6 +52,15 @@ pub enum VmError {
     /// Freezing the source tree failed.
     #[error(transparent)]
     Source(#[from] crate::source::SourceError),
+    /// No snapshot could be taken of what a step wrote.
+    #[error(
+        "what the step wrote is thrown away, for it could not be kept: {source}; mend that and run it again"
+    )]
+    NotSealed {
+        /// Why not.
+        #[source]
+        source: Box<Self>,
+    },
     /// A step's environment could not be set up.
     #[error("cannot set up the step's sandbox: {0}")]
     Setup(String),

@@ -67,20 +67,41 @@ fn a_step_that_writes_nothing_gets_a_snapshot_without_a_layer() {
 }
 
 #[test]
-fn a_work_directory_is_used_once() {
-    if !can_mount() {
-        return;
-    }
+fn a_seal_that_fails_says_that_what_was_written_is_lost() {
     let world = World::new();
-    let source = Source::empty();
-    let mut live = world.store.begin(&parts()).expect("begin");
-    let before = live.work(WORKSPACE_PART);
-    write(&live.upper(WORKSPACE_PART).join("kept"), "");
-    live.reset_work().expect("reset");
-    assert_ne!(live.work(WORKSPACE_PART), before);
-    assert!(live.work(WORKSPACE_PART).is_dir() && !before.exists());
-    let (_, chain) = world.store.seal(live, &image(), &source).expect("seal");
-    assert!(chain.lower_dirs(WORKSPACE_PART)[0].join("kept").exists());
+    let live = world.store.begin(&parts()).expect("begin");
+    write(&live.upper(WORKSPACE_PART).join("file"), "");
+    // Where layers are to lie is a file, so that none can be put there.
+    write(&world.root().join("layers"), "");
+    let Err(error) = world.store.seal(live, &image(), &Source::empty()) else {
+        panic!("sealed into a file");
+    };
+    assert!(matches!(error, VmError::NotSealed { .. }), "{error:?}");
+    let message = error.to_string();
+    assert!(
+        message.contains("thrown away") && message.contains("cannot rename"),
+        "{message}"
+    );
+    world.store.flush();
+    let runs = children(&world.root().join("live"));
+    assert_eq!(runs.len(), 1);
+    assert_eq!(children(&runs[0]), [runs[0].join("lock")]);
+    assert!(children(&world.root().join("trash")).is_empty());
+}
+
+#[test]
+fn a_store_whose_directory_is_gone_does_not_make_it_again() {
+    let world = World::new();
+    let live = world.store.begin(&parts()).expect("begin");
+    std::fs::remove_dir_all(world.root()).expect("remove");
+    drop(live);
+    let root = world.root();
+    let World {
+        dir: _directory,
+        store,
+    } = world;
+    drop(store);
+    assert!(!root.exists(), "{} is back", root.display());
 }
 
 #[test]

@@ -12,8 +12,9 @@ use hm_vm::{ImageReference, ResolvedImage, SnapshotId};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 pub struct World {
-    pub dir: tempfile::TempDir,
+    /// First, so that nothing writes to the directory any more when that is removed.
     pub store: LayerStore,
+    pub dir: tempfile::TempDir,
 }
 
 impl World {
@@ -23,7 +24,7 @@ impl World {
         fs::create_dir(dir.path().join("image")).expect("image");
         fs::create_dir(dir.path().join("merged")).expect("mount point");
         fs::create_dir(dir.path().join("worktree")).expect("worktree");
-        Self { dir, store }
+        Self { store, dir }
     }
 
     pub fn root(&self) -> PathBuf {

@@ -14,7 +14,6 @@ pub struct LiveLayer {
     store: Arc<Inner>,
     path: PathBuf,
     parts: Vec<String>,
-    generation: u32,
 }
 
 impl LayerStore {
@@ -28,7 +27,6 @@ impl LayerStore {
             store: self.inner.clone(),
             path,
             parts: parts.to_vec(),
-            generation: 0,
         };
         create_dir(&live.path)?;
         live.create_parts(&live.upper_dir())?;
@@ -67,21 +65,10 @@ impl LiveLayer {
         self.upper_dir().join(part)
     }
 
-    /// The work directory of a part, for one mount.
+    /// The work directory of a part, for one mount: after a volatile one the kernel refuses it.
     #[must_use]
     pub fn work(&self, part: &str) -> PathBuf {
         self.work_dir().join(part)
-    }
-
-    /// Fresh work directories for the next mount: after a volatile one the kernel refuses the old.
-    ///
-    /// # Errors
-    /// When the directories cannot be made.
-    pub fn reset_work(&mut self) -> Result<()> {
-        let old = self.work_dir();
-        self.generation += 1;
-        self.create_parts(&self.work_dir())?;
-        self.store.trash.discard(&old)
     }
 
     pub(super) fn upper_dir(&self) -> PathBuf {
@@ -89,7 +76,7 @@ impl LiveLayer {
     }
 
     fn work_dir(&self) -> PathBuf {
-        self.path.join(format!("work{}", self.generation))
+        self.path.join("work")
     }
 
     fn create_parts(&self, dir: &Path) -> Result<()> {

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! live/RUN/lock      locked while the process that makes these layers lives
-//! live/RUN/N/upper   a layer in the making;  work0, work1, ... the overlays' work directories
+//! live/RUN/N/upper   a layer in the making;  work   its overlays' work directories
 //! layers/ID/         a sealed layer: its parts, layer.bin (parts, shadows), size (once measured)
 //! snapshots/ID.json  a snapshot: its image and its layers, topmost first
 //! trash/             on its way out

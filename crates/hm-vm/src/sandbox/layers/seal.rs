@@ -14,13 +14,20 @@ impl LayerStore {
     /// that wrote nothing gives a snapshot of the same layers.
     ///
     /// # Errors
-    /// When a directory cannot be read or renamed; what was written is thrown away then.
+    /// [`VmError::NotSealed`] when a directory cannot be read or renamed; what was written is thrown away then.
     pub fn seal(
         &self,
         live: LiveLayer,
         base: &LayerChain,
         source: &Source,
     ) -> Result<(SnapshotId, LayerChain)> {
+        self.keep(live, base, source)
+            .map_err(|source| VmError::NotSealed {
+                source: Box::new(source),
+            })
+    }
+
+    fn keep(&self, live: LiveLayer, base: &LayerChain, source: &Source) -> Result<(SnapshotId, LayerChain)> {
         let store = &self.inner;
         let id = new_id();
         let parts = live.written_parts()?;

@@ -34,7 +34,8 @@ impl Trash {
         let target = self.dir.join(uuid::Uuid::now_v7().simple().to_string());
         let gone = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
         let moved = match std::fs::rename(path, &target) {
-            Err(error) if gone(&error) && !self.dir.exists() => {
+            // Where there is nothing to take, the store may be gone, and stays so.
+            Err(error) if gone(&error) && !self.dir.exists() && path.exists() => {
                 std::fs::create_dir_all(&self.dir).map_err(VmError::io("cannot create", &self.dir))?;
                 std::fs::rename(path, &target)
             }
