@@ -20,7 +20,8 @@ use crate::{KillReason, Limits, Network};
 #[derive(Debug)]
 struct Child {
     pidfd: OwnedFd,
-    report: std::fs::File,
+    /// `None` once it has said all.
+    report: Option<std::fs::File>,
     said: Vec<u8>,
     task: Task,
 }
@@ -123,7 +124,8 @@ impl EventLoop {
         let mut fds = vec![PollFd::new(&self.socket, PollFlags::IN)];
         for child in self.children.values() {
             fds.push(PollFd::new(&child.pidfd, PollFlags::IN));
-            fds.push(PollFd::new(&child.report, PollFlags::IN));
+            let talks = child.report.as_ref().map_or(child.pidfd.as_fd(), AsFd::as_fd);
+            fds.push(PollFd::from_borrowed_fd(talks, PollFlags::IN));
         }
         let slots_from = fds.len();
         fds.extend(
@@ -150,7 +152,7 @@ impl EventLoop {
         for (id, pair) in self.children.keys().zip(fds[1..slots_from].chunks(2)) {
             if ready(&pair[0]) {
                 events.ended.push(*id);
-            } else if pair[1].revents().contains(PollFlags::IN) {
+            } else if ready(&pair[1]) {
                 events.talking.push(*id);
             }
         }
@@ -251,7 +253,7 @@ impl EventLoop {
                     id,
                     Child {
                         pidfd,
-                        report: reader.into(),
+                        report: Some(reader.into()),
                         said: Vec::new(),
                         task,
                     },
@@ -283,7 +285,7 @@ impl EventLoop {
             Ok(Cloned::Parent { pidfd, .. }) => {
                 let child = Child {
                     pidfd,
-                    report: reader.into(),
+                    report: Some(reader.into()),
                     said: Vec::new(),
                     task: Task::Work,
                 };
@@ -297,13 +299,16 @@ impl EventLoop {
         }
     }
 
-    /// Reads what a child has to say before its pipe is full.
+    /// Reads what a child has to say, before its pipe is full and until its end.
     fn listen(&mut self, id: u64) {
-        if let Some(child) = self.children.get_mut(&id) {
-            let mut chunk = [0; 16 * 1024];
-            if let Ok(read) = child.report.read(&mut chunk) {
-                child.said.extend_from_slice(&chunk[..read]);
-            }
+        let Some(child) = self.children.get_mut(&id) else {
+            return;
+        };
+        let Some(report) = &mut child.report else { return };
+        let mut chunk = [0; 16 * 1024];
+        match report.read(&mut chunk) {
+            Ok(read @ 1..) => child.said.extend_from_slice(&chunk[..read]),
+            _ => child.report = None,
         }
     }
 
@@ -312,7 +317,9 @@ impl EventLoop {
             return Ok(());
         };
         let _ = rustix::process::waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
-        let _ = child.report.read_to_end(&mut child.said);
+        if let Some(mut report) = child.report {
+            let _ = report.read_to_end(&mut child.said);
+        }
         let reply = match child.task {
             Task::Work => {
                 let reply = postcard::from_bytes(&child.said)
