@@ -3,16 +3,16 @@
 //! `cargo run -p hm-exec --example embed -- PLAN.json`
 #![expect(clippy::print_stdout, reason = "an example tells what it does")]
 
-#[cfg(target_os = "linux")]
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use hm_exec::{ExecutionBackend, LocalBackend, Plan, RunOptions, RunRequest, SourceMeta};
+use hm_plugin_protocol::events::BuildEvent;
+use hm_vm::sandbox::{SandboxBackend, SandboxConfig};
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    use std::{num::NonZeroUsize, sync::Arc};
-
-    use futures::StreamExt;
-    use hm_exec::{ExecutionBackend, LocalBackend, Plan, RunOptions, RunRequest, SourceMeta};
-    use hm_plugin_protocol::events::BuildEvent;
-    use hm_vm::sandbox::{SandboxBackend, SandboxConfig};
-
     let file = std::env::args().nth(1).ok_or("usage: embed PLAN.json")?;
     let data = std::env::temp_dir().join(format!("hm-embed-{}", std::process::id()));
     let machines = SandboxBackend::new(SandboxConfig::new(&data, std::env::var("PATH")?))?;
@@ -35,9 +35,4 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("{:?}", control.wait().await?.status);
     Ok(std::fs::remove_dir_all(data)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn main() {
-    println!("the sandbox is Linux's: give `LocalBackend` another machine here");
 }

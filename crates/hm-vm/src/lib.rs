@@ -13,8 +13,12 @@ mod image;
 mod vm;
 
 pub mod registry;
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 pub mod sandbox;
+#[cfg(any(not(target_os = "linux"), hm_elsewhere))]
+#[path = "sandbox_elsewhere.rs"]
+pub mod sandbox;
+mod sandbox_surface;
 pub mod source;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -8,7 +8,7 @@ use super::{Registry, files};
 use crate::{Result, SnapshotId, VmError};
 
 /// Names this boot of the machine.
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 pub(super) fn boot_id() -> Result<String> {
     let path = "/proc/sys/kernel/random/boot_id";
     let id = std::fs::read_to_string(path).map_err(VmError::io("cannot read", path))?;
@@ -16,7 +16,7 @@ pub(super) fn boot_id() -> Result<String> {
 }
 
 /// Elsewhere the engines flush what they store themselves.
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), hm_elsewhere))]
 #[expect(clippy::unnecessary_wraps, reason = "the same signature everywhere")]
 pub(super) fn boot_id() -> Result<String> {
     Ok("any".to_owned())
@@ -62,13 +62,13 @@ impl Registry {
         Ok(marked)
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(hm_elsewhere)))]
     fn flush(&self) -> Result<()> {
         let root = std::fs::File::open(self.root()).map_err(VmError::io("cannot open", self.root()))?;
         rustix::fs::syncfs(&root).map_err(|error| VmError::io("cannot flush", self.root())(error.into()))
     }
 
-    #[cfg(not(target_os = "linux"))]
+    #[cfg(any(not(target_os = "linux"), hm_elsewhere))]
     #[expect(
         clippy::unused_self,
         clippy::unnecessary_wraps,

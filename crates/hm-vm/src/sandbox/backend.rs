@@ -6,13 +6,13 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::SandboxConfig;
 use super::images::{self, Image};
 use super::layers::{DirectFileOps, FileOps, LayerChain, LayerStore};
 use super::roots::Spares;
-use super::stats::{Counters, Stats, count};
+use super::stats::{Counters, count};
 use super::supervision::Supervision;
 use super::vm::SandboxVm;
+use super::{SandboxConfig, Stats};
 use crate::source::Source;
 use crate::{
     ImageReference, ResolvedImage, Result, SnapshotCheck, SnapshotId, Usage, Vm, VmBackend, VmError,

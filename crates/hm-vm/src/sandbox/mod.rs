@@ -13,7 +13,6 @@
 
 mod backend;
 mod client;
-mod config;
 pub mod doctor;
 mod frame;
 mod host;
@@ -31,7 +30,5 @@ mod tarball;
 mod terminal;
 mod vm;
 
+pub use crate::sandbox_surface::{PASSED_VARIABLES, SandboxConfig, Stats};
 pub use backend::SandboxBackend;
-pub use config::SandboxConfig;
-pub use host::PASSED_VARIABLES;
-pub use stats::Stats;

@@ -136,12 +136,12 @@ fn create(to: &Path) -> Result<File, SourceError> {
         .map_err(SourceError::io("cannot create", to))
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 fn share_blocks(source: &File, copy: &File) -> bool {
     rustix::fs::ioctl_ficlone(copy, source).is_ok()
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), hm_elsewhere))]
 fn share_blocks(_: &File, _: &File) -> bool {
     false
 }

@@ -283,14 +283,14 @@ fn finish_directory(path: &Path, stat: &Stat) -> Result<(), SourceError> {
         .map_err(SourceError::io("cannot set the times of", path))
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 fn whiteout(path: &Path) -> std::io::Result<()> {
     // The one device node that anybody may make.
     let made = rustix::fs::mknodat(CWD, path, rustix::fs::FileType::CharacterDevice, Mode::empty(), 0);
     made.map_err(Into::into)
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(any(not(target_os = "linux"), hm_elsewhere))]
 fn whiteout(_: &Path) -> std::io::Result<()> {
     Err(std::io::ErrorKind::Unsupported.into())
 }

@@ -8,32 +8,9 @@ mod trial;
 mod verdict;
 
 use super::SandboxConfig;
+pub use crate::sandbox_surface::{Finding, Status};
 use facts::{Facts, Tun};
 use trial::Trial;
-
-/// Whether something that the sandbox wants is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// It is.
-    Ok,
-    /// It is not, and steps run with less.
-    Degraded,
-    /// It is not, and no step can run.
-    Missing,
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What: `user namespaces`, `network`.
-    pub name: String,
-    /// Whether it is there.
-    pub status: Status,
-    /// In plain words.
-    pub detail: String,
-    /// The one command that mends it.
-    pub fix: Option<String>,
-}
 
 /// Looks at everything that the sandbox wants of this machine, by running a step: a fifth of a second where
 /// it has to wait for the network.

@@ -32,19 +32,6 @@ const PACKAGE_DATABASES: &[&str] = &[
     "/var/lib/apk",
 ];
 
-/// Variables of the host's environment that say where a toolchain lies: a step on `host` gets them.
-pub const PASSED_VARIABLES: &[&str] = &[
-    "CARGO_HOME",
-    "GOROOT",
-    "JAVA_HOME",
-    "NVM_DIR",
-    "PYENV_ROOT",
-    "RUSTUP_HOME",
-    "RUSTUP_TOOLCHAIN",
-    "SSL_CERT_DIR",
-    "SSL_CERT_FILE",
-];
-
 /// The host's root, taken apart.
 #[derive(Debug)]
 pub(super) struct HostRoot {

@@ -3,6 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// Variables of the host's environment that say where a toolchain lies: a step on `host` gets them.
+pub const PASSED_VARIABLES: &[&str] = &[
+    "CARGO_HOME",
+    "GOROOT",
+    "JAVA_HOME",
+    "NVM_DIR",
+    "PYENV_ROOT",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+];
+
 /// How a [`super::SandboxBackend`] works.
 #[derive(Debug, Clone)]
 pub struct SandboxConfig {

@@ -1,0 +1,9 @@
+//! What the sandbox is told and what it tells: the same where there is one and where there is none.
+
+mod config;
+mod finding;
+mod stats;
+
+pub use config::{PASSED_VARIABLES, SandboxConfig};
+pub use finding::{Finding, Status};
+pub use stats::Stats;
