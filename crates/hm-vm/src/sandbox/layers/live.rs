@@ -1,6 +1,7 @@
 //! A layer in the making.
 
 use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,6 +31,12 @@ impl LayerStore {
         };
         create_dir(&live.path)?;
         live.create_parts(&live.upper_dir())?;
+        // The upper directory's mode is the mount's: a caller's umask is not to close a step's `/`.
+        for part in &live.parts {
+            let upper = live.upper(part);
+            let open = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(&upper, open).map_err(VmError::io("cannot open up", upper))?;
+        }
         live.create_parts(&live.work_dir())?;
         Ok(live)
     }
