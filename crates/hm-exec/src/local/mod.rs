@@ -7,6 +7,7 @@
 mod backend;
 mod build;
 mod cleaner;
+mod command;
 mod decide;
 mod keeper;
 mod lines;

@@ -8,6 +8,7 @@ use hm_vm::source::Source;
 use hm_vm::{ExecRequest, ImageReference, Limits, Network, ResolvedImage, VmBackend};
 use uuid::Uuid;
 
+use super::command;
 use super::select::Selection;
 use super::snapshots::Snapshots;
 use crate::RunRequest;
@@ -63,7 +64,8 @@ impl Run {
     /// The command of a step with everything around it.
     pub(super) fn exec(&self, step: &Step) -> ExecRequest {
         let options = &self.request.options;
-        let mut exec = ExecRequest::shell(step.cmd.clone());
+        let mut exec = ExecRequest::shell("");
+        exec.argv = command::argv(&step.cmd);
         exec.env = step.env.clone();
         exec.env.extend(self.request.env.clone());
         exec.limits = Limits {

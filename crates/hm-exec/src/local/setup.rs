@@ -9,6 +9,7 @@ use hm_vm::source::{Source, SourceOptions};
 use hm_vm::{ImageReference, VmError};
 
 use super::backend::LocalBackend;
+use super::command;
 use super::run::{Image, Run, image_name, takes_git};
 use super::select::Selection;
 use super::snapshots::Snapshots;
@@ -19,6 +20,7 @@ impl LocalBackend {
     pub(super) async fn set_up(&self, request: RunRequest) -> Result<Run> {
         let selection = Selection::new(&request.plan.graph, &request.options)?;
         self.check_runners(&request)?;
+        command::check(&request.plan.graph, &request.env)?;
         let images = self.images(&request).await?;
         let registry = Registry::open(&self.data_dir.join("registry").join(self.vm.name()))?;
         let snapshots = Arc::new(Snapshots::open(registry)?);

@@ -168,6 +168,8 @@ impl MemoryVm {
     async fn script(&mut self, request: &ExecRequest, output: &mpsc::Sender<OutputChunk>) -> Result<Step> {
         let script = match request.argv.as_slice() {
             [sh, flag, script] if sh == "sh" && flag == "-c" => script.clone(),
+            // A script that is too long for one argument, in pieces.
+            [sh, flag, _, name, pieces @ ..] if sh == "sh" && flag == "-c" && name == "sh" => pieces.concat(),
             argv => argv.join(" "),
         };
         let mut last = 0;
