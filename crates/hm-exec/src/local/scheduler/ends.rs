@@ -66,7 +66,7 @@ impl Scheduler {
         }
     }
 
-    async fn finished(&mut self, index: StepIndex, finished: Finished) {
+    async fn finished(&mut self, index: StepIndex, mut finished: Finished) {
         let run = Arc::clone(&self.run);
         let step = run.graph().step(index);
         let (status, exit_code) = match finished.ending {
@@ -79,10 +79,15 @@ impl Scheduler {
             Ending::Failed => (StepEndStatus::Failed, finished.exit_code),
             Ending::TimedOut => (StepEndStatus::TimedOut, finished.exit_code),
         };
+        if finished.ending == Ending::Stopped && status == StepEndStatus::TimedOut {
+            finished
+                .message
+                .get_or_insert_with(|| Cause::TimedOut.skip_reason());
+        }
         let state = &mut self.steps[index.as_usize()];
         state.tainted |= status == StepEndStatus::SoftFailed;
         state.snapshot.clone_from(&finished.snapshot);
-        if let Some(snapshot) = finished.snapshot {
+        if let Some(snapshot) = finished.snapshot.take() {
             let passed = status == StepEndStatus::Passed && step.cache.is_cacheable() && !state.tainted;
             self.keeper.keep(Left {
                 snapshot,
