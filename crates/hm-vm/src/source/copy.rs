@@ -1,7 +1,7 @@
 //! Copying one file out of the worktree, whole and as of one moment.
 
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +15,7 @@ use super::scan::{kind_of, stat_of};
 
 const ATTEMPTS: usize = 6;
 const BUFFER: usize = 128 * 1024;
+static HOLE: [u8; BUFFER] = [0; BUFFER];
 
 /// What was read, as the file system described it before and after.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +102,13 @@ impl<'a> Copier<'a> {
             self.shares_blocks.store(false, Ordering::Relaxed);
         }
         copy.set_len(0).map_err(SourceError::io("cannot write", to))?;
-        self.read(source, from, Some((copy, to)))
+        let digest = self.read(source, from, Some((copy, to)))?;
+        // What ends in a hole has not been written to its end.
+        let end = copy
+            .stream_position()
+            .map_err(SourceError::io("cannot write", to))?;
+        copy.set_len(end).map_err(SourceError::io("cannot write", to))?;
+        Ok(digest)
     }
 
     fn read(
@@ -122,8 +129,13 @@ impl<'a> Copier<'a> {
             let piece = self.buffer.get(..count).unwrap_or_default();
             hasher.update(piece);
             if let Some((file, to)) = &mut copy {
-                file.write_all(piece)
-                    .map_err(SourceError::io("cannot write", to))?;
+                // A hole stays one: a sparse disk image would eat the disk otherwise.
+                let written = if piece == HOLE {
+                    file.seek(SeekFrom::Current(count as i64)).map(drop)
+                } else {
+                    file.write_all(piece)
+                };
+                written.map_err(SourceError::io("cannot write", to))?;
             }
         }
     }

@@ -1,8 +1,9 @@
 //! What is in, what is out, and what is copied.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -611,4 +612,20 @@ fn unreadable_as_nobody() {
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success() && said.contains("1 passed"), "{said}");
     }
+}
+
+#[test]
+fn a_sparse_file_stays_sparse_and_whole() {
+    let fixture = Fixture::new();
+    let path = fixture.worktree.join("disk");
+    let mut file = fs::File::create(&path).unwrap();
+    file.set_len(64 << 20).unwrap();
+    file.seek(SeekFrom::Start(20 << 20)).unwrap();
+    file.write_all(b"in the middle").unwrap();
+    settle();
+    let source = fixture.freeze();
+    assert_eq!(flattened(&source), fixture.expected());
+    let frozen = source.open(Path::new("disk")).unwrap().metadata().unwrap();
+    assert_eq!(frozen.len(), 64 << 20);
+    assert!(frozen.blocks() * 512 < 1 << 20, "{} blocks", frozen.blocks());
 }
