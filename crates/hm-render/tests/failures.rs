@@ -75,6 +75,25 @@ fn without_logs_not_even_the_block_has_output() {
 }
 
 #[test]
+fn a_step_that_left_nothing_offers_where_it_began() {
+    let mut events = failing(&["a"]);
+    for event in &mut events {
+        if let BuildEvent::StepEnd { snapshot, .. } = event {
+            *snapshot = None;
+        }
+    }
+    let text = rendered(Format::Plain, Options::default(), events);
+    assert!(
+        text.contains("nothing of it could be kept; a shell where it began:\n    hm shell "),
+        "{text}"
+    );
+    assert!(
+        text.contains("/a@before\n") && !text.contains("where it failed"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_key_cannot_leave_its_place() {
     let keys = ["it's", "$(reboot)", "-x", "two\nlines", "\x1b[2Jclear"];
     let text = rendered(Format::Plain, Options::default(), failing(&keys));

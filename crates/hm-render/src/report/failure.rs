@@ -65,7 +65,11 @@ fn in_full(step: &Step, state: &BuildState, style: Style, block: Block, lines: &
         output(step, state, style, block.hints, lines);
     }
     if block.hints {
-        lines.push("  a shell where it failed:".to_owned());
+        lines.push(if step.snapshot.is_some() {
+            "  a shell where it failed:".to_owned()
+        } else {
+            "  nothing of it could be kept; a shell where it began:".to_owned()
+        });
         lines.push(format!("    {}", style.paint(Paint::Bold, shell(step, state))));
         lines.push("  run it again from there:".to_owned());
         lines.push(format!("    {}", style.paint(Paint::Bold, rerun(step))));
@@ -109,11 +113,12 @@ fn headline(step: &Step, style: Style) -> String {
 }
 
 fn shell(step: &Step, state: &BuildState) -> String {
-    let place = match state.run_id() {
-        Some(run_id) => format!("{}/{}", short_run_id(run_id), step.key),
-        None => step.key.clone(),
-    };
-    format!("hm shell {}", quoted(&place))
+    let run = state
+        .run_id()
+        .map(|run_id| format!("{}/", short_run_id(run_id)))
+        .unwrap_or_default();
+    let side = if step.snapshot.is_some() { "" } else { "@before" };
+    format!("hm shell {}", quoted(&format!("{run}{}{side}", step.key)))
 }
 
 fn rerun(step: &Step) -> String {

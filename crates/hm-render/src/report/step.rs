@@ -59,7 +59,7 @@ fn outcome(step: &Step) -> String {
         Phase::Running => "runs".to_owned(),
         Phase::Passed => "passed".to_owned(),
         Phase::Failed => format!("failed with exit code {code}"),
-        Phase::SoftFailed => format!("failed with exit code {code}, as it may,"),
+        Phase::SoftFailed => format!("failed softly with exit code {code}"),
         Phase::Canceled => "canceled".to_owned(),
         Phase::TimedOut => "timed out".to_owned(),
         Phase::CacheHit => "cached".to_owned(),

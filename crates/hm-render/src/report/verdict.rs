@@ -53,7 +53,7 @@ fn tally(counts: &Counts) -> String {
         (counts.failed, "failed"),
         (counts.timed_out, "timed out"),
         (counts.passed, "ran and passed"),
-        (counts.soft_failed, "failed as they may"),
+        (counts.soft_failed, "failed softly"),
         (counts.cached, "cached"),
         (counts.canceled, "canceled"),
         (counts.skipped, "skipped"),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use hm_plugin_protocol::events::{BuildEvent, BuildRef, PlanSummary, RunHeader, StdStream, StepEndStatus};
+use hm_plugin_protocol::executor::SnapshotRef;
 use uuid::Uuid;
 
 /// A writer whose text can be read afterwards.
@@ -94,7 +95,7 @@ pub fn ended(n: usize, exit_code: i32, status: StepEndStatus) -> BuildEvent {
         step_id: id(n),
         exit_code,
         duration_ms: 1234,
-        snapshot: None,
+        snapshot: (status != StepEndStatus::Canceled).then(|| SnapshotRef("left".into())),
         status: Some(status),
         message: None,
     }
@@ -165,7 +166,7 @@ pub fn failed_build() -> Vec<BuildEvent> {
             step_id: id(2),
             exit_code: 101,
             duration_ms: 63_200,
-            snapshot: None,
+            snapshot: Some(SnapshotRef("snap-2".into())),
             status: Some(StepEndStatus::Failed),
             message: Some("killed by its memory limit of 2 GiB".into()),
         },
