@@ -39,7 +39,7 @@ pub enum DslError {
         found: String,
     },
     /// The author's file failed.
-    #[error("{}{text}", before(.printed))]
+    #[error("{}{}{text}", before(.printed), heading(.text))]
     Author {
         /// The file, relative to the root; empty when no file of the author's was at work.
         file: String,
@@ -93,6 +93,15 @@ pub enum DslError {
         /// Why not.
         source: std::io::Error,
     },
+}
+
+/// A traceback begins with a place; without words before it, it would not say what it is.
+fn heading(text: &str) -> &'static str {
+    if text.starts_with(' ') {
+        "a pipeline file failed:\n"
+    } else {
+        ""
+    }
 }
 
 /// What was printed, as lines of their own before the error.

@@ -27,6 +27,7 @@ fn an_exception_shows_the_authors_lines_alone() {
     );
     repo.pipeline("def ci():\n    import _lib\n    return _lib.build(7)");
     let expected = concat!(
+        "a pipeline file failed:\n",
         "  .hm/ci.py, line 5, in ci\n    return _lib.build(7)\n",
         "  .hm/_lib.py, line 3, in build\n    return hm.sh(n)\n",
         "TypeError: hm: cmd must be text, not int"
@@ -40,7 +41,8 @@ fn an_exception_shows_the_authors_lines_alone() {
 
 #[test]
 fn a_syntax_error_points_at_the_place() {
-    let expected = "  .hm/ci.py, line 2\n    x = = 1\n        ^\nSyntaxError: invalid syntax";
+    let expected =
+        "a pipeline file failed:\n  .hm/ci.py, line 2\n    x = = 1\n        ^\nSyntaxError: invalid syntax";
     assert_eq!(of("import harmont as hm\nx = = 1\n"), expected);
 }
 
@@ -48,7 +50,9 @@ fn a_syntax_error_points_at_the_place() {
 fn an_exception_in_the_standard_library_shows_who_called_it() {
     let text = of("import json\njson.loads('{')\n");
     assert!(
-        text.starts_with("  .hm/ci.py, line 2\n    json.loads('{')\nJSONDecodeError: "),
+        text.starts_with(
+            "a pipeline file failed:\n  .hm/ci.py, line 2\n    json.loads('{')\nJSONDecodeError: "
+        ),
         "{text}"
     );
     assert!(!text.contains("decoder.py"), "{text}");
@@ -180,6 +184,6 @@ fn what_was_printed_before_a_failure_is_shown() {
     let text = of("print('n is', 7)\n1 / 0\n");
     assert_eq!(
         text,
-        "n is 7\n  .hm/ci.py, line 2\n    1 / 0\nZeroDivisionError: division by zero"
+        "n is 7\na pipeline file failed:\n  .hm/ci.py, line 2\n    1 / 0\nZeroDivisionError: division by zero"
     );
 }
