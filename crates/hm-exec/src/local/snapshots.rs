@@ -73,7 +73,7 @@ impl Snapshots {
     pub(super) fn why(&self, slot: &str, parts: &KeyParts, source: &Source) -> Result<String> {
         let before = self.registry.recall(slot)?;
         let Some(before) = before.and_then(|value| serde_json::from_value::<KeyParts>(value).ok()) else {
-            return Ok("never run before".into());
+            return Ok("no earlier pass is known".into());
         };
         let changed: Vec<String> = parts
             .diff(&before)

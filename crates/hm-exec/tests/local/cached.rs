@@ -31,7 +31,7 @@ async fn a_second_run_is_all_hits_and_touches_no_machine() {
     let bench = Bench::new();
     std::fs::write(bench.tree().join("a.txt"), "a\n").expect("written");
     let first = run(&bench, &chain()).await;
-    assert_eq!(first.miss("deps"), Some("never run before"));
+    assert_eq!(first.miss("deps"), Some("no earlier pass is known"));
     let before = bench.vm.counters();
     let second = run(&bench, &chain()).await;
     assert!(
