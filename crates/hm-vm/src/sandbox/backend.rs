@@ -98,7 +98,7 @@ impl Inner {
         let opened = Arc::new(images::open(
             &self.config,
             image,
-            self.supervision.is_root(),
+            self.supervision.identity(),
             &unpack,
         )?);
         Ok(cell.get_or_init(|| opened).clone())

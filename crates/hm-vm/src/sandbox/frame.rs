@@ -1,13 +1,15 @@
 //! The frame: what hm lays over an image before any layer. Mount points, name resolution, and, over the
 //! host's own root, whiteouts where credentials are.
 //!
-//! It is a directory with one sub-directory per overlay (named as in [`super::layers`]), content-addressed,
-//! built once and shared by all runs.
+//! It is a directory with one sub-directory per overlay (named as in [`super::layers`]), named by what it is
+//! made from, built once and shared by all runs.
 
 use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode};
 
@@ -22,8 +24,18 @@ enum Item {
     /// A directory without what the layers below have in it.
     Opaque(u32),
     File(String),
+    Copy(Original),
     Symlink(PathBuf),
     Whiteout,
+}
+
+/// A file of the host that a frame has a copy of. Whoever changes the original changes this.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Original {
+    path: PathBuf,
+    mode: u32,
+    size: u64,
+    modified: (i64, i64),
 }
 
 /// A frame in the making: part -> path within it -> what is there.
@@ -37,17 +49,24 @@ pub(super) struct FramePlan {
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
     directory: PathBuf,
-    parts: Vec<String>,
 }
 
+const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 impl FramePlan {
+    /// One without anything in it.
+    pub(super) fn bare(mounts: &[PathBuf]) -> Self {
+        Self {
+            mounts: mounts.to_vec(),
+            parts: BTreeMap::new(),
+        }
+    }
+
     /// What every image needs: mount points and the usual empty directories. `mounts` are the overlays that are
     /// mounted below the one at `/`.
     pub(super) fn new(mounts: &[PathBuf]) -> Self {
-        let mut plan = Self {
-            mounts: mounts.to_vec(),
-            parts: BTreeMap::new(),
-        };
+        let mut plan = Self::bare(mounts);
         for (path, mode) in [
             ("/dev", 0o755),
             ("/home", 0o755),
@@ -112,6 +131,17 @@ impl FramePlan {
         self.item(path.as_ref(), Item::File(text));
     }
 
+    /// A copy of a file of the host, where the original is. One that is gone by then is left out.
+    pub(super) fn copy(&mut self, path: impl AsRef<Path>, metadata: &Metadata) {
+        let original = Original {
+            path: path.as_ref().to_owned(),
+            mode: metadata.mode() & 0o777,
+            size: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        };
+        self.item(path.as_ref(), Item::Copy(original));
+    }
+
     /// Hides a path of the layers below.
     pub(super) fn whiteout(&mut self, path: impl AsRef<Path>) {
         self.item(path.as_ref(), Item::Whiteout);
@@ -155,23 +185,8 @@ impl FramePlan {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn build(&self, frames: &Path) -> Result<Frame> {
-        let directory = frames.join(self.digest());
-        let parts = self.parts.keys().cloned().collect();
-        if !directory.is_dir() {
-            let temporary = frames.join(format!(".{}", uuid::Uuid::new_v4().simple()));
-            self.write(&temporary)
-                .map_err(VmError::io("cannot write", &temporary))?;
-            match std::fs::rename(&temporary, &directory) {
-                Ok(()) => {}
-                // Another process was quicker.
-                Err(_) if directory.is_dir() => {
-                    std::fs::remove_dir_all(&temporary).map_err(VmError::io("cannot remove", &temporary))?;
-                }
-                Err(error) => return Err(VmError::io("cannot write", &directory)(error)),
-            }
-        }
-        Ok(Frame { directory, parts })
+    pub(super) fn build(self, frames: &Path) -> Result<Frame> {
+        Frame::find_or_write(frames, &self.digest(), || self)
     }
 
     fn write(&self, to: &Path) -> io::Result<()> {
@@ -195,6 +210,7 @@ impl FramePlan {
                         std::fs::write(&path, text)?;
                         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))?;
                     }
+                    Item::Copy(original) => original.copy(&path)?,
                     Item::Symlink(target) => std::os::unix::fs::symlink(target, &path)?,
                     Item::Whiteout => {
                         rustix::fs::mknodat(CWD, &path, FileType::CharacterDevice, Mode::empty(), 0)?;
@@ -206,10 +222,70 @@ impl FramePlan {
     }
 }
 
+impl Original {
+    fn copy(&self, to: &Path) -> io::Result<()> {
+        let open = File::open(&self.path);
+        let Ok(mut from) = open else { return Ok(()) };
+        let mut file = File::create_new(to)?;
+        io::copy(&mut from, &mut file)?;
+        file.set_permissions(std::fs::Permissions::from_mode(self.mode))?;
+        file.set_modified(from.metadata()?.modified()?)
+    }
+}
+
 impl Frame {
+    /// The frame of that name, which stands for all that it is planned from; planned only when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn find_or_write(frames: &Path, name: &str, plan: impl FnOnce() -> FramePlan) -> Result<Self> {
+        let directory = frames.join(name);
+        if !in_use(&directory) {
+            let temporary = frames.join(format!(".{}", uuid::Uuid::new_v4().simple()));
+            plan()
+                .write(&temporary)
+                .map_err(VmError::io("cannot write", &temporary))?;
+            match std::fs::rename(&temporary, &directory) {
+                Ok(()) => {}
+                // Another process was quicker.
+                Err(_) if directory.is_dir() => {
+                    std::fs::remove_dir_all(&temporary).map_err(VmError::io("cannot remove", &temporary))?;
+                }
+                Err(error) => return Err(VmError::io("cannot write", &directory)(error)),
+            }
+            remove_unused(frames);
+        }
+        Ok(Self { directory })
+    }
+
     /// The frame's directory for the overlay at a mount point.
     pub(super) fn part(&self, mount: &Path) -> Option<PathBuf> {
         let part = part_name(mount);
-        self.parts.contains(&part).then(|| self.directory.join(part))
+        let directory = self.directory.join(part);
+        directory.is_dir().then_some(directory)
+    }
+}
+
+/// Whether a frame is there. The time of its directory says when it was last used, to the day.
+fn in_use(directory: &Path) -> bool {
+    let Ok(metadata) = std::fs::metadata(directory) else {
+        return false;
+    };
+    let old = |modified: SystemTime| modified.elapsed().is_ok_and(|age| age > A_DAY);
+    if metadata.modified().is_ok_and(old) {
+        // A frame that is not marked is built anew one day.
+        let _ = File::open(directory).and_then(|file| file.set_modified(SystemTime::now()));
+    }
+    metadata.is_dir()
+}
+
+/// Removes frames that nobody used for a month: of a host as it was once.
+fn remove_unused(frames: &Path) {
+    for entry in std::fs::read_dir(frames).into_iter().flatten().flatten() {
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        if modified.is_ok_and(|modified| modified.elapsed().is_ok_and(|age| age > UNUSED)) {
+            // What is left of it is found again by the next frame.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::frame::FramePlan;
-use super::protocol::Bind;
+use super::protocol::{Bind, Identity};
 use super::{SandboxConfig, host, tarball};
 use crate::{ImageReference, ResolvedImage, Result, VmError};
 
@@ -70,21 +70,28 @@ fn directory_digest(path: &Path) -> String {
     format!("directory:{}", &hasher.finalize().to_hex()[..32])
 }
 
-/// Makes an image ready: builds its frame, unpacks a tarball that is not unpacked yet. `is_root`: steps have
-/// this machine's real root.
+/// Makes an image ready: builds its frame, unpacks a tarball that is not unpacked yet.
 pub(super) fn open(
     config: &SandboxConfig,
     image: &ResolvedImage,
-    is_root: bool,
+    identity: Identity,
     unpack: &dyn Fn(tarball::Unpack) -> Result<()>,
 ) -> Result<Image> {
     let frames = config.data_dir.join("sandbox/frames");
     let workspace = Path::new(WORKSPACE);
     if image.reference.is_host() {
-        let host = host::inspect(config, is_root);
+        let host = host::inspect(config, identity);
         let frame = host.frame.build(&frames)?;
+        let skeleton = host
+            .skeleton
+            .map(|skeleton| skeleton.build(&frames))
+            .transpose()?;
         let root = PathBuf::from("/");
-        let framed = |mount: &PathBuf| frame.part(mount).into_iter().chain(Some(mount.clone())).collect();
+        let framed = |mount: &PathBuf| {
+            let skeleton = skeleton.as_ref().and_then(|skeleton| skeleton.part(mount));
+            let above = frame.part(mount).into_iter().chain(skeleton);
+            above.chain(Some(mount.clone())).collect()
+        };
         let mut overlays = vec![(root.clone(), frame.part(&root).into_iter().collect())];
         overlays.extend(host.overlays.iter().map(|mount| (mount.clone(), framed(mount))));
         overlays.push((workspace.to_owned(), Vec::new()));
@@ -101,6 +108,10 @@ pub(super) fn open(
     };
     let mut plan = FramePlan::new(&[]);
     plan.resolver();
+    let apt = directory.join(host::APT_SETTINGS.trim_start_matches('/'));
+    if matches!(identity, Identity::Single { .. }) && apt.is_dir() {
+        plan.file(Path::new(host::APT_SETTINGS).join("99hm"), host::APT_ALONE.into());
+    }
     let frame = plan.build(&frames)?;
     let root = PathBuf::from("/");
     let lower = frame.part(&root).into_iter().chain([directory]).collect();

@@ -43,6 +43,11 @@ impl Supervision {
         self.setup.identity == Identity::Root
     }
 
+    /// Who steps are.
+    pub(super) fn identity(&self) -> Identity {
+        self.setup.identity
+    }
+
     /// Where the supervisor works.
     pub(super) fn data_dir(&self) -> &Path {
         &self.setup.data_dir

@@ -8,29 +8,37 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+mod owned;
 mod private;
 mod toolchains;
 
 use super::SandboxConfig;
 use super::frame::FramePlan;
-use super::protocol::Bind;
+use super::protocol::{Bind, Identity};
 
 /// Directories of the root that are shown.
 const SHOWN: &[&str] = &[
     "usr", "etc", "opt", "nix", "gnu", "bin", "sbin", "lib", "lib32", "lib64", "libx32",
 ];
 
-/// What of them an ordinary user's steps cannot write to, as of the databases below.
-const READ_ONLY: &[&str] = &["/opt", "/nix", "/gnu"];
+/// Where an empty directory is as good as the host's.
+const OFTEN_EMPTY: &[&str] = &["/opt", "/nix", "/gnu"];
+
+const DPKG: &str = "/var/lib/dpkg";
 
 /// Of /var, the package manager's database alone.
 const PACKAGE_DATABASES: &[&str] = &[
-    "/var/lib/dpkg",
+    DPKG,
     "/var/lib/rpm",
     "/var/lib/dnf",
     "/var/lib/pacman",
     "/var/lib/apk",
 ];
+
+pub(super) const APT_SETTINGS: &str = "/etc/apt/apt.conf.d";
+
+/// Has apt do without the user that it downloads as, where there are no other users.
+pub(super) const APT_ALONE: &str = "APT::Sandbox::User \"root\";\n";
 
 /// The host's root, taken apart.
 #[derive(Debug)]
@@ -40,24 +48,27 @@ pub(super) struct HostRoot {
     /// Shown read-only: toolchains.
     pub binds: Vec<Bind>,
     pub frame: FramePlan,
+    /// What lies between the frame and the host's own directories.
+    pub skeleton: Option<owned::Skeleton>,
     pub env: BTreeMap<String, String>,
 }
 
 /// Looks at the host's root. Each directory that is shown has an overlay of its own: one over `/` is refused in
-/// a user namespace, and wherever hm's data lie on the same file system. `root`: steps have this machine's real
-/// root, and can change what belongs to it.
-pub(super) fn inspect(config: &SandboxConfig, root: bool) -> HostRoot {
+/// a user namespace, and wherever hm's data lie on the same file system.
+pub(super) fn inspect(config: &SandboxConfig, identity: Identity) -> HostRoot {
+    let root = identity == Identity::Root;
     let home = config.home.clone().unwrap_or_else(|| PathBuf::from("/root"));
     let private = private::places(config, &home);
     let (mut links, mut shown, mut overlays, mut binds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut empty = Vec::new();
     let mut show = |path: PathBuf| {
         shown.push(path.clone());
-        // An ordinary user's steps could not write there anyway, and each overlay has its price. But a socket
-        // of the host can be reached through a bind mount, and not through an overlay.
         let is_empty = || std::fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none());
-        let bound =
-            path.starts_with("/var") || READ_ONLY.iter().any(|name| path.starts_with(name)) && is_empty();
-        if root || !bound {
+        if OFTEN_EMPTY.iter().any(|name| path.starts_with(name)) && is_empty() {
+            empty.push(path);
+        // An ordinary user's steps could not write to these anyway, and each overlay has its price. But a
+        // socket of the host can be reached through a bind mount, and not through an overlay.
+        } else if root || path == Path::new(DPKG) || !path.starts_with("/var") {
             overlays.push(path);
         } else {
             binds.push(Bind {
@@ -94,8 +105,18 @@ pub(super) fn inspect(config: &SandboxConfig, root: bool) -> HostRoot {
     for bind in &binds {
         frame.mount_point(&bind.target);
     }
-    private::hide_credentials(&mut frame);
+    for path in &empty {
+        frame.mount_point(path);
+    }
+    private::etc(&mut frame, !root);
+    if !root && overlays.iter().any(|mount| mount == Path::new(DPKG)) {
+        owned::dpkg(&mut frame, Path::new(DPKG));
+    }
+    if matches!(identity, Identity::Single { .. }) && Path::new(APT_SETTINGS).is_dir() {
+        frame.file(Path::new(APT_SETTINGS).join("99hm"), APT_ALONE.into());
+    }
     frame.resolver();
+    let skeleton = (!root).then(|| owned::Skeleton::of(&overlays));
 
     let mut env = config.host_env.clone();
     env.insert("PATH".into(), config.path.clone());
@@ -106,6 +127,7 @@ pub(super) fn inspect(config: &SandboxConfig, root: bool) -> HostRoot {
         overlays,
         binds,
         frame,
+        skeleton,
         env,
     }
 }

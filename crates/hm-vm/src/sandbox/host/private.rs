@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::real;
+use super::{owned, real};
 use crate::sandbox::SandboxConfig;
 use crate::sandbox::frame::FramePlan;
 
@@ -60,8 +60,9 @@ pub(super) fn around(
 }
 
 /// Hides what of /etc not everybody may read (private keys, password hashes, tokens), and puts a shadow
-/// file without passwords in its place, which `useradd` and package scripts want.
-pub(super) fn hide_credentials(frame: &mut FramePlan) {
+/// file without passwords in its place, which `useradd` and package scripts want. `copied`: the step's root gets
+/// the rest as its own, to change as it likes.
+pub(super) fn etc(frame: &mut FramePlan, copied: bool) {
     let etc = Path::new("/etc");
     let mut directories = vec![PathBuf::new()];
     while let Some(directory) = directories.pop() {
@@ -77,7 +78,12 @@ pub(super) fn hide_credentials(frame: &mut FramePlan) {
             } else if metadata.mode() & readable != readable {
                 frame.whiteout(etc.join(path));
             } else if metadata.is_dir() {
+                if copied {
+                    frame.directory(etc.join(&path), owned::mode(&metadata));
+                }
                 directories.push(path);
+            } else if copied && metadata.is_file() && metadata.len() <= owned::COPIED {
+                frame.copy(etc.join(path), &metadata);
             }
         }
     }
