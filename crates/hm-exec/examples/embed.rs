@@ -14,9 +14,9 @@ use hm_vm::sandbox::{SandboxBackend, SandboxConfig};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let file = std::env::args().nth(1).ok_or("usage: embed PLAN.json")?;
-    let data = std::env::temp_dir().join(format!("hm-embed-{}", std::process::id()));
-    let machines = SandboxBackend::new(SandboxConfig::new(&data, std::env::var("PATH")?))?;
-    let backend = LocalBackend::new(NonZeroUsize::MIN, Arc::new(machines), data.clone());
+    let data = tempfile::tempdir()?;
+    let machines = SandboxBackend::new(SandboxConfig::new(data.path(), std::env::var("PATH")?))?;
+    let backend = LocalBackend::new(NonZeroUsize::MIN, Arc::new(machines), data.path().to_owned());
     let request = RunRequest {
         run_id: uuid::Uuid::new_v4(),
         plan: Plan::parse(std::fs::read_to_string(file)?)?,
@@ -34,5 +34,5 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     println!("{:?}", control.wait().await?.status);
-    Ok(std::fs::remove_dir_all(data)?)
+    Ok(())
 }

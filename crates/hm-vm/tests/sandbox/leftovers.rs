@@ -1,15 +1,16 @@
 //! After `kill -9` of the process that runs steps, nothing of them is left.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use hm_vm::VmBackend;
 use hm_vm::sandbox::SandboxBackend;
+use hm_vm::testing::footprint::{Footprint, mounts_of, processes_with};
 
-use super::host::{self, Guard};
 use super::persons::everyone;
-use super::support::{PATIENCE, World, said};
+use super::support::{Guard, PATIENCE, World, said};
 
 const DATA: &str = "HM_TEST_DATA";
 const MARKER: &str = "HM_TEST_MARKER";
@@ -36,38 +37,19 @@ async fn nothing_is_left_after_kill_9(world: &World) {
         .unwrap();
     let mut child = Guard(child);
     until("the steps run", || {
-        host::processes_with(&format!("sleep\0{marker}")).len() >= 4
+        processes_with(&format!("sleep\0{marker}")).len() >= 4
     });
-    let running = host::descendants(child.0.id());
-    let names: Vec<_> = running.iter().map(host::Process::name).collect();
-    assert!(running.len() >= 8, "{names:?}");
-    let own = host::Process::cgroups(&running[0]);
-    let namespaces: Vec<_> = running
-        .iter()
-        .filter_map(|process| process.namespace("net"))
-        .collect();
-    let ours = std::fs::read_link("/proc/self/ns/net").unwrap();
-    let cgroups: Vec<_> = running
-        .iter()
-        .flat_map(host::Process::cgroups)
-        .filter(|line| !own.contains(line))
-        .filter_map(|line| host::cgroup_directory(&line))
-        .collect();
-    assert!(namespaces.iter().any(|namespace| *namespace != ours));
+    let footprint = Footprint::below(child.0.id());
+    assert!(footprint.names().len() >= 8, "{:?}", footprint.names());
+    assert!(footprint.network_namespaces() > 0);
 
     child.0.kill().unwrap();
     child.0.wait().unwrap();
-    until("its processes end", || !running.iter().any(host::Process::runs));
-    assert_eq!(
-        host::processes_with(&format!("sleep\0{marker}")),
-        Vec::<u32>::new()
-    );
-    let left = host::network_namespaces();
-    for namespace in namespaces.iter().filter(|namespace| **namespace != ours) {
-        assert!(!left.contains(namespace), "{}", namespace.display());
-    }
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    assert!(!mounts.contains(&*world.data.to_string_lossy()), "{mounts}");
+    until("its processes end", || footprint.running().is_empty());
+    assert_eq!(processes_with(&format!("sleep\0{marker}")), Vec::<u32>::new());
+    let others = |left: &String| !left.starts_with("cgroup");
+    assert_eq!(footprint.left().into_iter().find(others), None);
+    assert_eq!(mounts_of(&world.data), BTreeSet::new());
 
     // The next run cleans up and works.
     let next = SandboxBackend::new(world.config.clone()).unwrap();
@@ -76,9 +58,7 @@ async fn nothing_is_left_after_kill_9(world: &World) {
     assert_eq!(world.passes("echo works").await, "works\n");
     next.reclaim().await.unwrap();
     world.backend.shutdown().await;
-    for cgroup in cgroups {
-        assert!(!cgroup.exists(), "{} is left", cgroup.display());
-    }
+    assert_eq!(footprint.left(), Vec::<String>::new());
     let ran = world.sh("echo once more").await;
     assert_eq!(ran.out(), "once more\n", "{}", said(&ran));
 }

@@ -8,7 +8,6 @@
 mod contract;
 mod disk;
 mod doctor;
-mod host;
 mod host_changes;
 mod ids;
 mod images;

@@ -2,11 +2,11 @@
 
 use std::process::Command;
 
+use hm_vm::testing::footprint::processes_with;
 use hm_vm::{ExecRequest, ExitStatus};
 
-use super::host::{Guard, processes_with};
 use super::persons::{everyone, is_root};
-use super::support::{World, run, said, sh};
+use super::support::{Guard, World, run, said, sh};
 
 everyone![
     a_host_process_is_out_of_reach,

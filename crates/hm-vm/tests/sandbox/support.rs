@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,16 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a test waits for what should come at once: only a broken sandbox reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A process that ends with the test.
+pub struct Guard(pub Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// What lies in the fake home.
 pub const SECRETS: &[&str] = &[

@@ -1,10 +1,11 @@
-//! Ctrl-C, `kill -9`, and a reader that goes away: nothing is left behind.
+//! An ordinary end, Ctrl-C, `kill -9`, and a reader that goes away: nothing is left behind.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use hm_vm::testing::footprint::{Footprint, mounts_of};
 
 use crate::harness::World;
 
@@ -17,6 +18,7 @@ struct Running {
     mark: String,
     child: Child,
     output: BufReader<ChildStdout>,
+    footprint: Footprint,
 }
 
 fn running() -> Running {
@@ -28,8 +30,11 @@ fn running_step(step: &str) -> Running {
     let world = World::new();
     let mark = format!("HM_TEST_MARK={}", world.path().display());
     world.write("p.json", &World::plan(&[("a", &step, None)]));
+    let temporary = world.path().join("tmp");
+    fs::create_dir(&temporary).expect("a directory");
     let mut command = world.command(&["run", "--plan", "p.json", "--format", "plain", "-e", &mark]);
     let mut child = command
+        .env("TMPDIR", temporary)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -43,21 +48,27 @@ fn running_step(step: &str) -> Running {
             "the step never started"
         );
     }
+    let footprint = Footprint::below(child.id());
+    let names = footprint.names();
+    assert!(names.len() >= 3, "{names:?}");
+    assert!(footprint.network_namespaces() > 0);
     Running {
         world,
         mark,
         child,
         output,
+        footprint,
     }
+}
+
+fn signal(name: &str, pid: u32) {
+    let sent = Command::new("kill").args([name, &pid.to_string()]).status();
+    assert!(sent.expect("kill").success());
 }
 
 impl Running {
     fn signal(&self, name: &str) {
-        let sent = Command::new("kill")
-            .args([name, &self.child.id().to_string()])
-            .status()
-            .expect("kill");
-        assert!(sent.success());
+        signal(name, self.child.id());
     }
 
     /// The processes that have the mark in their environment, hm itself included.
@@ -75,26 +86,59 @@ impl Running {
             .collect()
     }
 
-    fn mounts(&self) -> usize {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
-        mounts
-            .lines()
-            .filter(|line| line.contains(&*self.world.path().to_string_lossy()))
-            .count()
+    /// Fails the test when hm has ended and something is left of its run, beside its record and its snapshots.
+    #[track_caller]
+    fn leaves_nothing(&self) {
+        let processes = self.processes().into_iter().map(|pid| format!("process {pid}"));
+        let mut left: Vec<_> = processes.collect();
+        for place in [
+            "tmp",
+            "data/sandbox/stage",
+            "data/sandbox/live",
+            "data/sandbox/trash",
+        ] {
+            let entries = fs::read_dir(self.world.path().join(place));
+            left.extend(
+                entries
+                    .into_iter()
+                    .flatten()
+                    .map(|entry| entry.expect("an entry").path().display().to_string()),
+            );
+        }
+        assert_eq!(left, [""; 0]);
+        // The kernel ends what gives steps their network once the supervisor is gone; nobody waits for that.
+        soon("the end of all that the run had", || {
+            self.footprint.left().is_empty() && mounts_of(self.world.path()).is_empty()
+        });
     }
 }
 
-/// Waits for what happens soon, with patience for a busy machine.
+/// How long a busy machine may take for what happens at once.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for what happens soon.
 fn soon(what: &str, mut happened: impl FnMut() -> bool) {
     let began = Instant::now();
     while !happened() {
-        assert!(began.elapsed() < Duration::from_secs(30), "{what} never happened");
+        assert!(began.elapsed() < PATIENCE, "{what} never happened");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-fn is_empty(dir: &Path) -> bool {
-    fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none())
+#[test]
+fn a_run_that_passes_leaves_nothing() {
+    let mut running = running_step("sleep 1000 & setsid sleep 1000 & sleep 4242; echo written > file");
+    let mut held = None;
+    soon("the step's last process", || {
+        let mut processes = running.processes().into_iter();
+        held = processes.find(|pid| {
+            fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"sleep\x004242"))
+        });
+        held.is_some()
+    });
+    signal("-KILL", held.expect("a process"));
+    assert_eq!(running.child.wait().expect("hm ends").code(), Some(0));
+    running.leaves_nothing();
 }
 
 #[test]
@@ -103,10 +147,7 @@ fn one_interrupt_cancels_and_nothing_is_left() {
     assert!(!running.processes().is_empty(), "the mark is seen");
     running.signal("-INT");
     assert_eq!(running.child.wait().expect("hm ends").code(), Some(130));
-    assert_eq!(running.processes(), [0; 0], "processes are left");
-    assert_eq!(running.mounts(), 0, "mounts are left");
-    let stage = running.world.data().join("sandbox/stage");
-    assert!(is_empty(&stage), "{} is not empty", stage.display());
+    running.leaves_nothing();
     let listed = running.world.hm(&["builds", "--json"]).expect(0).stdout();
     assert!(listed.contains("\"canceled\""), "{listed}");
 }
@@ -133,9 +174,7 @@ fn after_a_kill_nothing_runs_on_and_the_next_run_cleans_up() {
         .world
         .write("next.json", &World::plan(&[("b", "true", None)]));
     running.world.hm(&["run", "--plan", "next.json"]).expect(0);
-    let stage = running.world.data().join("sandbox/stage");
-    assert!(is_empty(&stage), "{} is not empty", stage.display());
-    assert_eq!(running.mounts(), 0, "mounts are left");
+    running.leaves_nothing();
 }
 
 #[test]
