@@ -283,6 +283,9 @@ fn finish_directory(path: &Path, stat: &Stat) -> Result<(), SourceError> {
         .map_err(SourceError::io("cannot set the times of", path))
 }
 
+/// Whether a layer can say that a file of the one below is gone.
+pub(super) const MAKES_WHITEOUTS: bool = cfg!(all(target_os = "linux", not(hm_elsewhere)));
+
 #[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 fn whiteout(path: &Path) -> std::io::Result<()> {
     // The one device node that anybody may make.

@@ -117,8 +117,15 @@ impl Room {
     }
 
     /// A name for something that is being made.
-    pub fn temporary(&self) -> PathBuf {
+    fn temporary(&self) -> PathBuf {
         self.path.join("tmp").join(Uuid::now_v7().to_string())
+    }
+
+    /// A directory for something that is being made.
+    pub fn temporary_directory(&self) -> Result<PathBuf, SourceError> {
+        let path = self.temporary();
+        fs::create_dir(&path).map_err(SourceError::io("cannot create", &path))?;
+        Ok(path)
     }
 
     /// Which frozen source is the newest.

@@ -333,7 +333,7 @@ impl Freeze<'_> {
         let is_large = files > MANY
             || (files > SMALL.0 && files > whole.files / 4)
             || (bytes > SMALL.1 && bytes > whole.bytes / 4);
-        if is_large || (shape.has_whiteouts() && !cfg!(target_os = "linux")) {
+        if is_large || (shape.has_whiteouts() && !layer::MAKES_WHITEOUTS) {
             return self.rebase(&held, scan, plan, Some(&found), moment);
         }
         self.delta(&held, &shape, scan, plan, found, moment)
@@ -349,8 +349,7 @@ impl Freeze<'_> {
         moment: Moment,
     ) -> Result<Option<Source>, SourceError> {
         let id = Uuid::now_v7();
-        let temporary = self.room.temporary();
-        fs::create_dir(&temporary).map_err(SourceError::io("cannot create", &temporary))?;
+        let temporary = self.room.temporary_directory()?;
         let tree = temporary.join("tree");
         let work = self.work(held, &tree, scan, moment, true);
         let Some(brought_in) = work.lay(shape, &mut plan.wanted, &found.tree.base)? else {
@@ -393,8 +392,7 @@ impl Freeze<'_> {
         moment: Moment,
     ) -> Result<Option<Source>, SourceError> {
         let id = Uuid::now_v7();
-        let temporary = self.room.temporary();
-        fs::create_dir(&temporary).map_err(SourceError::io("cannot create", &temporary))?;
+        let temporary = self.room.temporary_directory()?;
         let tree = temporary.join("tree");
         let shape = Shape::whole(&plan.wanted);
         let work = self.work(held, &tree, scan, moment, false);

@@ -329,12 +329,7 @@ fn directories_that_may_not_be_written_can_be_removed() {
     assert!(fixture.store.usage() > 0);
     drop(source);
     assert!(fixture.store.remove_unused().unwrap() > 0);
-    assert!(
-        fs::read_dir(fixture.store.root().join("trees"))
-            .unwrap()
-            .next()
-            .is_none()
-    );
+    assert!(fixture.trees().is_empty());
     fixture.chmod("locked", 0o755);
 }
 
@@ -431,9 +426,8 @@ fn old_sources_are_removed_but_never_one_in_use() {
     assert!(fixture.store.reopen(&ids[0]).unwrap().is_none());
     assert!(fixture.store.reopen(&ids[29]).unwrap().is_some());
     let deltas = || {
-        let trees = fixture.store.root().join("trees");
-        let tree = fs::read_dir(trees).unwrap().next().unwrap().unwrap().path();
-        fs::read_dir(tree.join("deltas")).unwrap().count()
+        let deltas = fixture.trees().remove(0).join("deltas");
+        fs::read_dir(deltas).unwrap().count()
     };
     assert_eq!(deltas(), 21, "twenty, and the one in use");
     drop((first, used));
@@ -470,12 +464,7 @@ fn a_damaged_index_is_rebuilt() {
     fixture.write("a", "1");
     fixture.write("b/c", "2");
     drop(fixture.freeze());
-    let tree = fs::read_dir(fixture.store.root().join("trees"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
+    let tree = fixture.trees().remove(0);
     let file = |directory: &str| {
         fs::read_dir(tree.join(directory))
             .unwrap()
@@ -520,12 +509,7 @@ fn the_sources_of_a_worktree_that_is_gone_are_reclaimed() {
     drop(fixture.freeze());
     fs::remove_dir_all(&fixture.worktree).unwrap();
     fixture.store.reclaim().unwrap();
-    assert!(
-        fs::read_dir(fixture.store.root().join("trees"))
-            .unwrap()
-            .next()
-            .is_none()
-    );
+    assert!(fixture.trees().is_empty());
 }
 
 #[test]

@@ -150,20 +150,14 @@ fn a_killed_freeze_leaves_nothing_wrong_and_nothing_behind() {
     let source = fixture.freeze();
     assert_eq!(flattened(&source), fixture.expected());
     fixture.store.reclaim().unwrap();
-    for tree in fs::read_dir(fixture.store.root().join("trees")).unwrap() {
-        let tree = tree.unwrap().path();
+    for tree in fixture.trees() {
         assert_eq!(fs::read_dir(tree.join("tmp")).unwrap().count(), 0);
         assert!(fs::read_dir(tree.join("frozen")).unwrap().count() <= 20);
     }
     assert_eq!(flattened(&source), fixture.expected());
     drop(source);
     fixture.store.remove_unused().unwrap();
-    assert!(
-        fs::read_dir(fixture.store.root().join("trees"))
-            .unwrap()
-            .next()
-            .is_none()
-    );
+    assert!(fixture.trees().is_empty());
 }
 
 #[test]

@@ -208,6 +208,14 @@ impl Fixture {
         assert!(status.success());
     }
 
+    /// The store's directories, one for each worktree that it has frozen.
+    pub fn trees(&self) -> Vec<PathBuf> {
+        fs::read_dir(self.store.root().join("trees"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect()
+    }
+
     /// Everything but `.git` and `.hm`, as it lies there now.
     pub fn expected(&self) -> Content {
         listed(&self.worktree, &|path| {
