@@ -1,11 +1,12 @@
 //! Image references and how a name in a plan becomes an image on this machine.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 /// What a step starts from, as somebody wrote it: `host`, a path to a root filesystem directory or tarball
-/// (it begins with `/`, `./` or `../`), or a name such as `ubuntu:24.04`.
+/// (it begins with `/`, or with `./` or `../` as seen from the repository's root), or a name such as `ubuntu:24.04`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ImageReference(String);
@@ -35,6 +36,18 @@ impl ImageReference {
     #[must_use]
     pub fn is_path(&self) -> bool {
         self.0.starts_with('/') || self.0.starts_with("./") || self.0.starts_with("../")
+    }
+}
+
+impl ImageReference {
+    /// The reference seen from a directory: `./rootfs` is the one in there.
+    #[must_use]
+    pub fn seen_from(&self, directory: &Path) -> Self {
+        if !self.is_path() || self.0.starts_with('/') {
+            return self.clone();
+        }
+        let inside = self.0.strip_prefix("./").unwrap_or(&self.0);
+        Self(directory.join(inside).to_string_lossy().into_owned())
     }
 }
 
@@ -68,4 +81,24 @@ pub struct ResolvedImage {
     pub reference: ImageReference,
     /// Identifies the content; goes into cache keys.
     pub digest: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_path_is_seen_from_a_directory() {
+        for (written, seen) in [
+            ("./rootfs.tar", "/repo/rootfs.tar"),
+            ("../rootfs", "/repo/../rootfs"),
+            ("/rootfs", "/rootfs"),
+            ("host", "host"),
+            ("ubuntu:24.04", "ubuntu:24.04"),
+            (".hidden/name", ".hidden/name"),
+        ] {
+            let reference = ImageReference::new(written).seen_from(Path::new("/repo"));
+            assert_eq!(reference.as_str(), seen, "{written}");
+        }
+    }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use hm_vm::ImageReference;
+
 use crate::cli::{GlobalArgs, RunArgs, ShowArgs};
 use crate::config::{self, Config, Layers, Origin};
 use crate::environment::Environment;
@@ -126,7 +128,8 @@ impl Context {
         layers.flag("network", "--network", args.network.clone());
         layers.flag("backend", "--backend", args.backend.as_ref().and_then(name_of));
         for (name, target) in &args.image {
-            layers.set_image(name, target, Origin::Flag("--image"));
+            let target = ImageReference::new(target).seen_from(&self.environment.cwd);
+            layers.set_image(name, target.as_str(), Origin::Flag("--image"));
         }
     }
 

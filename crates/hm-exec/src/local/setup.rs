@@ -84,7 +84,8 @@ impl LocalBackend {
                 continue;
             };
             let target = request.options.images.resolve(entry.key());
-            let resolved = self.vm.resolve(target).await.map_err(|error| match error {
+            let target = target.seen_from(&request.repo_root);
+            let resolved = self.vm.resolve(&target).await.map_err(|error| match error {
                 VmError::ImageNotFound { image, reason } => BackendError::NotFound(format!(
                     "image {image} of step `{}`: {reason}; let another one stand in for it with `--image \
                      {name}=host`, or with `\"{name}\" = \"host\"` under [images] in the configuration",

@@ -11,6 +11,7 @@
 //! client     hm's end of the supervisor   protocol   supervisor   the process that starts commands
 //! ```
 
+mod alone;
 mod backend;
 mod client;
 pub mod doctor;

@@ -7,6 +7,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc;
 
+use super::alone::Alone;
 use crate::{OutputChunk, Result, Stream, VmError};
 
 const CHUNK: usize = 64 * 1024;
@@ -37,6 +38,7 @@ pub(super) async fn pump(
     mut pipe: Receiver,
     stream: Stream,
     output: &mpsc::Sender<OutputChunk>,
+    alone: &Alone,
 ) -> std::io::Result<Stopped> {
     let mut buffer = BytesMut::with_capacity(CHUNK);
     loop {
@@ -44,7 +46,9 @@ pub(super) async fn pump(
             return Ok(Stopped::End);
         }
         let bytes = buffer.split().freeze();
-        if output.send(OutputChunk { stream, bytes }).await.is_err() {
+        let chunk = OutputChunk { stream, bytes };
+        alone.look(&chunk);
+        if output.send(chunk).await.is_err() {
             return Ok(Stopped::ListenerGone);
         }
         if buffer.capacity() < CHUNK / 4 {

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::alone::Alone;
 use super::backend::Inner;
 use super::client::{self, Supervisor};
 use super::images::Image;
@@ -195,10 +196,11 @@ impl Vm for SandboxVm {
         let mut running = self.start(request, false, &[stdout_writer.as_fd(), stderr_writer.as_fd()])?;
         drop((stdout_writer, stderr_writer));
 
+        let alone = Alone::new(self.backend.supervision.identity());
         let pumps = async {
             tokio::try_join!(
-                pump::pump(stdout, Stream::Stdout, &output),
-                pump::pump(stderr, Stream::Stderr, &output)
+                pump::pump(stdout, Stream::Stdout, &output, &alone),
+                pump::pump(stderr, Stream::Stderr, &output, &alone)
             )
         };
         tokio::pin!(pumps);
@@ -243,6 +245,7 @@ impl Vm for SandboxVm {
             }
         };
         outcome.notes.extend(over_disk);
+        alone.explain(&mut outcome);
         Ok(outcome)
     }
 

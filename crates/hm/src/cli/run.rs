@@ -63,7 +63,7 @@ pub struct RunArgs {
     /// What runs the build
     #[arg(long)]
     pub backend: Option<BackendChoice>,
-    /// Let WHAT (`host`, a directory, a tarball) stand in for the image NAME
+    /// Let WHAT (`host`, a directory, a tarball: `./rootfs.tar`) stand in for the image NAME
     #[arg(long, value_name = "NAME=WHAT", value_parser = parse_image_pair)]
     pub image: Vec<(String, String)>,
     /// Run this step alone, and what it builds in where that has no snapshot

@@ -196,7 +196,8 @@ fn user_ids(facts: &Facts) -> Finding {
         Identity::Range => finding(
             NAME,
             Status::Ok,
-            "steps have root and a range of others: package managers work",
+            "steps have root and a range of others: package managers work; on the image `host` they add packages, \
+             and replace none of the host's own",
             None,
         ),
         Identity::Single { .. } => {

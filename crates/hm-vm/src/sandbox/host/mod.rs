@@ -112,8 +112,11 @@ pub(super) fn inspect(config: &SandboxConfig, identity: Identity) -> HostRoot {
     if !root && overlays.iter().any(|mount| mount == Path::new(DPKG)) {
         owned::dpkg(&mut frame, Path::new(DPKG));
     }
-    if matches!(identity, Identity::Single { .. }) && Path::new(APT_SETTINGS).is_dir() {
-        frame.file(Path::new(APT_SETTINGS).join("99hm"), APT_ALONE.into());
+    if !root && Path::new(APT_SETTINGS).is_dir() {
+        let alone = matches!(identity, Identity::Single { .. });
+        let settings = format!("{}{}", owned::ASKS_FIRST, if alone { APT_ALONE } else { "" });
+        frame.file(Path::new(APT_SETTINGS).join("99hm"), settings);
+        frame.file("/etc/apt/hm-upgrades", owned::REFUSES_UPGRADES.into());
     }
     frame.resolver();
     let skeleton = (!root).then(|| owned::Skeleton::of(&overlays));

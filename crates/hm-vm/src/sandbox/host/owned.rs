@@ -2,34 +2,45 @@
 //!
 //! The host's root has no id in a user's step: its directories could not be written to, and no package could be
 //! installed. But an overlay's directory has the owner of its topmost layer. So between the frame and the host lies a
-//! skeleton: the host's directories without anything in them, owned by the user, who is root inside. What lies
-//! in them stays the host's and is replaced, not written to; what programs do write to in place (/etc, the
-//! package database) is copied into the frame.
+//! skeleton: directories that packages share, without anything in them, owned by the user, who is root inside. What
+//! lies in them stays the host's; what programs write to in place (/etc, the package database) is copied into
+//! the frame. So a package can be installed, but none of the host's replaced: apt is told to say so.
 
+use std::collections::{BTreeMap, HashSet};
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::DPKG;
 use crate::Result;
 use crate::sandbox::frame::{Frame, FramePlan};
 
 /// A larger file is not copied.
 pub(super) const COPIED: u64 = 16 << 20;
 
-/// A program that keeps more directories than these below one of its own is not put together by packages.
-const OF_ONE_PROGRAM: usize = 4000;
+/// Of /usr, down to where all distributions have the same directories.
+const SAME_EVERYWHERE: usize = 2;
+
+/// Without a database that tells which directories packages share.
+const WITHOUT_DATABASE: usize = 4;
 
 /// Where software is put without the package manager telling, and how deep the skeleton goes there: each run
 /// looks at them.
 const LOOKED_AT: &[(&str, usize)] = &[("/usr/local", 3), ("/opt", 1), ("/nix", 1), ("/gnu", 1)];
 
 /// Changes with what a skeleton is made of.
-const FORM: &str = "skeleton-1";
+const FORM: &str = "skeleton-2";
 
 /// The rights to a directory that a step's root owns.
 pub(super) fn mode(metadata: &Metadata) -> u32 {
     metadata.mode() & 0o1777 | 0o700
 }
+
+/// Settings that have apt ask [`REFUSES_UPGRADES`] before it begins.
+pub(super) const ASKS_FIRST: &str = "DPkg::Pre-Install-Pkgs {\"sh /etc/apt/hm-upgrades\";};\n";
+
+/// Reads the paths of archives, and fails when one would replace a package of the host's.
+pub(super) const REFUSES_UPGRADES: &str = include_str!("refuse-upgrades.sh");
 
 /// Copies of what dpkg writes to in place, and the directories that it puts files in.
 pub(super) fn dpkg(frame: &mut FramePlan, database: &Path) {
@@ -118,44 +129,56 @@ impl Skeleton {
                 plan.directory(path, *mode);
             }
         }
-        let is_of_packages = |mount: &&PathBuf| {
+        for (path, mode) in shared_directories() {
             let others = LOOKED_AT.iter().map(|(path, _)| *path).chain(["/etc", "/var"]);
-            !others.into_iter().any(|other| mount.starts_with(other))
-        };
-        let of_packages = self.mounts.iter().filter(is_of_packages);
-        for mount in of_packages {
-            grow(&mut plan, mount);
+            if !others.into_iter().any(|other| path.starts_with(other))
+                && self.mounts.iter().any(|mount| path.starts_with(mount))
+            {
+                plan.directory(path, mode);
+            }
         }
         plan
     }
 }
 
-/// Adds what lies below a directory, but for trees that are looked at and those of one huge program.
-fn grow(plan: &mut FramePlan, directory: &Path) {
-    // /usr/lib/NAME: what lies deeper is of one program, or of few.
-    let is_shallow = directory.components().count() < 4;
-    for (path, metadata) in directories(directory) {
-        if LOOKED_AT
-            .iter()
-            .any(|(looked_at, _)| path == Path::new(looked_at))
-        {
-            continue;
-        }
-        plan.directory(&path, mode(&metadata));
-        if is_shallow {
-            grow(plan, &path);
-        } else {
-            let mut below = Vec::new();
-            walk(&path, usize::MAX, &mut |path, metadata| {
-                below.push((path.to_owned(), mode(metadata)));
-            });
-            if below.len() <= OF_ONE_PROGRAM {
-                for (path, mode) in below {
-                    plan.directory(path, mode);
-                }
+/// Directories that a package which is not installed yet may put something in.
+fn shared_directories() -> BTreeMap<PathBuf, u32> {
+    let lists = Path::new(DPKG).join("info");
+    let lists = std::fs::read_dir(lists).into_iter().flatten().flatten();
+    let lists = lists.filter(|entry| entry.path().extension() == Some("list".as_ref()));
+    let (mut once, mut twice) = (HashSet::new(), HashSet::new());
+    for list in lists {
+        let text = std::fs::read_to_string(list.path()).unwrap_or_default();
+        for path in text.lines() {
+            if !once.contains(path) {
+                once.insert(path.to_owned());
+            } else if !twice.contains(path) {
+                twice.insert(path.to_owned());
             }
         }
     }
+    let mut shared = BTreeMap::new();
+    for path in &twice {
+        let real = super::real(Path::new(path));
+        if let Ok(metadata) = std::fs::symlink_metadata(&real)
+            && metadata.is_dir()
+            && is_readable(&metadata)
+        {
+            shared.insert(real, mode(&metadata));
+        }
+    }
+    let depth = if twice.is_empty() {
+        WITHOUT_DATABASE
+    } else {
+        SAME_EVERYWHERE
+    };
+    walk(Path::new("/usr"), depth, &mut |path, metadata| {
+        // What lies in /usr/share/doc is of one package each.
+        if !path.starts_with("/usr/share/doc/") {
+            shared.insert(path.to_owned(), mode(metadata));
+        }
+    });
+    shared
 }
 
 /// Visits a directory and those below it, parents first.

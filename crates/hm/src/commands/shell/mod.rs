@@ -56,8 +56,8 @@ async fn enter(
             vm.restore(snapshot).await?
         }
         Start::Image(image) => {
-            let image = config.images.resolve(image);
-            vm.create(&vm.resolve(image).await?).await?
+            let image = config.images.resolve(image).seen_from(context.root()?);
+            vm.create(&vm.resolve(&image).await?).await?
         }
         Start::DefaultImage => vm.create(&vm.resolve(&vm.default_image()).await?).await?,
     };
