@@ -12,6 +12,8 @@ use crate::Result;
 pub(super) enum Decision {
     /// Its snapshot is there.
     Hit(SnapshotId),
+    /// An earlier run left this snapshot, which its key need not stand for: the source may have changed since.
+    Resumed(SnapshotId),
     /// Its snapshot is gone, and everything that builds in it is there.
     Unneeded,
     /// It runs; the words say why a step with a cache policy has to.
@@ -56,7 +58,7 @@ pub(super) async fn decide(run: &Run) -> Result<Vec<Decided>> {
             && children.iter().all(|child| {
                 matches!(
                     decided[child.as_usize()].decision,
-                    Decision::Hit(_) | Decision::Unneeded
+                    Decision::Hit(_) | Decision::Resumed(_) | Decision::Unneeded
                 )
             });
         let gone = covered
@@ -75,7 +77,13 @@ async fn one(run: &Run, index: StepIndex, parts: Option<&KeyParts>) -> Result<De
     if let Some(done) = resumed.and_then(|resume| resume.done.get(step.key.as_str())) {
         let snapshot = SnapshotId(done.0.clone());
         if run.snapshots.pin(&snapshot)? && usable(run, &snapshot).await?.is_ok() {
-            return Ok(Decision::Hit(snapshot));
+            let key = parts.filter(|_| step.cache.is_cacheable()).map(KeyParts::key);
+            let stands = key.map(|key| run.snapshots.find(&key.to_string())).transpose()?;
+            return Ok(if stands.flatten().as_ref() == Some(&snapshot) {
+                Decision::Hit(snapshot)
+            } else {
+                Decision::Resumed(snapshot)
+            });
         }
     }
     let Some(parts) = parts.filter(|_| step.cache.is_cacheable()) else {

@@ -8,6 +8,11 @@ use uuid::Uuid;
 use super::decide::Decided;
 use crate::{StepResultSummary, StepStatus};
 
+/// Why a step is tainted that failed softly, or builds in one that did.
+pub(super) const FAILED_SOFTLY: &str = "a step that it builds in failed softly";
+/// Why a step is tainted that an earlier run left, perhaps from other source, or that builds in such a one.
+pub(super) const LEFT_EARLIER: &str = "it builds in what an earlier run left";
+
 /// How far a step has come. It only ever moves on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -27,8 +32,8 @@ pub(super) struct StepState {
     pub(super) phase: Phase,
     /// How many steps it still waits for.
     pub(super) waiting_for: usize,
-    /// It failed softly, or builds in a step that did: nothing cached stands for it, nor it for anything.
-    pub(super) tainted: bool,
+    /// Why nothing cached stands for what builds in it, nor what it leaves for any key.
+    pub(super) tainted: Option<&'static str>,
     pub(super) snapshot: Option<SnapshotId>,
     pub(super) status: StepStatus,
     pub(super) exit_code: Option<i32>,
@@ -42,7 +47,7 @@ impl StepState {
             decided,
             phase: Phase::Waiting,
             waiting_for,
-            tainted: false,
+            tainted: None,
             snapshot: None,
             status: StepStatus::Skipped,
             exit_code: None,

@@ -1,6 +1,7 @@
 //! Runs one step: a machine from its parent's snapshot, the source, the command, and a snapshot of what it left.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hm_plugin_protocol::events::BuildEvent;
@@ -40,6 +41,8 @@ pub(super) struct Job {
     pub(super) timeout: Option<Duration>,
     pub(super) retries: u32,
     pub(super) has_git: bool,
+    /// Set once the build has run out of time.
+    pub(super) late: Arc<AtomicBool>,
 }
 
 /// How a step's last attempt ended.
@@ -142,13 +145,14 @@ impl Job {
         }
     }
 
-    /// Takes the snapshot of what the last attempt left. A canceled step leaves none: nobody waits for it.
+    /// Takes the snapshot of what the last attempt left. A canceled step leaves none, for nobody waits for it;
+    /// one that the build's timeout stopped does, for somebody will ask what it hung on.
     async fn seal(&self, tried: &mut Attempt) -> Result<Finished, VmError> {
         let mut notes = std::mem::take(&mut tried.notes);
         let snapshot = match tried.ending {
-            Ending::Stopped => None,
+            Ending::Stopped if !self.late.load(Ordering::Acquire) => None,
             Ending::Passed => Some(tried.vm.snapshot().await?.id),
-            Ending::Failed | Ending::TimedOut => match tried.vm.snapshot().await {
+            Ending::Failed | Ending::TimedOut | Ending::Stopped => match tried.vm.snapshot().await {
                 Ok(snapshot) => Some(snapshot.id),
                 Err(error) => {
                     notes.push(format!("what it left could not be kept: {error}"));

@@ -177,6 +177,11 @@ async fn the_smaller_of_the_builds_timeouts_ends_it() {
             Some((124, Some(StepEndStatus::TimedOut)))
         );
         assert_eq!(played.skipped("child"), Some("the build ran into its timeout"));
+        let outcome = played.outcome.as_ref().expect("it ended");
+        assert!(
+            outcome.steps[0].snapshot.is_some(),
+            "what it hung on can be looked at"
+        );
         assert!(matches!(
             played.events.last(),
             Some(BuildEvent::BuildEnd { exit_code: 124, .. })

@@ -133,3 +133,37 @@ async fn only_runs_a_step_whose_children_take_no_part() {
     assert_eq!(again.steps()["root"], StepStatus::CacheHit);
     assert_eq!(bench.vm.counters().execs, 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_run_left_never_becomes_what_todays_source_gives() {
+    let bench = Bench::new();
+    let plan = PlanWriter::of([
+        StepWriter::new("build", "cat src > built").cached("auto"),
+        StepWriter::new("test", "cat built")
+            .builds_in("build")
+            .cached("auto"),
+    ]);
+    std::fs::write(bench.tree().join("src"), "old").expect("written");
+    let first = bench.play(plan.plan(), RunOptions::default()).await;
+    let build = first.outcome.as_ref().expect("it ended").steps[0]
+        .snapshot
+        .clone();
+    let options = RunOptions {
+        resume: Some(Resume {
+            done: [("build".to_owned(), build.expect("a snapshot"))].into(),
+        }),
+        ..from("test")
+    };
+    std::fs::write(bench.tree().join("src"), "newer").expect("written");
+    let rerun = bench.play(plan.plan(), options).await;
+    assert_eq!(rerun.steps()["build"], StepStatus::CacheHit);
+    assert_eq!(rerun.steps()["test"], StepStatus::Passed);
+    // The source that the test passed with is not the one that was built.
+    let fresh = bench.play(plan.plan(), RunOptions::default()).await;
+    assert_eq!(fresh.steps()["build"], StepStatus::Passed);
+    assert_eq!(
+        fresh.steps()["test"],
+        StepStatus::Passed,
+        "it has not passed on today's build"
+    );
+}

@@ -10,7 +10,7 @@ use hm_vm::VmError;
 use tokio::task::{Id, JoinError};
 
 use super::super::snapshots::Left;
-use super::super::state::{Cause, Phase};
+use super::super::state::{Cause, FAILED_SOFTLY, Phase};
 use super::super::step::{CANCELED, Ending, Finished, TIMED_OUT};
 use super::Scheduler;
 use crate::{BackendError, StepStatus};
@@ -85,10 +85,13 @@ impl Scheduler {
                 .get_or_insert_with(|| Cause::TimedOut.skip_reason());
         }
         let state = &mut self.steps[index.as_usize()];
-        state.tainted |= status == StepEndStatus::SoftFailed;
+        if status == StepEndStatus::SoftFailed {
+            state.tainted = Some(FAILED_SOFTLY);
+        }
         state.snapshot.clone_from(&finished.snapshot);
         if let Some(snapshot) = finished.snapshot.take() {
-            let passed = status == StepEndStatus::Passed && step.cache.is_cacheable() && !state.tainted;
+            let passed =
+                status == StepEndStatus::Passed && step.cache.is_cacheable() && state.tainted.is_none();
             self.keeper.keep(Left {
                 snapshot,
                 stands_for: state.decided.parts.clone().filter(|_| passed),

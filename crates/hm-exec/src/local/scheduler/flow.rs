@@ -7,7 +7,7 @@ use hm_pipeline_ir::StepIndex;
 use hm_plugin_protocol::events::BuildEvent;
 
 use super::super::decide::Decision;
-use super::super::state::{Cause, Phase};
+use super::super::state::{Cause, LEFT_EARLIER, Phase};
 use super::Scheduler;
 use crate::{BackendError, StepStatus};
 
@@ -29,12 +29,17 @@ impl Scheduler {
     /// Looks at a step that waits for nobody: it queues for a slot, or is done without one.
     pub(super) async fn release(&mut self, index: StepIndex, settled: &mut Vec<StepIndex>) {
         let parent = self.run.graph().parent(index);
-        let tainted = parent.is_some_and(|parent| self.steps[parent.as_usize()].tainted);
+        let tainted = parent.and_then(|parent| self.steps[parent.as_usize()].tainted);
         let rank = self.ranks[index.as_usize()];
         let state = &mut self.steps[index.as_usize()];
-        state.tainted |= tainted;
+        state.tainted = tainted;
         match &state.decided.decision {
-            Decision::Hit(snapshot) if !tainted => {
+            decision @ (Decision::Hit(snapshot) | Decision::Resumed(snapshot))
+                if tainted.is_none() || matches!(decision, Decision::Resumed(_)) =>
+            {
+                if matches!(decision, Decision::Resumed(_)) {
+                    state.tainted.get_or_insert(LEFT_EARLIER);
+                }
                 let snapshot = snapshot.clone();
                 state.phase = Phase::Done;
                 state.status = StepStatus::CacheHit;
@@ -48,7 +53,7 @@ impl Scheduler {
                 self.sink.send(event).await;
                 settled.push(index);
             }
-            Decision::Unneeded if !tainted => {
+            Decision::Unneeded if tainted.is_none() => {
                 let reason = "its snapshot is gone, but all that builds in it is cached";
                 self.skip(index, reason.into()).await;
                 settled.push(index);

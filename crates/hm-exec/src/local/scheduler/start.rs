@@ -39,7 +39,7 @@ impl Scheduler {
             },
             cache_miss: match &state.decided.decision {
                 Decision::Run(miss) => miss.clone(),
-                _ => Some("a step that it builds in failed softly".into()),
+                _ => state.tainted.map(Into::into),
             },
         };
         let job = Job {
@@ -52,6 +52,7 @@ impl Scheduler {
             timeout: step.timeout,
             retries: step.retries,
             has_git: run.has_git(),
+            late: Arc::clone(&self.late),
         };
         self.sink.send(event).await;
         let (reports, cancel) = (self.report_to.clone(), self.halt.clone());
