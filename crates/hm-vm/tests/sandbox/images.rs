@@ -93,15 +93,19 @@ async fn a_directory_is_an_image(world: &World) {
     assert_eq!(std::fs::read_to_string(root.join("etc/image")).unwrap(), "tiny\n");
 }
 
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(bytes).unwrap();
+    gzip.finish().unwrap()
+}
+
 async fn tarballs_are_images(world: &World) {
     let root = world.directory.path().join("root");
     root_filesystem(&root);
     let plain = tarball(&root).into_inner().unwrap();
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(&plain).unwrap();
     let packed = [
         ("root.tar", plain.clone()),
-        ("root.tar.gz", gzip.finish().unwrap()),
+        ("root.tar.gz", gzipped(&plain)),
         ("root.tar.zst", zstd::encode_all(&plain[..], 1).unwrap()),
     ];
     for (name, bytes) in packed {
@@ -202,9 +206,7 @@ async fn a_damaged_tarball_is_an_error(world: &World) {
     let root = world.directory.path().join("root");
     root_filesystem(&root);
     let whole = tarball(&root).into_inner().unwrap();
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(&whole).unwrap();
-    let gzip = gzip.finish().unwrap();
+    let gzip = gzipped(&whole);
     for (name, bytes) in [
         ("cut.tar", &whole[..whole.len() / 2]),
         ("cut.tar.gz", &gzip[..gzip.len() / 2]),

@@ -1,22 +1,17 @@
 //! Taking snapshots and starting from them.
 
 use super::Subject;
-use super::subject::{passes, sh};
+use super::subject::{leaves, passes, sh};
 use crate::source::Source;
 use crate::{SnapshotCheck, SnapshotId, VmError};
 
 /// What a machine wrote is in its snapshot, wherever it was written.
 pub async fn files_survive_a_snapshot(subject: &Subject) {
-    let mut vm = subject.machine().await;
-    passes(vm.as_mut(), "echo one > one; echo two > /tmp/two").await;
-    let snapshot = vm.snapshot().await.expect("a snapshot");
-    vm.destroy().await.expect("it is destroyed");
-    let check = subject
-        .backend
-        .check(&snapshot.id, &Source::empty())
-        .await
-        .expect("the store is read");
-    assert_eq!(check, SnapshotCheck::Usable);
+    let snapshot = leaves(subject.machine().await, "echo one > one; echo two > /tmp/two").await;
+    assert_eq!(
+        subject.check(&snapshot.id, &Source::empty()).await,
+        SnapshotCheck::Usable
+    );
     let mut vm = subject.restored(&snapshot).await;
     assert_eq!(passes(vm.as_mut(), "cat one; cat /tmp/two").await, "one\ntwo\n");
     vm.destroy().await.expect("it is destroyed");
@@ -26,10 +21,7 @@ pub async fn files_survive_a_snapshot(subject: &Subject) {
 
 /// Ten machines from one snapshot write the same file, and neither each other nor the snapshot notices.
 pub async fn forks_are_independent(subject: &Subject) {
-    let mut vm = subject.machine().await;
-    passes(vm.as_mut(), "echo base > file").await;
-    let snapshot = vm.snapshot().await.expect("a snapshot");
-    vm.destroy().await.expect("it is destroyed");
+    let snapshot = leaves(subject.machine().await, "echo base > file").await;
     let mut forks = Vec::new();
     for _ in 0..10 {
         forks.push(subject.restored(&snapshot).await);
@@ -71,14 +63,8 @@ pub async fn a_machine_goes_on_after_its_snapshot(subject: &Subject) {
 
 /// A file that was removed above a snapshot does not come back.
 pub async fn removed_files_stay_removed(subject: &Subject) {
-    let mut vm = subject.machine().await;
-    passes(vm.as_mut(), "echo x > gone; echo y > kept").await;
-    let first = vm.snapshot().await.expect("a snapshot");
-    vm.destroy().await.expect("it is destroyed");
-    let mut vm = subject.restored(&first).await;
-    passes(vm.as_mut(), "rm gone").await;
-    let second = vm.snapshot().await.expect("a snapshot");
-    vm.destroy().await.expect("it is destroyed");
+    let first = leaves(subject.machine().await, "echo x > gone; echo y > kept").await;
+    let second = leaves(subject.restored(&first).await, "rm gone").await;
     let mut vm = subject.restored(&second).await;
     assert_ne!(sh(vm.as_mut(), "test -e gone").await.code(), 0);
     assert_eq!(passes(vm.as_mut(), "cat kept").await, "y\n");
@@ -88,19 +74,10 @@ pub async fn removed_files_stay_removed(subject: &Subject) {
 /// A chain of snapshots may be as long as a plan.
 pub async fn a_long_chain_of_snapshots_holds(subject: &Subject) {
     const LONG: usize = 150;
-    let mut vm = subject.machine().await;
-    passes(vm.as_mut(), "echo 0 > steps").await;
-    let mut snapshot = vm.snapshot().await.expect("a snapshot");
-    vm.destroy().await.expect("it is destroyed");
+    let mut snapshot = leaves(subject.machine().await, "echo 0 > steps").await;
     for number in 1..LONG {
-        let mut vm = subject.restored(&snapshot).await;
-        passes(
-            vm.as_mut(),
-            &format!("echo {number} >> steps; echo {number} > file-{number}"),
-        )
-        .await;
-        snapshot = vm.snapshot().await.expect("a snapshot");
-        vm.destroy().await.expect("it is destroyed");
+        let command = format!("echo {number} >> steps; echo {number} > file-{number}");
+        snapshot = leaves(subject.restored(&snapshot).await, &command).await;
     }
     let mut vm = subject.restored(&snapshot).await;
     let steps: String = (0..LONG).map(|number| format!("{number}\n")).collect();
@@ -111,26 +88,18 @@ pub async fn a_long_chain_of_snapshots_holds(subject: &Subject) {
 
 /// A removed snapshot is missing, removing it again is no error, and what was built on it still works.
 pub async fn a_removed_snapshot_is_gone_and_its_children_are_not(subject: &Subject) {
-    let mut vm = subject.machine().await;
-    passes(vm.as_mut(), "echo parent > parent").await;
-    let parent = vm.snapshot().await.expect("a snapshot");
-    vm.destroy().await.expect("it is destroyed");
-    let mut vm = subject.restored(&parent).await;
-    passes(vm.as_mut(), "echo child > child").await;
-    let child = vm.snapshot().await.expect("a snapshot");
-    vm.destroy().await.expect("it is destroyed");
+    let parent = leaves(subject.machine().await, "echo parent > parent").await;
+    let child = leaves(subject.restored(&parent).await, "echo child > child").await;
     for _ in 0..2 {
         subject
             .backend
             .remove(&parent.id)
             .await
             .expect("removed, or gone before");
-        let check = subject
-            .backend
-            .check(&parent.id, &Source::empty())
-            .await
-            .expect("the store is read");
-        assert_eq!(check, SnapshotCheck::Missing);
+        assert_eq!(
+            subject.check(&parent.id, &Source::empty()).await,
+            SnapshotCheck::Missing
+        );
     }
     let error = subject
         .backend
@@ -146,10 +115,8 @@ pub async fn a_removed_snapshot_is_gone_and_its_children_are_not(subject: &Subje
     );
     vm.destroy().await.expect("it is destroyed");
     let unknown = SnapshotId("hm-contract-unknown".into());
-    let check = subject
-        .backend
-        .check(&unknown, &Source::empty())
-        .await
-        .expect("the store is read");
-    assert_eq!(check, SnapshotCheck::Missing);
+    assert_eq!(
+        subject.check(&unknown, &Source::empty()).await,
+        SnapshotCheck::Missing
+    );
 }

@@ -1,7 +1,7 @@
 //! The source: a layer of its own, always current.
 
 use super::Subject;
-use super::subject::passes;
+use super::subject::{leaves, passes};
 use crate::SnapshotCheck;
 
 /// The source's files are in `/workspace`, and what a machine writes over them stays in that machine.
@@ -24,10 +24,8 @@ pub async fn the_source_is_exchanged_under_a_snapshot(subject: &Subject) {
     let before = subject
         .source(&[("a.txt", "old"), ("gone.txt", "x"), ("dir/kept.txt", "kept")])
         .await;
-    let mut vm = subject.machine_with(before).await;
-    passes(vm.as_mut(), "cat a.txt > built; cat a.txt > dir/built").await;
-    let snapshot = vm.snapshot().await.expect("a snapshot");
-    vm.destroy().await.expect("it is destroyed");
+    let command = "cat a.txt > built; cat a.txt > dir/built";
+    let snapshot = leaves(subject.machine_with(before).await, command).await;
     let now = subject
         .source(&[
             ("a.txt", "new"),
@@ -35,11 +33,7 @@ pub async fn the_source_is_exchanged_under_a_snapshot(subject: &Subject) {
             ("dir/more.txt", "more"),
         ])
         .await;
-    let check = subject
-        .backend
-        .check(&snapshot.id, &now)
-        .await
-        .expect("the store is read");
+    let check = subject.check(&snapshot.id, &now).await;
     assert_eq!(check, SnapshotCheck::Usable);
     let mut vm = subject.restored_with(&snapshot, now).await;
     let command = "cat a.txt; cat built; cat dir/built; cat dir/kept.txt; cat dir/more.txt; test -e gone.txt || echo gone";
@@ -51,28 +45,18 @@ pub async fn the_source_is_exchanged_under_a_snapshot(subject: &Subject) {
 pub async fn a_shadowed_source_file_that_changes_makes_a_snapshot_stale(subject: &Subject) {
     for write in ["echo mine > a.txt", "rm a.txt", "echo mine >> a.txt"] {
         let before = subject.source(&[("a.txt", "old"), ("b.txt", "b")]).await;
-        let mut vm = subject.machine_with(before).await;
-        passes(vm.as_mut(), write).await;
-        let parent = vm.snapshot().await.expect("a snapshot");
-        vm.destroy().await.expect("it is destroyed");
+        let parent = leaves(subject.machine_with(before).await, write).await;
         let unrelated = subject.source(&[("a.txt", "old"), ("b.txt", "other")]).await;
-        let mut vm = subject.restored_with(&parent, unrelated.clone()).await;
-        passes(vm.as_mut(), "echo more > more").await;
-        let child = vm.snapshot().await.expect("a snapshot");
-        vm.destroy().await.expect("it is destroyed");
+        let child = leaves(
+            subject.restored_with(&parent, unrelated.clone()).await,
+            "echo more > more",
+        )
+        .await;
         let changed = subject.source(&[("a.txt", "new"), ("b.txt", "b")]).await;
         for snapshot in [&parent, &child] {
-            let check = subject
-                .backend
-                .check(&snapshot.id, &unrelated)
-                .await
-                .expect("the store is read");
+            let check = subject.check(&snapshot.id, &unrelated).await;
             assert_eq!(check, SnapshotCheck::Usable, "after {write}");
-            let check = subject
-                .backend
-                .check(&snapshot.id, &changed)
-                .await
-                .expect("the store is read");
+            let check = subject.check(&snapshot.id, &changed).await;
             assert!(
                 matches!(&check, SnapshotCheck::Stale(why) if why.contains("a.txt")),
                 "after {write}: {check:?}"

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::source::{Source, SourceOptions, SourceStore};
 use crate::{ExecOutcome, ExecRequest, ImageReference, OutputChunk, Stream, Vm, VmBackend};
+use crate::{Snapshot, SnapshotCheck, SnapshotId};
 
 /// What finds out what an implementation has left behind, such as its mounts and processes.
 type Leftovers = Box<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -109,14 +110,20 @@ impl Subject {
     }
 
     /// A machine from a snapshot, with an empty source.
-    pub(super) async fn restored(&self, snapshot: &crate::Snapshot) -> Box<dyn Vm> {
+    pub(super) async fn restored(&self, snapshot: &Snapshot) -> Box<dyn Vm> {
         self.restored_with(snapshot, Arc::new(Source::empty())).await
     }
 
-    pub(super) async fn restored_with(&self, snapshot: &crate::Snapshot, source: Arc<Source>) -> Box<dyn Vm> {
+    pub(super) async fn restored_with(&self, snapshot: &Snapshot, source: Arc<Source>) -> Box<dyn Vm> {
         let mut vm = self.backend.restore(&snapshot.id).await.expect("a machine");
         vm.inject(source).await.expect("the source is laid");
         vm
+    }
+
+    /// What a snapshot is over a source.
+    pub(super) async fn check(&self, snapshot: &SnapshotId, source: &Source) -> SnapshotCheck {
+        let check = self.backend.check(snapshot, source).await;
+        check.expect("the store is read")
     }
 }
 
@@ -137,6 +144,14 @@ pub(super) async fn passes(vm: &mut dyn Vm, command: &str) -> String {
     let ran = sh(vm, command).await;
     assert_eq!(ran.code(), 0, "{command}: {ran:?}");
     ran.out()
+}
+
+/// The snapshot of a machine after a shell command that must pass; the machine is destroyed.
+pub(super) async fn leaves(mut vm: Box<dyn Vm>, command: &str) -> Snapshot {
+    passes(vm.as_mut(), command).await;
+    let snapshot = vm.snapshot().await.expect("a snapshot");
+    vm.destroy().await.expect("it is destroyed");
+    snapshot
 }
 
 /// Runs a command to its end.
