@@ -21,6 +21,14 @@ struct Running {
     footprint: Footprint,
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A test that fails must not leave what it has started.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn running() -> Running {
     running_step(MANY)
 }
@@ -39,26 +47,26 @@ fn running_step(step: &str) -> Running {
         .stderr(Stdio::piped())
         .spawn()
         .expect("hm starts");
-    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
-    let mut line = String::new();
-    while !line.contains("step-runs") {
-        line.clear();
-        assert!(
-            output.read_line(&mut line).expect("hm speaks") > 0,
-            "the step never started"
-        );
-    }
+    let output = BufReader::new(child.stdout.take().expect("a pipe"));
     let footprint = Footprint::below(child.id());
-    let names = footprint.names();
-    assert!(names.len() >= 3, "{names:?}");
-    assert!(footprint.network_namespaces() > 0);
-    Running {
+    let mut running = Running {
         world,
         mark,
         child,
         output,
         footprint,
+    };
+    let mut line = String::new();
+    while !line.contains("step-runs") {
+        line.clear();
+        let read = running.output.read_line(&mut line).expect("hm speaks");
+        assert!(read > 0, "the step never started");
     }
+    running.footprint = Footprint::below(running.child.id());
+    let names = running.footprint.names();
+    assert!(names.len() >= 3, "{names:?}");
+    assert!(running.footprint.network_namespaces() > 0);
+    running
 }
 
 fn signal(name: &str, pid: u32) {
