@@ -133,8 +133,13 @@ impl FramePlan {
 
     /// A copy of a file of the host, where the original is. One that is gone by then is left out.
     pub(super) fn copy(&mut self, path: impl AsRef<Path>, metadata: &Metadata) {
+        self.copy_from(path.as_ref(), &path, metadata);
+    }
+
+    /// A copy of a file of the host.
+    pub(super) fn copy_from(&mut self, from: &Path, path: impl AsRef<Path>, metadata: &Metadata) {
         let original = Original {
-            path: path.as_ref().to_owned(),
+            path: from.to_owned(),
             mode: metadata.mode() & 0o777,
             size: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
@@ -166,10 +171,10 @@ impl FramePlan {
             .skip(1)
             .filter(|above| !above.as_os_str().is_empty())
         {
-            match part.entry(above.to_owned()).or_insert(Item::Directory(0o755)) {
-                // What is hidden is hidden but for what is put there.
-                hidden @ Item::Whiteout => *hidden = Item::Opaque(0o755),
-                _ => {}
+            // What is hidden is hidden but for what is put there.
+            let item = part.entry(above.to_owned()).or_insert(Item::Directory(0o755));
+            if *item == Item::Whiteout {
+                *item = Item::Opaque(0o755);
             }
         }
         part.insert(inside.to_owned(), item);

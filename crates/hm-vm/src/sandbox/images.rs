@@ -70,6 +70,11 @@ fn directory_digest(path: &Path) -> String {
     format!("directory:{}", &hasher.finalize().to_hex()[..32])
 }
 
+/// Whether the host's root made a directory, who has no id in a user's step.
+fn belongs_to_root(directory: &Path) -> bool {
+    std::fs::metadata(directory.join("etc")).is_ok_and(|metadata| metadata.uid() == 0)
+}
+
 /// Makes an image ready: builds its frame, unpacks a tarball that is not unpacked yet.
 pub(super) fn open(
     config: &SandboxConfig,
@@ -114,7 +119,14 @@ pub(super) fn open(
     }
     let frame = plan.build(&frames)?;
     let root = PathBuf::from("/");
-    let lower = frame.part(&root).into_iter().chain([directory]).collect();
+    let skeleton = if identity != Identity::Root && belongs_to_root(&directory) {
+        Some(host::owned::foreign(&frames, &image.digest, &directory)?)
+    } else {
+        None
+    };
+    let skeleton = skeleton.and_then(|skeleton| skeleton.part(&root));
+    let above = frame.part(&root).into_iter().chain(skeleton);
+    let lower = above.chain([directory]).collect();
     let env = [
         ("PATH", PATH),
         ("HOME", "/root"),

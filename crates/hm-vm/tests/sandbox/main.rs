@@ -15,6 +15,7 @@ mod kernel;
 mod leftovers;
 mod limits;
 mod network;
+mod packages;
 mod persons;
 mod processes;
 mod secrets;

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-mod owned;
+pub(super) mod owned;
 mod private;
 mod toolchains;
 

@@ -141,6 +141,43 @@ impl Skeleton {
     }
 }
 
+/// The skeleton of a root filesystem directory that belongs to the host's root, with copies of what is written to
+/// in place. `digest`: the image's.
+///
+/// # Errors
+/// When it cannot be written.
+pub(in crate::sandbox) fn foreign(frames: &Path, digest: &str, image: &Path) -> Result<Frame> {
+    let name = format!("{FORM}-{}", digest.replace(':', "-"));
+    Frame::find_or_write(frames, &name, || {
+        let mut plan = FramePlan::bare(&[]);
+        let mut directories = vec![PathBuf::new()];
+        while let Some(directory) = directories.pop() {
+            let entries = std::fs::read_dir(image.join(&directory));
+            for entry in entries.into_iter().flatten().flatten() {
+                let Ok(metadata) = entry.metadata() else { continue };
+                let inside = directory.join(entry.file_name());
+                let path = Path::new("/").join(&inside);
+                let in_place = ["/etc", "/var/lib/dpkg"]
+                    .iter()
+                    .any(|part| path.starts_with(part))
+                    && !path.starts_with("/var/lib/dpkg/info");
+                if metadata.is_dir() && is_readable(&metadata) {
+                    plan.directory(path, mode(&metadata));
+                    directories.push(inside);
+                } else if metadata.is_dir() {
+                    plan.opaque(path, mode(&metadata));
+                } else if metadata.is_file() && metadata.len() == 0 && metadata.mode() & 0o004 == 0 {
+                    // A lock, which only root may open.
+                    plan.file(path, String::new());
+                } else if metadata.is_file() && metadata.len() <= COPIED && in_place {
+                    plan.copy_from(&entry.path(), path, &metadata);
+                }
+            }
+        }
+        plan
+    })
+}
+
 /// Directories that a package which is not installed yet may put something in.
 fn shared_directories() -> BTreeMap<PathBuf, u32> {
     let lists = Path::new(DPKG).join("info");
