@@ -70,6 +70,7 @@ fn keys(graph: &PipelineGraph) -> Vec<Option<CacheKey>> {
             base,
             run_env: &run_env,
             source: "tree",
+            watched: None,
         };
         identities[index.as_usize()] = Some(inputs.cache_key().key());
     }

@@ -38,6 +38,7 @@ fn parts(step: &Step, base: Base<'_>, run_env: &[(&str, &str)], source: &str) ->
         base,
         run_env: &run_env,
         source,
+        watched: None,
     }
     .cache_key()
 }
@@ -286,6 +287,7 @@ fn key_of(inputs: &Inputs) -> CacheKey {
         base,
         run_env,
         source,
+        watched: None,
     }
     .cache_key()
     .key()

@@ -5,6 +5,7 @@ use hm_vm::{SnapshotCheck, SnapshotId};
 
 use super::run::Run;
 use super::select::Role;
+use super::watched::Watched;
 use crate::Result;
 
 /// What is to become of a step.
@@ -116,6 +117,7 @@ fn identities(run: &Run) -> Vec<Option<KeyParts>> {
     let needed = needed(run, graph);
     let mut parts: Vec<Option<KeyParts>> = vec![None; graph.len()];
     let mut keys = vec![None; graph.len()];
+    let mut watched = Watched::new(&run.source);
     for index in graph.topological() {
         if !needed[index.as_usize()] {
             continue;
@@ -134,6 +136,7 @@ fn identities(run: &Run) -> Vec<Option<KeyParts>> {
             base,
             run_env: &run.request.env,
             source: &run.source_digest,
+            watched: watched.digest(&step.cache),
         };
         let found = inputs.cache_key();
         keys[index.as_usize()] = Some(found.key());

@@ -20,5 +20,6 @@ mod sink;
 mod snapshots;
 mod state;
 mod step;
+mod watched;
 
 pub use backend::LocalBackend;

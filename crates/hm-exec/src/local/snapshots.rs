@@ -75,11 +75,13 @@ impl Snapshots {
         let Some(before) = before.and_then(|value| serde_json::from_value::<KeyParts>(value).ok()) else {
             return Ok("no earlier pass is known".into());
         };
-        let changed: Vec<String> = parts
+        let mut changed: Vec<String> = parts
             .diff(&before)
             .into_iter()
             .map(|part| words(part, source))
             .collect();
+        // The plan's key and the watched files change together, and are neighbours.
+        changed.dedup();
         if changed.is_empty() {
             return Ok("its snapshot was evicted".into());
         }
@@ -103,7 +105,7 @@ impl Snapshots {
 fn words(part: &str, source: &Source) -> String {
     match part {
         "format" => "this hm makes cache keys in another way".into(),
-        "cache.key" => "what its cache policy watches changed".into(),
+        "cache.key" | "watched" => "what its cache policy watches changed".into(),
         "policy" => "cache policy changed".into(),
         "source" => match source.changed() {
             [] => "source changed".into(),

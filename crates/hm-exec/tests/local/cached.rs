@@ -170,3 +170,21 @@ async fn a_parent_that_is_gone_runs_again_only_when_a_child_needs_it() {
     assert_eq!(third.steps()["left"], StepStatus::CacheHit);
     assert_eq!(bench.vm.counters().execs, before + 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_whose_key_is_older_than_the_files_it_watches_finds_nothing() {
+    let bench = Bench::new();
+    let policy =
+        serde_json::json!({"policy": "on_change", "paths": ["src/*.c"], "key": "as the author saw it"});
+    let plan = PlanWriter::of([StepWriter::new("build", "cat src/a.c").with("cache", policy)]);
+    std::fs::create_dir(bench.tree().join("src")).expect("made");
+    std::fs::write(bench.tree().join("src/a.c"), "old").expect("written");
+    bench.play(plan.plan(), RunOptions::default()).await;
+    std::fs::write(bench.tree().join("src/notes"), "not watched").expect("written");
+    let second = bench.play(plan.plan(), RunOptions::default()).await;
+    assert_eq!(second.steps()["build"], StepStatus::CacheHit);
+    std::fs::write(bench.tree().join("src/a.c"), "newer").expect("written");
+    let third = bench.play(plan.plan(), RunOptions::default()).await;
+    assert_eq!(third.miss("build"), Some("what its cache policy watches changed"));
+    assert_eq!(stdout(&third, "build"), "newer\n");
+}

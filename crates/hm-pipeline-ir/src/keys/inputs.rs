@@ -31,6 +31,8 @@ pub struct KeyInputs<'a> {
     pub run_env: &'a BTreeMap<String, String>,
     /// The digest of the source tree, in any form; heeded only where the policy asks for it.
     pub source: &'a str,
+    /// The digest of the files that the policy watches, as the source has them.
+    pub watched: Option<[u8; 32]>,
 }
 
 impl KeyInputs<'_> {
@@ -75,6 +77,12 @@ impl KeyInputs<'_> {
         );
         if let Some(key) = step.cache.key() {
             parts.insert(Component::PlanKey, start(Component::PlanKey).text(key).digest());
+        }
+        if let Some(watched) = &self.watched {
+            parts.insert(
+                Component::Watched,
+                start(Component::Watched).bytes(watched).digest(),
+            );
         }
         if step.cache.uses_source() || step.git {
             let tree = step.cache.uses_source().then_some(self.source);

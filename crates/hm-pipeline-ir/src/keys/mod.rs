@@ -15,6 +15,7 @@
 //! | `runner` | `runner`, and `runner_args` with its objects' keys sorted | when the plan names any |
 //! | `policy` | the policy's name, and those of a composition's parts | always |
 //! | `cache.key` | the `key` that the plan gives: time bucket, files, variables, as its author saw them | in `ttl`, `on_change`, `forever`, `compose` |
+//! | `watched` | the files that the policy watches, as the run's source has them: a plan may be run long after its key was made | in `on_change`, alone or in a composition, where the run tells |
 //! | `source` | the digest of the source tree, and whether `.git` is in it | for `auto`, alone or in a composition; without the digest when the step asks for `.git` |
 //!
 //! Not in it: the key and label of the step (renaming a step keeps its snapshot), timeout, retries,

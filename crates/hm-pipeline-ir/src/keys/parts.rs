@@ -36,6 +36,9 @@ pub enum Component {
     /// The key that the plan gives.
     #[serde(rename = "cache.key")]
     PlanKey,
+    /// The files that the policy watches.
+    #[serde(rename = "watched")]
+    Watched,
     /// The source tree.
     #[serde(rename = "source")]
     Source,
@@ -43,7 +46,7 @@ pub enum Component {
 
 impl Component {
     /// All of them, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Format,
         Self::Parent,
         Self::Image,
@@ -52,6 +55,7 @@ impl Component {
         Self::Runner,
         Self::Policy,
         Self::PlanKey,
+        Self::Watched,
         Self::Source,
     ];
 
@@ -67,6 +71,7 @@ impl Component {
             Self::Runner => "runner",
             Self::Policy => "policy",
             Self::PlanKey => "cache.key",
+            Self::Watched => "watched",
             Self::Source => "source",
         }
     }
