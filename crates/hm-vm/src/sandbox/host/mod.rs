@@ -4,13 +4,14 @@
 //! that `PATH` names), never from what is to be left out: a directory that nobody thought of stays hidden.
 
 use std::collections::BTreeMap;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+mod digest;
 pub(super) mod owned;
 mod private;
 mod toolchains;
+
+pub(super) use digest::digest;
 
 use super::SandboxConfig;
 use super::frame::FramePlan;
@@ -138,43 +139,4 @@ pub(super) fn inspect(config: &SandboxConfig, identity: Identity) -> HostRoot {
 /// Where a path leads, or the path itself when it leads nowhere yet.
 fn real(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// Identifies the host's content as far as a build can tell: the distribution, its package database, and the
-/// toolchains on `PATH`.
-pub(super) fn digest(config: &SandboxConfig) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(std::env::consts::ARCH.as_bytes());
-    hasher.update(&std::fs::read("/etc/os-release").unwrap_or_default());
-    let fixed = [
-        "/var/lib/dpkg/status",
-        "/var/lib/rpm",
-        "/var/lib/pacman/local",
-        "/lib/apk/db/installed",
-        "/usr/local/bin",
-        "/usr/local/lib",
-    ];
-    let home = config.home.as_deref();
-    let rustup = config
-        .host_env
-        .get("RUSTUP_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(home?.join(".rustup")));
-    let rustup = rustup
-        .iter()
-        .flat_map(|rustup| [rustup.join("settings.toml"), rustup.join("toolchains")]);
-    let on_path = config.path.split(':').map(PathBuf::from);
-    for path in fixed.iter().map(PathBuf::from).chain(on_path).chain(rustup) {
-        if let Ok(metadata) = std::fs::metadata(&path) {
-            hasher.update(path.as_os_str().as_bytes());
-            for number in [
-                metadata.mtime(),
-                metadata.mtime_nsec(),
-                i64::try_from(metadata.size()).unwrap_or(0),
-            ] {
-                hasher.update(&number.to_le_bytes());
-            }
-        }
-    }
-    format!("host:{}", &hasher.finalize().to_hex()[..32])
 }
