@@ -137,11 +137,7 @@ fn decompressed(mut file: BufReader<File>) -> io::Result<Box<dyn Read>> {
     Ok(match magic {
         [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(file)),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::Decoder::new(file)?),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => {
-            return Err(io::Error::other(
-                "xz is not supported; unpack it first, or use gzip or zstd",
-            ));
-        }
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => Box::new(liblzma::read::XzDecoder::new_multi_decoder(file)),
         _ => Box::new(file),
     })
 }

@@ -103,7 +103,10 @@ async fn tarballs_are_images(world: &World) {
     let root = world.directory.path().join("root");
     root_filesystem(&root);
     let plain = tarball(&root).into_inner().unwrap();
+    let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 0);
+    xz.write_all(&plain).unwrap();
     let packed = [
+        ("root.tar.xz", xz.finish().unwrap()),
         ("root.tar", plain.clone()),
         ("root.tar.gz", gzipped(&plain)),
         ("root.tar.zst", zstd::encode_all(&plain[..], 1).unwrap()),
