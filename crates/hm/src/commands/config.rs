@@ -56,7 +56,8 @@ fn reference() -> String {
     }
     text.push_str(&format!(
         "| `[{IMAGES}]` | `{}` | none | What stands in for an image: `\"ubuntu:24.04\" = \"host\"`; \
-         in the variable `NAME=WHAT`, separated by commas. |\n",
+         in the variable `NAME=WHAT`, separated by commas. `./rootfs.tar` is seen from the \
+         repository's root, in `--image` from the current directory. |\n",
         env_vars::HM_IMAGES
     ));
     text

@@ -8,10 +8,10 @@ use crate::cli::PipelineArgs;
 use crate::context::Context;
 use crate::exit;
 use crate::fail::{Failure, Result};
-use crate::pipelines;
+use crate::{pipelines, show};
 
-/// How much of a command is shown.
-const COMMAND_CHARS: usize = 60;
+/// The longest line where there is no terminal.
+const LONGEST: usize = 100;
 
 /// The pieces that a tree is drawn with.
 struct Pieces {
@@ -50,15 +50,41 @@ pub fn graph(context: &Context, args: &PipelineArgs) -> Result<u8> {
     } else {
         &ASCII
     };
+    let width = if context.environment.stdout_tty {
+        usize::from(show::terminal_size().0)
+    } else {
+        LONGEST
+    };
+    let more = if context.environment.unicode() {
+        "…"
+    } else {
+        "..."
+    };
+    let drawn: Vec<String> = draw(&chosen.plan.graph, pieces)
+        .lines()
+        .map(|line| cut(line, width, more) + "\n")
+        .collect();
     let text = format!(
         "{}: {}, {}\n{}",
         chosen.slug,
         counted(chosen.plan.graph.len(), "step"),
         counted(chosen.plan.graph.chain_count(), "chain"),
-        draw(&chosen.plan.graph, pieces)
+        drawn.concat()
     );
     context.printer.data(&text).map_err(Failure::Output)?;
     Ok(exit::PASSED)
+}
+
+/// A line that fits, or its beginning and a mark.
+fn cut(line: &str, width: usize, more: &str) -> String {
+    if line.chars().count() <= width {
+        return line.to_owned();
+    }
+    let kept: String = line
+        .chars()
+        .take(width.saturating_sub(more.chars().count()))
+        .collect();
+    kept.trim_end().to_owned() + more
 }
 
 /// The keys of a plan's steps, in order.
@@ -137,7 +163,7 @@ fn row(graph: &PipelineGraph, index: StepIndex, lead: &str) -> Vec<String> {
     if step.cache.is_cacheable() {
         words.push(format!("cache {}", step.cache.name()));
     }
-    vec![format!("{lead}{}", step.key), what(step), words.join("; ")]
+    vec![format!("{lead}{}", step.key), words.join("; "), what(step)]
 }
 
 /// What a step is about: its label, or its command where the label says no more than the key.
@@ -147,9 +173,5 @@ fn what(step: &Step) -> String {
         return name;
     }
     let first = step.cmd.lines().next().unwrap_or_default();
-    first
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(COMMAND_CHARS)
-        .collect()
+    first.chars().filter(|c| !c.is_control()).collect()
 }

@@ -20,12 +20,12 @@ fn it_draws_what_builds_in_what_and_says_what_waits() {
     exit 0
     --- stdout
     ci: 6 steps, 3 chains
-    build         make       cache auto
-    ↓ more        make more
-    ├── test      make test
-    └── lint      make lint
-        ↓ deeper  deeper
-    deploy        Ship it    from ubuntu:24.04; after test, deeper
+    build         cache auto                             make
+    ↓ more                                               make more
+    ├── test                                             make test
+    └── lint                                             make lint
+        ↓ deeper                                         deeper
+    deploy        from ubuntu:24.04; after test, deeper  Ship it
     --- stderr
     ");
 }
@@ -50,4 +50,18 @@ fn a_plan_is_rendered_byte_for_byte() {
         world.hm(&["render", "--plan", "plan.json"]).expect(0).stdout(),
         plan
     );
+}
+
+#[test]
+fn a_long_command_is_cut_with_a_mark() {
+    let world = World::with_pipeline(
+        "import harmont as hm\n@hm.pipeline('ci')\ndef ci():\n    return hm.sh('echo ' + 'x' * 200, label='long', cache=hm.auto())\n",
+    );
+    let said = world.hm(&["graph"]).expect(0).stdout().to_owned();
+    let line = said.lines().last().expect("a line");
+    assert!(
+        line.starts_with("long  cache auto  echo xxx") && line.ends_with("x…"),
+        "{line}"
+    );
+    assert_eq!(line.chars().count(), 100);
 }
