@@ -94,7 +94,14 @@ impl Failure {
                 (exit::CANCELED, String::new(), Vec::new())
             }
             Self::Pipeline(error) => {
-                let (message, hints) = split_hints(&error.to_string());
+                let (message, mut hints) = split_hints(&error.to_string());
+                if let DslError::Io {
+                    what: "create" | "write",
+                    ..
+                } = error
+                {
+                    hints.push(DATA_DIR_HINT.into());
+                }
                 (exit::SETUP, message, hints)
             }
             Self::Config(error) => (exit::SETUP, error.to_string(), config_hints(&error)),
@@ -121,6 +128,10 @@ impl Failure {
         Report { exit, message, hints }
     }
 }
+
+/// What helps where hm's own files cannot be written.
+pub const DATA_DIR_HINT: &str =
+    "hm keeps its data there: point HM_DATA_DIR or --data-dir to a directory that you may write to";
 
 /// The DSL's errors carry what to do next on lines of their own.
 fn split_hints(text: &str) -> (String, Vec<String>) {

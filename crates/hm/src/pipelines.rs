@@ -1,6 +1,7 @@
 //! From `.hm/` to a plan.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -139,15 +140,31 @@ pub fn variables(context: &Context, args: &PipelineArgs) -> Result<BTreeMap<Stri
     args.env.iter().map(pair).collect()
 }
 
+/// Reads no more than a plan may have: a device has no end.
 fn read_plan(context: &Context, path: &Path) -> Result<String> {
-    if path == Path::new("-") {
-        let mut text = String::new();
+    let limit = hm_pipeline_ir::MAX_PLAN_BYTES;
+    let mut bytes = Vec::new();
+    let read = if path == Path::new("-") {
         std::io::stdin()
-            .read_to_string(&mut text)
-            .map_err(Failure::io("cannot read", "standard input"))?;
-        return Ok(text);
+            .lock()
+            .take(limit as u64 + 1)
+            .read_to_end(&mut bytes)
+    } else {
+        File::open(context.environment.cwd.join(path))
+            .and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes))
+    };
+    read.map_err(Failure::io("cannot read", path))?;
+    if bytes.len() > limit {
+        return Err(Failure::usage(
+            format!(
+                "{}: the plan is longer than the {limit} bytes that hm takes",
+                path.display()
+            ),
+            ["split the pipeline, or have its steps read large data from files"],
+        ));
     }
-    std::fs::read_to_string(context.environment.cwd.join(path)).map_err(Failure::io("cannot read", path))
+    String::from_utf8(bytes)
+        .map_err(|error| Failure::plain_usage(format!("{}: the plan is not UTF-8: {error}", path.display())))
 }
 
 fn slug_of(path: &Path) -> String {

@@ -12,6 +12,8 @@ use crate::fail::{Failure, Result};
 pub struct Stats {
     /// Python interpreters started to render the pipeline.
     pub python_started: u64,
+    /// Files copied from the worktree to freeze it.
+    pub files_copied: u64,
     /// Machines made, from an image or from a snapshot.
     pub sandboxes_started: u64,
     /// Helper processes started for the machines.

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::StreamExt;
-use hm_exec::{BuildOutcome, RunRequest};
+use hm_exec::{BuildOutcome, EventStream, RunRequest};
+use hm_plugin_protocol::events::BuildEvent;
 
 use crate::backend::Machines;
 use crate::config::Config;
@@ -66,7 +69,8 @@ impl Execution {
         let watcher = signals.cancel_then_kill(token.clone(), notes, context.environment.stderr_tty);
         let watcher = tokio::spawn(watcher);
 
-        let mut events = recorder.tee(events);
+        let copied = Arc::new(AtomicU64::new(0));
+        let mut events = recorder.tee(counting(events, &copied));
         let shown = hm_render::render(&mut events, renderer.as_mut(), hm_render::TICK).await;
         if shown.is_err() {
             // Nobody reads the output any more: the build is not wanted, and what it still says is recorded.
@@ -87,7 +91,13 @@ impl Execution {
         }
         let outcome = outcome?;
         if let Some(path) = &self.stats {
-            count(&machines, self.python_started, &outcome).write(path)?;
+            count(
+                &machines,
+                self.python_started,
+                copied.load(Ordering::Relaxed),
+                &outcome,
+            )
+            .write(path)?;
         }
         machines.vm().shutdown().await;
         shown.map(drop).map_err(Failure::Output)?;
@@ -115,9 +125,24 @@ impl Execution {
     }
 }
 
-fn count(machines: &Machines, python_started: u64, outcome: &BuildOutcome) -> Stats {
+/// Remembers what the build's header says was copied.
+fn counting(events: EventStream, copied: &Arc<AtomicU64>) -> EventStream {
+    let copied = Arc::clone(copied);
+    let look = move |event: &BuildEvent| {
+        if let BuildEvent::BuildStart {
+            header: Some(header), ..
+        } = event
+        {
+            copied.store(header.source_changed.unwrap_or(0), Ordering::Relaxed);
+        }
+    };
+    events.inspect(look).boxed()
+}
+
+fn count(machines: &Machines, python_started: u64, files_copied: u64, outcome: &BuildOutcome) -> Stats {
     let mut stats = Stats {
         python_started,
+        files_copied,
         ..Stats::default()
     };
     stats.count(outcome);

@@ -8,10 +8,12 @@ use std::time::SystemTime;
 
 use super::reader::Events;
 use super::{Recorder, RunRecord};
-use crate::fail::{Failure, Result};
+use crate::fail::{DATA_DIR_HINT, Failure, Result};
 
-/// How many runs are kept.
+/// How many runs are kept, at most.
 const RETAINED: usize = 200;
+/// How many bytes of events the kept runs have, at most. The newest run is kept whatever it has.
+const RETAINED_BYTES: u64 = 2 << 30;
 
 /// All recorded runs of one data directory.
 #[derive(Debug, Clone)]
@@ -42,7 +44,12 @@ impl RunStore {
         let dir = self.root.join(record.run_id.to_string());
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
-        builder.create(&dir).map_err(Failure::io("cannot create", &dir))?;
+        builder.create(&dir).map_err(|error| {
+            Failure::usage(
+                format!("cannot create {}: {error}", dir.display()),
+                [DATA_DIR_HINT],
+            )
+        })?;
         let run = Run { dir };
         let path = run.events_path();
         let events = private(&path).map_err(Failure::io("cannot create", &path))?;
@@ -110,12 +117,15 @@ impl RunStore {
     /// # Errors
     /// When the directory cannot be read.
     pub fn retain_newest(&self) -> Result<()> {
-        let entries = fs::read_dir(&self.root).map_err(Failure::io("cannot read", &self.root))?;
-        if entries.count() <= RETAINED {
-            return Ok(());
-        }
-        for run in self.runs()?.into_iter().skip(RETAINED) {
-            if !run.is_running() {
+        self.retain(RETAINED, RETAINED_BYTES)
+    }
+
+    fn retain(&self, most: usize, most_bytes: u64) -> Result<()> {
+        let mut bytes = 0;
+        for (newer, run) in self.runs()?.into_iter().enumerate() {
+            bytes += fs::metadata(run.events_path()).map_or(0, |metadata| metadata.len());
+            let kept = newer == 0 || (newer < most && bytes <= most_bytes);
+            if !kept && !run.is_running() {
                 // Another hm may be removing it too.
                 let _ = run.remove();
             }
@@ -212,4 +222,51 @@ fn private(path: &Path) -> io::Result<File> {
         .truncate(true)
         .mode(0o600)
         .open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three runs with records of these many bytes, the newest last.
+    fn store(sizes: &[usize]) -> (tempfile::TempDir, RunStore) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = RunStore::new(dir.path());
+        for (age, size) in sizes.iter().rev().enumerate() {
+            let run = Run {
+                dir: store.root.join((sizes.len() - age).to_string()),
+            };
+            fs::create_dir_all(&run.dir).expect("a run");
+            fs::write(run.events_path(), vec![b'x'; *size]).expect("events");
+            let plan = File::create(run.plan_path()).expect("a plan");
+            let when = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1000 - age as u64);
+            plan.set_modified(when).expect("a time");
+        }
+        (dir, store)
+    }
+
+    fn left(store: &RunStore) -> Vec<String> {
+        let runs = store.runs().expect("runs");
+        runs.iter().map(|run| run.id().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_oldest_go_beyond_a_number_and_beyond_bytes() {
+        let (_dir, runs) = store(&[10, 10, 10]);
+        runs.retain(3, 30).expect("kept");
+        assert_eq!(left(&runs), ["3", "2", "1"]);
+        runs.retain(3, 29).expect("kept");
+        assert_eq!(left(&runs), ["3", "2"]);
+        runs.retain(1, 29).expect("kept");
+        assert_eq!(left(&runs), ["3"]);
+    }
+
+    #[test]
+    fn the_newest_and_a_running_one_stay() {
+        let (_dir, runs) = store(&[10, 10, 10]);
+        let running = File::open(runs.root.join("1/events.jsonl")).expect("events");
+        running.lock().expect("a lock");
+        runs.retain(3, 1).expect("kept");
+        assert_eq!(left(&runs), ["3", "1"]);
+    }
 }

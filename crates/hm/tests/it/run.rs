@@ -11,17 +11,19 @@ fn cached(name: &str, steps: u64) {
     let first = world.counted(&["run"], 0);
     assert_eq!((first.of("cache_hits"), first.of("steps_run")), (0, steps));
     assert_eq!((first.of("python_started"), first.of("helpers_started")), (1, 1));
+    assert!(first.of("files_copied") > 0, "the first run brings the source in");
     let second = world.counted(&["run"], 0);
     assert_eq!((second.of("cache_hits"), second.of("steps_run")), (steps, 0));
     let started = [
         "python_started",
+        "files_copied",
         "sandboxes_started",
         "helpers_started",
         "commands_run",
     ];
     assert_eq!(
         started.map(|name| second.of(name)),
-        [0; 4],
+        [0; 5],
         "a cached run starts nothing"
     );
 }
