@@ -88,7 +88,8 @@ impl LocalBackend {
             let resolved = self.vm.resolve(&target).await.map_err(|error| match error {
                 VmError::ImageNotFound { image, reason } => BackendError::NotFound(format!(
                     "image {image} of step `{}`: {reason}; let another one stand in for it with `--image \
-                     {name}=host`, or with `\"{name}\" = \"host\"` under [images] in the configuration",
+                     {name}=host` (this machine's own root, read-only) or `--image {name}=/path/to/rootfs.tar`, \
+                     or for good with `\"{name}\" = \"host\"` under [images] in .hm/config.toml",
                     step.key,
                     name = entry.key(),
                 )),

@@ -42,11 +42,7 @@ pub(super) fn resolve(config: &SandboxConfig, reference: &ImageReference) -> Res
     } else {
         return Err(VmError::ImageNotFound {
             image: reference.clone(),
-            reason: format!(
-                "the sandbox cannot pull from a registry yet; say what stands in for it here: \
-                 `--image {reference}=host` (this machine's own root, read-only) or \
-                 `--image {reference}=/path/to/rootfs.tar`, or put it under [images] in .hm/config.toml"
-            ),
+            reason: "the sandbox cannot pull from a registry yet".into(),
         });
     };
     Ok(ResolvedImage {
