@@ -23,6 +23,13 @@ pub fn rerun(mut context: Context, args: &RerunArgs) -> Result<u8> {
     let config = context.config()?;
     let run = context.runs()?.find(args.run.as_deref(), context.maybe_root())?;
     let record = run.record()?;
+    if !record.repo_root.is_dir() {
+        return Err(Failure::plain_usage(format!(
+            "{}, the repository of run {}, is not there any more",
+            record.repo_root.display(),
+            run.short_id()
+        )));
+    }
     let plan = Plan::parse(run.plan()?).map_err(|error| Failure::Plan {
         from: format!("the plan of run {}", run.short_id()),
         error,

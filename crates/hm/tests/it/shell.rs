@@ -96,3 +96,21 @@ fn wait_for(screen: &mut impl Read, seen: &mut String, word: &str) {
         seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
     }
 }
+
+#[test]
+fn a_key_that_ends_like_a_moment_is_the_step_of_that_name() {
+    let world = World::with_pipeline(
+        "import harmont as hm\n@hm.pipeline('ci')\ndef ci():\n    return hm.sh('touch made', key='it@before')\n",
+    );
+    world.hm(&["run"]).expect(0);
+    assert_eq!(
+        world
+            .hm(&["shell", "it@before", "--", "ls", "made"])
+            .expect(0)
+            .stdout(),
+        "made\n"
+    );
+    world
+        .hm(&["shell", "it@before@before", "--", "ls", "made"])
+        .expect(2);
+}

@@ -52,19 +52,21 @@ enum Moment {
 /// # Errors
 /// When there is no such run or step, or it left nothing.
 pub fn find(context: &Context, target: &str) -> Result<Place> {
-    let (target, moment) = match (target.strip_suffix("@before"), target.strip_suffix("@after")) {
-        (Some(rest), _) => (rest, Moment::Before),
-        (None, Some(rest)) => (rest, Moment::After),
-        (None, None) => (target, Moment::After),
-    };
     let store = context.runs()?;
     // A step's key may hold a slash itself, so what stands before it is a run only if it looks like one.
     let named = target.split_once('/').filter(|(run, _)| is_run_id(run));
-    let (run, key) = match named {
+    let (run, place) = match named {
         Some((run, key)) => (store.find(Some(run), None)?, key),
         None => (store.find(None, context.maybe_root())?, target),
     };
     let steps = FinishedSteps::of(run.events(false)?);
+    let (key, moment) = match (place.strip_suffix("@before"), place.strip_suffix("@after")) {
+        // A step's key may end like a moment, too.
+        _ if steps.keys.iter().any(|known| known == place) => (place, Moment::After),
+        (Some(rest), _) => (rest, Moment::Before),
+        (None, Some(rest)) => (rest, Moment::After),
+        (None, None) => (place, Moment::After),
+    };
     if !steps.keys.iter().any(|known| known == key) {
         let near = suggest::nearest(key, steps.keys.iter().map(String::as_str));
         let hint = match near {
