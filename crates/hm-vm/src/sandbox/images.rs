@@ -35,6 +35,7 @@ pub(super) fn resolve(config: &SandboxConfig, reference: &ImageReference) -> Res
             reason: format!("{error}; it has to be a root filesystem directory or a tarball of one"),
         })?;
         if metadata.is_dir() {
+            refuse_above_data(config, reference, path)?;
             directory_digest(path)
         } else {
             tarball::digest(config, path, &metadata)?
@@ -48,6 +49,21 @@ pub(super) fn resolve(config: &SandboxConfig, reference: &ImageReference) -> Res
     Ok(ResolvedImage {
         reference: reference.clone(),
         digest,
+    })
+}
+
+/// An overlay cannot write to what lies below its own lower layer.
+fn refuse_above_data(config: &SandboxConfig, reference: &ImageReference, path: &Path) -> Result<()> {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if !real(&config.data_dir).starts_with(real(path)) {
+        return Ok(());
+    }
+    Err(VmError::ImageNotFound {
+        image: reference.clone(),
+        reason: format!(
+            "hm's own data lie in it, in {}; name a directory beside them, or `host` for this machine's own root",
+            config.data_dir.display()
+        ),
     })
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SandboxConfig;
 use super::layers::{FileOp, RawPath, perform};
-use crate::{ResolvedImage, Result, VmError};
+use crate::{ImageReference, ResolvedImage, Result, VmError};
 
 /// Unpacks an archive; runs where the owners of its files exist.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,6 +38,12 @@ pub(super) fn digest(config: &SandboxConfig, path: &Path, metadata: &Metadata) -
     {
         return Ok(digest);
     }
+    if !is_archive(path) {
+        return Err(VmError::ImageNotFound {
+            image: ImageReference::new(path.to_string_lossy()),
+            reason: "it is neither a root filesystem directory nor a tarball of one".into(),
+        });
+    }
     let mut hasher = blake3::Hasher::new();
     let mut file = File::open(path).map_err(VmError::io("cannot open the image", path))?;
     io::copy(&mut file, &mut hasher).map_err(VmError::io("cannot read the image", path))?;
@@ -50,6 +56,16 @@ pub(super) fn digest(config: &SandboxConfig, path: &Path, metadata: &Metadata) -
     };
     write().map_err(VmError::io("cannot write", &record))?;
     Ok(digest)
+}
+
+/// Whether a file begins with an entry of a tar archive, packed or not.
+fn is_archive(path: &Path) -> bool {
+    let first = || -> io::Result<bool> {
+        let file = BufReader::new(File::open(path)?);
+        let mut archive = tar::Archive::new(decompressed(file)?);
+        Ok(matches!(archive.entries()?.next(), Some(Ok(_))))
+    };
+    first().unwrap_or(false)
 }
 
 /// The directory that a tarball's image is unpacked in; `None` when the image is no tarball.

@@ -16,7 +16,7 @@ pub const PASSED_VARIABLES: &[&str] = &[
     "SSL_CERT_FILE",
 ];
 
-/// How a [`super::SandboxBackend`] works.
+/// How a [`crate::sandbox::SandboxBackend`] works.
 #[derive(Debug, Clone)]
 pub struct SandboxConfig {
     /// Where hm keeps its data; absolute. The sandbox's part is `sandbox/` below it.
@@ -25,7 +25,7 @@ pub struct SandboxConfig {
     pub home: Option<PathBuf>,
     /// The host's `PATH`: where programs are found, and the `PATH` of a step on `host`.
     pub path: String,
-    /// What a step on `host` gets of the host's environment: those of [`super::PASSED_VARIABLES`] that are set.
+    /// What a step on `host` gets of the host's environment: those of [`crate::sandbox::PASSED_VARIABLES`] that are set.
     pub host_env: BTreeMap<String, String>,
     /// A step is stopped when the disk would have fewer bytes free than this.
     pub min_free: u64,

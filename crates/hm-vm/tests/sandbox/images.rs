@@ -14,6 +14,7 @@ everyone![
     tarballs_are_images,
     a_hostile_tarball_reaches_nothing,
     a_damaged_tarball_is_an_error,
+    a_directory_above_hms_data_is_refused,
     an_image_without_a_shell_says_so,
 ];
 
@@ -218,13 +219,22 @@ async fn a_damaged_tarball_is_an_error(world: &World) {
         let image = world.directory.path().join(name);
         std::fs::write(&image, bytes).unwrap();
         let reference = ImageReference::new(image.to_str().unwrap());
-        let resolved = world.backend.resolve(&reference).await.unwrap();
-        let error = match world.backend.create(&resolved).await {
-            Ok(_) => panic!("{name} is an image"),
-            Err(error) => error.to_string(),
+        // What is no archive at all is told at once, what ends too early when it is unpacked.
+        let error = match world.backend.resolve(&reference).await {
+            Ok(resolved) if name != "no.tar" => world.backend.create(&resolved).await.err(),
+            Ok(_) => None,
+            Err(error) => Some(error),
         };
+        let error = error.unwrap_or_else(|| panic!("{name} is an image")).to_string();
         assert!(error.contains(name), "{error}");
     }
+}
+
+async fn a_directory_above_hms_data_is_refused(world: &World) {
+    let above = world.data.parent().unwrap();
+    let reference = ImageReference::new(above.to_str().unwrap());
+    let error = world.backend.resolve(&reference).await.unwrap_err().to_string();
+    assert!(error.contains("hm's own data lie in it"), "{error}");
 }
 
 async fn an_image_without_a_shell_says_so(world: &World) {

@@ -69,7 +69,7 @@ pub struct RunArgs {
     /// Run this step alone, and what it builds in where that has no snapshot
     #[arg(long, value_name = "STEP", conflicts_with = "from")]
     pub only: Option<String>,
-    /// Run this step and all that descends from it
+    /// Run this step, cached or not, and what descends from it
     #[arg(long, value_name = "STEP")]
     pub from: Option<String>,
     /// Bring `.git` into the source
