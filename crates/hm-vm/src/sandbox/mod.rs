@@ -23,6 +23,7 @@ pub mod layers;
 mod protocol;
 mod pump;
 mod roots;
+mod shared;
 mod stats;
 mod supervision;
 mod supervisor;

@@ -10,13 +10,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::alone::Alone;
-use super::backend::Inner;
 use super::client::{self, Supervisor};
 use super::images::Image;
 use super::layers::{FileOp, FileReply, LayerChain, RawPath, perform};
 use super::protocol::{Ending, Spawn};
 use super::pump::{self, Stopped};
 use super::roots::{MountedRoot, Stack};
+use super::shared::Shared;
 use super::stats::count;
 use super::terminal;
 use crate::source::Source;
@@ -30,7 +30,7 @@ const DISK_WATCH: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) struct SandboxVm {
-    backend: Arc<Inner>,
+    backend: Arc<Shared>,
     image: Arc<Image>,
     chain: LayerChain,
     /// The snapshot that `chain` is of.
@@ -41,7 +41,7 @@ pub(super) struct SandboxVm {
 }
 
 impl SandboxVm {
-    pub(super) fn new(backend: Arc<Inner>, chain: LayerChain, base: Option<SnapshotId>) -> Result<Self> {
+    pub(super) fn new(backend: Arc<Shared>, chain: LayerChain, base: Option<SnapshotId>) -> Result<Self> {
         let image = backend.image(&chain.image)?;
         Ok(Self {
             backend,
@@ -56,7 +56,7 @@ impl SandboxVm {
     /// The root that this machine's commands run in.
     fn root(&mut self) -> Result<&MountedRoot> {
         if self.root.is_none() {
-            let Inner {
+            let Shared {
                 layers,
                 supervision,
                 spares,

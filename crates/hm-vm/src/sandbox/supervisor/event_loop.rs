@@ -10,7 +10,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 use super::network::{Slot, Slots};
 use super::roots::Roots;
 use super::step::Place;
-use super::{confine, step};
+use super::{confine, parent, step};
 use crate::sandbox::protocol::{self, Ending, Reply, Request, Setup, Spawn, Work, Worked};
 use crate::sandbox::sys::{self, Cloned};
 use crate::sandbox::{layers, tarball};
@@ -272,7 +272,7 @@ impl EventLoop {
         match sys::clone_process(0) {
             Ok(Cloned::Child) => {
                 self.waiting.clear();
-                step::die_with_parent();
+                parent::die_with_it();
                 let reply = match work {
                     Work::Layers(op) => layers::perform(op).map(Worked::Layers),
                     Work::Unpack(order) => tarball::unpack(&order).map(|()| Worked::Unpacked),

@@ -16,6 +16,7 @@ mod confine;
 mod event_loop;
 mod mounts;
 mod network;
+mod parent;
 mod root;
 mod roots;
 mod step;

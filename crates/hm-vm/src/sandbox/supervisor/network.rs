@@ -14,7 +14,7 @@ use std::process::Command;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::cgroup::{self, Cgroups, StepCgroup};
-use super::step;
+use super::parent;
 use crate::sandbox::protocol::Identity;
 use crate::sandbox::sys::{self, Cloned};
 use crate::{Limits, Network};
@@ -175,7 +175,7 @@ impl Slots {
         rustix::fs::fcntl_setfl(&ready, rustix::fs::OFlags::NONBLOCK)?;
         match sys::clone_process(0)? {
             Cloned::Child => {
-                step::die_with_parent();
+                parent::die_with_it();
                 let error = self.become_pasta(pasta, namespace, &writer);
                 sys::exit_now(error.raw_os_error().unwrap_or(1))
             }
@@ -223,7 +223,7 @@ fn namespace() -> io::Result<OwnedFd> {
     let (made, says) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     match sys::clone_process(libc::CLONE_NEWNET).map_err(failed)? {
         Cloned::Child => {
-            step::die_with_parent();
+            parent::die_with_it();
             let up = sys::loopback_up();
             // So that a port is free again as soon as the step that used it has ended.
             let _ = std::fs::write("/proc/sys/net/ipv4/tcp_max_tw_buckets", "0");

@@ -6,34 +6,17 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::Command;
 
-use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
+use rustix::process::{Resource, Rlimit, WaitOptions};
 
 use super::confine;
 use super::network::Slot;
-use super::root;
+use super::{parent, root};
 use crate::ExitStatus;
 use crate::sandbox::protocol::{Ending, Identity, Spawn};
 use crate::sandbox::sys::{self, Cloned};
 
 /// How many processes all steps of a run may have where there is no cgroup to bound each step.
 const UNGROUPED_PROCESSES: u64 = 16_384;
-
-/// Has the kernel kill this process when its parent dies.
-pub(super) fn die_with_parent() {
-    // The only error is an unknown signal.
-    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-}
-
-/// Whether the supervisor, which reads the reports, died before it could take this process along.
-fn orphaned(report: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(report, PollFlags::empty())];
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    rustix::event::poll(&mut fds, Some(&now)).is_ok() && fds[0].revents().contains(PollFlags::ERR)
-}
 
 /// Where a step goes.
 pub(super) struct Place<'a> {
@@ -44,8 +27,8 @@ pub(super) struct Place<'a> {
 
 /// Process 1 of the step's namespaces. Its end is the end of every process of the step.
 pub(super) fn init(place: &Place<'_>, spawn: &Spawn, fds: &[OwnedFd], slot: &Slot, report: &OwnedFd) -> ! {
-    die_with_parent();
-    if orphaned(report) {
+    parent::die_with_it();
+    if parent::is_gone(report) {
         sys::exit_now(1);
     }
     let ending = match run(place, spawn, fds, slot) {

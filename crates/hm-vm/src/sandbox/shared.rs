@@ -1,0 +1,75 @@
+//! What machines share with their backend.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::SandboxConfig;
+use super::images::{self, Image};
+use super::layers::{DirectFileOps, FileOps, LayerStore};
+use super::roots::Spares;
+use super::stats::Counters;
+use super::supervision::Supervision;
+use crate::{ResolvedImage, Result, VmError};
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub config: SandboxConfig,
+    pub layers: LayerStore,
+    pub counters: Counters,
+    pub supervision: Arc<Supervision>,
+    pub spares: Spares,
+    images: Mutex<HashMap<ResolvedImage, Arc<OnceLock<Arc<Image>>>>>,
+}
+
+impl Shared {
+    /// Starts nothing and writes nothing yet.
+    pub(super) fn open(config: SandboxConfig) -> Result<Self> {
+        if !config.data_dir.is_absolute() {
+            return Err(VmError::Setup(format!(
+                "{} is no absolute path",
+                config.data_dir.display()
+            )));
+        }
+        let root = config.data_dir.join("sandbox");
+        let supervision = Arc::new(Supervision::new(&config, &root));
+        let files: Arc<dyn FileOps> = if supervision.is_root() {
+            Arc::new(DirectFileOps)
+        } else {
+            supervision.clone()
+        };
+        Ok(Self {
+            layers: LayerStore::open(&root, files)?,
+            config,
+            counters: Counters::default(),
+            supervision,
+            spares: Spares::default(),
+            images: Mutex::default(),
+        })
+    }
+
+    /// An image, opened once.
+    pub(super) fn image(&self, image: &ResolvedImage) -> Result<Arc<Image>> {
+        let cell = {
+            let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+            images.entry(image.clone()).or_default().clone()
+        };
+        if let Some(opened) = cell.get() {
+            return Ok(opened.clone());
+        }
+        let unpack = |order| self.supervision.unpack(order);
+        let opened = Arc::new(images::open(
+            &self.config,
+            image,
+            self.supervision.identity(),
+            &unpack,
+        )?);
+        Ok(cell.get_or_init(|| opened).clone())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Before the layers go, which the spares write to.
+        self.spares.clear();
+    }
+}
