@@ -107,3 +107,32 @@ proptest! {
         prop_assert_eq!(world.tree(&loaded, &source), tree(&plain));
     }
 }
+
+/// A directory where a kept layer below the merged one has a whiteout merges with nothing, and yet holds one.
+#[test]
+fn a_whiteout_in_a_directory_that_merges_with_nothing_is_no_file() {
+    if !can_mount() {
+        return;
+    }
+    let world = World::new();
+    lay(&world.worktree(""));
+    let source = world.freeze();
+    let plain: PathBuf = world.dir.path().join("plain");
+    lay(&plain);
+    let mut steps = vec![Action::Remove("c".into())];
+    // Deep enough that the removal stays below what is merged.
+    steps.extend((0..8).map(|n| Action::Write(format!("below{n}"))));
+    steps.push(Action::Make("c/b".into()));
+    steps.push(Action::Remove("c/b".into()));
+    steps.extend((0..MAX_DEPTH).map(|n| Action::Write(format!("above{n}"))));
+    let mut chain = image();
+    let mut merged = false;
+    for action in &steps {
+        action.perform(&plain, "content");
+        let (_, longer) = world.step(&chain, &source, |root: &Path| action.perform(root, "content"));
+        merged |= longer.layers.len() < chain.layers.len();
+        chain = longer;
+        assert_eq!(world.tree(&chain, &source), tree(&plain), "{action:?}");
+    }
+    assert!(merged);
+}

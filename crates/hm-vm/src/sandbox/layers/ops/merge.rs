@@ -58,13 +58,14 @@ fn merge_directory(job: &Job, jobs: &mut Vec<Job>) -> Result<()> {
     for source in &job.sources {
         collect(source, &mut slots)?;
     }
-    let mut marked_files = false;
+    let (mut whiteouts, mut marked_files) = (false, false);
     for (name, slot) in slots {
         let destination = job.destination.join(name);
         match slot {
             Slot::Leaf(path) => link(&path, &destination)?,
             Slot::Whiteout { .. } if job.closed => {}
             Slot::Whiteout { path, marked } => {
+                whiteouts = true;
                 marked_files |= marked;
                 link(&path, &destination)?;
             }
@@ -83,6 +84,10 @@ fn merge_directory(job: &Job, jobs: &mut Vec<Job>) -> Result<()> {
                 });
             }
         }
+    }
+    if whiteouts {
+        overlay::set_may_hold_whiteouts(&job.destination)
+            .map_err(VmError::io("cannot mark", &job.destination))?;
     }
     if marked_files {
         set_hiding(&job.destination, Hiding::MarkedFiles)?;

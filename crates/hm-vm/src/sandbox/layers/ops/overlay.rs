@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::fs::{XattrFlags, lgetxattr, lsetxattr};
 
 pub(super) const OPAQUE: &str = "user.overlay.opaque";
+const ORIGIN: &str = "user.overlay.origin";
 const WHITEOUT: &str = "user.overlay.whiteout";
 
 /// What a directory hides of the layers below it.
@@ -42,6 +43,12 @@ pub(super) fn set_hiding(directory: &Path, hiding: Hiding) -> io::Result<()> {
         Hiding::All => b"y",
     };
     Ok(lsetxattr(directory, OPAQUE, value, XattrFlags::empty())?)
+}
+
+/// Has overlayfs look for whiteouts in a directory although nothing below may merge with it, by saying that it was
+/// copied up from something unknown: otherwise it lists them as files.
+pub(super) fn set_may_hold_whiteouts(directory: &Path) -> io::Result<()> {
+    Ok(lsetxattr(directory, ORIGIN, b"", XattrFlags::empty())?)
 }
 
 /// Whether a file is a whiteout by being the character device 0:0.
