@@ -1,9 +1,10 @@
 //! Why a command failed in a step that has no ids but root's: what it says itself is "Invalid argument".
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::protocol::Identity;
-use crate::{ExecOutcome, OutputChunk};
+use crate::{ExecOutcome, OutputChunk, Stream};
 
 /// What the kernel calls an id that there is not.
 const REFUSALS: &[&str] = &["Invalid argument", "Operation not permitted"];
@@ -22,11 +23,16 @@ const ATTEMPTS: &[&str] = &[
     "set group",
 ];
 
+/// How much of a line is looked at.
+const LINE: usize = 4096;
+
 /// Looks out for such an attempt in what a command says.
 #[derive(Debug)]
 pub(super) struct Alone {
     looks: bool,
     seen: AtomicBool,
+    /// The line that each stream is in the middle of: a program may write one in pieces.
+    begun: [Mutex<Vec<u8>>; 2],
 }
 
 impl Alone {
@@ -34,6 +40,7 @@ impl Alone {
         Self {
             looks: matches!(identity, Identity::Single { .. }),
             seen: AtomicBool::new(false),
+            begun: Default::default(),
         }
     }
 
@@ -41,14 +48,18 @@ impl Alone {
         if !self.looks || self.seen.load(Ordering::Relaxed) {
             return;
         }
-        let text = String::from_utf8_lossy(&chunk.bytes);
-        let has = |line: &str, words: &[&str]| words.iter().any(|word| line.contains(word));
-        if text
-            .lines()
-            .any(|line| has(line, REFUSALS) && has(line, ATTEMPTS))
-        {
+        let begun = &self.begun[usize::from(chunk.stream == Stream::Stderr)];
+        let mut text = begun.lock().unwrap_or_else(PoisonError::into_inner);
+        text.extend_from_slice(&chunk.bytes);
+        if text.split(|byte| *byte == b'\n').any(is_such) {
             self.seen.store(true, Ordering::Relaxed);
         }
+        let line = text
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
+        let kept = line.max(text.len().saturating_sub(LINE));
+        text.drain(..kept);
     }
 
     /// Says it, of a command that failed.
@@ -63,10 +74,16 @@ impl Alone {
     }
 }
 
+fn is_such(line: &[u8]) -> bool {
+    let line = String::from_utf8_lossy(line);
+    let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
+    has(REFUSALS) && has(ATTEMPTS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ExitStatus, Stream};
+    use crate::ExitStatus;
 
     fn notes(identity: Identity, said: &str, code: i32) -> usize {
         let alone = Alone::new(identity);
@@ -81,6 +98,29 @@ mod tests {
         };
         alone.explain(&mut outcome);
         outcome.notes.len()
+    }
+
+    #[test]
+    fn a_line_may_come_in_pieces() {
+        let alone = Alone::new(Identity::Single { uid: 1000, gid: 1000 });
+        let mut outcome = ExecOutcome {
+            status: ExitStatus::Code(1),
+            killed: None,
+            notes: Vec::new(),
+        };
+        for (stream, piece) in [
+            (Stream::Stderr, "chown: "),
+            (Stream::Stdout, "a line between\n"),
+            (Stream::Stderr, "changing ownership of 'x'"),
+            (Stream::Stderr, ": Invalid argument"),
+        ] {
+            alone.look(&OutputChunk {
+                stream,
+                bytes: piece.into(),
+            });
+        }
+        alone.explain(&mut outcome);
+        assert_eq!(outcome.notes.len(), 1);
     }
 
     #[test]
