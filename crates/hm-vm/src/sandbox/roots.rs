@@ -47,7 +47,8 @@ pub(super) struct MountedRoot {
     pub id: u64,
     pub live: LiveLayer,
     stack: Stack,
-    supervisor: Arc<Supervisor>,
+    /// In whose mount namespace it is: no other can start a command in it.
+    pub supervisor: Arc<Supervisor>,
     /// What it lies upon stays while it is mounted.
     _source: Arc<Source>,
 }

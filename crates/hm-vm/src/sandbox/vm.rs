@@ -72,8 +72,10 @@ impl SandboxVm {
     fn start(&mut self, request: &ExecRequest, terminal: bool, fds: &[BorrowedFd<'_>]) -> Result<Running> {
         let mut env = self.image.env.clone();
         env.extend(request.env.clone());
+        let root = self.root()?;
+        let supervisor = root.supervisor.clone();
         let spawn = Spawn {
-            root: self.root()?.id,
+            root: root.id,
             argv: request.argv.clone(),
             env: env.into_iter().collect(),
             cwd: request.cwd.clone(),
@@ -81,7 +83,6 @@ impl SandboxVm {
             limits: request.limits.clone(),
             terminal,
         };
-        let supervisor = self.backend.supervision.supervisor()?;
         let (id, ending) = supervisor.spawn(spawn, fds)?;
         count(&self.backend.counters.commands);
         Ok(Running {
