@@ -76,7 +76,7 @@ impl Vm for Nothing {
     }
 
     async fn exec(
-        &mut self,
+        &self,
         _request: &ExecRequest,
         _output: mpsc::Sender<OutputChunk>,
         _cancel: CancellationToken,
@@ -89,7 +89,7 @@ impl Vm for Nothing {
     }
 
     async fn attach(
-        &mut self,
+        &self,
         request: &ExecRequest,
         _terminal: Terminal,
         cancel: CancellationToken,

@@ -23,6 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         repo_root: std::env::current_dir()?,
         pipeline_slug: "embedded".into(),
         env: [("CI".to_owned(), "true".to_owned())].into(),
+        secrets: std::collections::BTreeMap::new(),
         source: SourceMeta::default(),
         options: RunOptions::default(),
         cloud_pipeline_slug: None,

@@ -26,4 +26,20 @@ pub struct Capabilities {
     pub honors_image_map: bool,
     /// Its snapshots can be opened by `hm shell` on this machine.
     pub keeps_snapshots: bool,
+    /// Services beside steps.
+    pub runs_services: bool,
+    /// Secrets.
+    pub gives_secrets: bool,
+    /// Artifacts.
+    pub collects_artifacts: bool,
+    /// Cache directories.
+    pub keeps_cache_directories: bool,
+    /// Memory limits of steps.
+    pub limits_memory: bool,
+    /// Processor time limits of steps.
+    pub limits_cpus: bool,
+    /// Process limits of steps.
+    pub limits_pids: bool,
+    /// Disk limits of steps.
+    pub limits_disk: bool,
 }

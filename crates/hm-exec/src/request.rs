@@ -8,7 +8,7 @@ use std::time::Duration;
 use hm_pipeline_ir::{PipelineGraph, PlanError};
 use hm_plugin_protocol::events::PlanSummary;
 use hm_plugin_protocol::executor::SnapshotRef;
-use hm_vm::{ImageMap, Limits, Network};
+use hm_vm::{ImageMap, Limits, Network, SecretValue};
 
 /// A rendered, ready-to-run pipeline.
 #[derive(Debug, Clone)]
@@ -123,6 +123,8 @@ pub struct RunRequest {
     pub pipeline_slug: String,
     /// Variables for every step, over the plan's own.
     pub env: BTreeMap<String, String>,
+    /// The secrets that steps may ask for, by name.
+    pub secrets: BTreeMap<String, SecretValue>,
     /// Git metadata of the worktree.
     pub source: SourceMeta,
     /// The CLI's flags.

@@ -13,6 +13,7 @@ mod cache;
 mod envelope;
 mod error;
 mod graph;
+mod needs;
 mod parse;
 mod step;
 
@@ -23,5 +24,8 @@ pub use envelope::{Envelope, PipelineEntry};
 pub use error::PlanError;
 pub use graph::PipelineGraph;
 pub use keys::{Base, CacheKey, Component, KeyInputs, KeyParts, ParseCacheKeyError};
+pub use needs::{
+    Artifacts, CacheDirectory, CollectWhen, HealthCheck, SecretDelivery, SecretUse, Service, ServiceScope,
+};
 pub use parse::{MAX_KEY_BYTES, MAX_PLAN_BYTES, MAX_RETRIES, MAX_STEPS};
 pub use step::{Limits, Network, Step, StepIndex, StepKey};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::CachePolicy;
+use crate::{Artifacts, CacheDirectory, CachePolicy, SecretUse, Service};
 
 /// Where a step stands in its plan, counted from 0. Only meaningful for the [`crate::PipelineGraph`] that it
 /// came from.
@@ -116,6 +116,14 @@ pub struct Step {
     pub network: Option<Network>,
     /// What it may use up.
     pub limits: Limits,
+    /// What runs beside it.
+    pub services: Vec<Service>,
+    /// The secrets that it is given.
+    pub secrets: Vec<SecretUse>,
+    /// What of its workspace is kept for people.
+    pub artifacts: Vec<Artifacts>,
+    /// The cache directories that it sees.
+    pub caches: Vec<CacheDirectory>,
 }
 
 /// How many characters of a command stand in for a label.

@@ -1,7 +1,8 @@
 //! Build events: the one thing that backends emit and renderers read.
 //!
 //! Per step the order is `step_queued`, then either `step_cache_hit`, `step_skipped`, or `step_start`,
-//! any number of `step_log` and `step_retry`, and exactly one `step_end`. `build_start` is first,
+//! any number of `step_log`, `service_log`, `step_retry` and `step_artifact`, and exactly one `step_end`. After a
+//! `step_cache_hit` come the `step_artifact`s of the step that made the snapshot. `build_start` is first,
 //! `build_end` is last and comes once, on every path.
 
 use chrono::{DateTime, Utc};
@@ -50,6 +51,29 @@ pub struct PlanSummary {
     pub default_runner: String,
 }
 
+/// An image that a run uses, pinned.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PinnedImage {
+    /// As the plan, or the backend's default, names it.
+    pub name: String,
+    /// What the name stood for when the run began.
+    pub digest: String,
+}
+
+/// What a JUnit report says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TestSummary {
+    /// How many test cases there are.
+    pub total: u64,
+    /// How many failed, errors included.
+    pub failed: u64,
+    /// How many were skipped.
+    pub skipped: u64,
+    /// The names of the failed ones, at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<String>,
+}
+
 /// What a run's header tells beside the plan's summary. Every field is optional on the wire.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunHeader {
@@ -62,6 +86,9 @@ pub struct RunHeader {
     /// What a root step without an image starts from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_image: Option<String>,
+    /// The images that its steps and services start from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<PinnedImage>,
     /// How many steps may run at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parallelism: Option<usize>,
@@ -167,6 +194,36 @@ pub enum BuildEvent {
         /// This is a piece of a line, and the line goes on in the next event of this step and stream.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         partial: bool,
+    },
+    /// A line of output of a service that a step uses, without its line terminator.
+    ServiceLog {
+        /// The step that runs meanwhile.
+        step_id: Uuid,
+        /// The service's name.
+        service: String,
+        /// Which stream it was written to.
+        stream: StdStream,
+        /// The text; bytes that are not UTF-8 are replaced by U+FFFD.
+        line: String,
+        /// When it was read.
+        ts: DateTime<Utc>,
+        /// This is a piece of a line, and the line goes on in the next event of this service and stream.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        partial: bool,
+    },
+    /// A file that a step made is kept for people.
+    StepArtifact {
+        /// The step.
+        step_id: Uuid,
+        /// Where it was, relative to the workspace.
+        path: String,
+        /// Its size in bytes.
+        bytes: u64,
+        /// The BLAKE3 digest of its content, in hexadecimal.
+        digest: String,
+        /// What it says, where it is a JUnit report.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tests: Option<TestSummary>,
     },
     /// A step failed and is tried again.
     StepRetry {

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::{CacheMount, PodId, Secrets};
+
 /// What a command may reach over the network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -32,7 +34,7 @@ pub struct Limits {
 }
 
 /// One command to run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone)]
 pub struct ExecRequest {
     /// The program and its arguments, such as `["sh", "-c", "make"]`.
     pub argv: Vec<String>,
@@ -42,8 +44,16 @@ pub struct ExecRequest {
     pub cwd: PathBuf,
     /// What it may use up.
     pub limits: Limits,
-    /// What it may reach.
+    /// What it may reach. Within a pod the pod decides.
     pub network: Network,
+    /// Whose network it shares; `None` is one of its own.
+    pub pod: Option<PodId>,
+    /// The cache directories that it sees.
+    pub caches: Vec<CacheMount>,
+    /// What it is given that must not be stored.
+    pub secrets: Secrets,
+    /// Who it runs as, as an image's `User` writes it (`postgres`, `999:999`); `None` is root.
+    pub user: Option<String>,
 }
 
 impl ExecRequest {
@@ -56,6 +66,10 @@ impl ExecRequest {
             cwd: PathBuf::from("/workspace"),
             limits: Limits::default(),
             network: Network::default(),
+            pod: None,
+            caches: Vec::new(),
+            secrets: Secrets::default(),
+            user: None,
         }
     }
 }

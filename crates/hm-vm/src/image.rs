@@ -83,6 +83,88 @@ pub struct ResolvedImage {
     pub digest: String,
 }
 
+/// What an image says about how it is run, of an OCI image's configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageConfig {
+    /// Variables, in no order.
+    pub env: BTreeMap<String, String>,
+    /// What [`ImageConfig::command`] begins with.
+    pub entrypoint: Vec<String>,
+    /// What follows the entrypoint.
+    pub cmd: Vec<String>,
+    /// Who its own command runs as: a name or a number, and perhaps `:` and a group.
+    pub user: Option<String>,
+    /// Where its own command runs.
+    pub working_dir: Option<String>,
+}
+
+impl ImageConfig {
+    /// The image's own command; empty when it has none.
+    #[must_use]
+    pub fn command(&self) -> Vec<String> {
+        self.entrypoint.iter().chain(&self.cmd).cloned().collect()
+    }
+}
+
+/// An image that a backend keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredImage {
+    /// What it is called; nothing when only its digest is known.
+    pub references: Vec<String>,
+    /// Its digest, as in [`ResolvedImage::digest`].
+    pub digest: String,
+    /// Such as `linux/amd64`.
+    pub platform: String,
+    /// Bytes of all its layers; layers that it shares with others are counted in each.
+    pub bytes: u64,
+    /// How many layers it has.
+    pub layers: usize,
+    /// When something was started from it last, where that is known.
+    pub used: Option<std::time::SystemTime>,
+}
+
+/// The images that a backend keeps.
+#[async_trait::async_trait]
+pub trait Images: Send + Sync {
+    /// All of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn list(&self) -> crate::Result<Vec<StoredImage>>;
+
+    /// Fetches an image, or finds that the one that is there is the current one.
+    ///
+    /// # Errors
+    /// [`crate::VmError::ImageNotFound`] says what would help.
+    async fn pull(&self, image: &ImageReference) -> crate::Result<ResolvedImage>;
+
+    /// Takes an image from an OCI layout, a `docker save` archive or a root filesystem (a directory or a tarball), and
+    /// calls it `name`.
+    ///
+    /// # Errors
+    /// When it is none of these, damaged or hostile; nothing is stored then.
+    async fn import(&self, path: &Path, name: &ImageReference) -> crate::Result<ResolvedImage>;
+
+    /// Removes an image by a name or a digest, and returns how many bytes of real blocks that freed.
+    ///
+    /// # Errors
+    /// When there is none, or it is in use.
+    async fn remove(&self, image: &str) -> crate::Result<u64>;
+
+    /// What all of them take up: bytes of real blocks, each layer once.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn usage(&self) -> crate::Result<u64>;
+
+    /// Removes the images used longest ago until all of them take up at most `max_bytes`, and returns how many bytes
+    /// that freed. An image in use stays.
+    ///
+    /// # Errors
+    /// When one is there and cannot be removed.
+    async fn collect(&self, max_bytes: u64) -> crate::Result<u64>;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

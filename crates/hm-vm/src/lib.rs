@@ -7,9 +7,14 @@
 //! This crate never prints and never reads the environment or `$HOME`: its caller passes these in.
 #![deny(unsafe_code)]
 
+mod caches;
 mod error;
 mod exec;
+mod export;
+mod features;
 mod image;
+mod pod;
+mod secret;
 mod vm;
 
 pub mod registry;
@@ -23,8 +28,13 @@ pub mod source;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use caches::{CacheDirectory, CacheMount};
 pub use error::{Result, VmError};
 pub use exec::{ExecOutcome, ExecRequest, ExitStatus, KillReason, Limits, Network, OutputChunk, Stream};
 pub use exec::{Terminal, TerminalInput, TerminalSize};
-pub use image::{ImageMap, ImageReference, ResolvedImage};
+pub use export::{Export, Exported, ExportedFile};
+pub use features::Features;
+pub use image::{ImageConfig, ImageMap, ImageReference, Images, ResolvedImage, StoredImage};
+pub use pod::{PodId, PodRequest};
+pub use secret::{SECRETS_DIR, SecretValue, Secrets};
 pub use vm::{Snapshot, SnapshotCheck, SnapshotId, Usage, Vm, VmBackend};

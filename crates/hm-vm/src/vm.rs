@@ -1,6 +1,7 @@
 //! The two traits that every kind of virtual machine implements.
 
 use std::fmt::Debug;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::source::Source;
+use crate::{CacheDirectory, Export, Exported, Features, ImageConfig, Images, PodId, PodRequest, VmError};
 use crate::{ExecOutcome, ExecRequest, ImageReference, OutputChunk, ResolvedImage, Result, Terminal};
 
 /// Identifies a snapshot within its backend: letters, digits, `-`, `_`, `.` and `:` only.
@@ -66,6 +68,24 @@ pub trait VmBackend: Send + Sync + Debug {
         Vec::new()
     }
 
+    /// What it can do of what not every backend can.
+    fn features(&self) -> Features {
+        Features::default()
+    }
+
+    /// Whether this machine can run it at all, found out in a moment: asked before anything else of a run.
+    ///
+    /// # Errors
+    /// What is missing (a daemon, a kernel feature), too old or full, and what to do.
+    async fn ready(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The images that it keeps, where it keeps any.
+    fn images(&self) -> Option<&dyn Images> {
+        None
+    }
+
     /// Readies what the first `parallelism` machines will need, in the background; called once a run
     /// knows that a step must run. Never called for a run that is all cache hits.
     fn prepare(&self, parallelism: usize) {
@@ -77,6 +97,53 @@ pub trait VmBackend: Send + Sync + Debug {
     /// # Errors
     /// [`crate::VmError::ImageNotFound`] says what would help.
     async fn resolve(&self, image: &ImageReference) -> Result<ResolvedImage>;
+
+    /// What an image says about how it is run. An image that says nothing has the default.
+    ///
+    /// # Errors
+    /// When the image went away.
+    async fn image_config(&self, image: &ResolvedImage) -> Result<ImageConfig> {
+        let _ = image;
+        Ok(ImageConfig::default())
+    }
+
+    /// A network for machines to share. It lives until [`VmBackend::close_pod`], or this backend's end.
+    ///
+    /// # Errors
+    /// When it cannot be made; [`VmError::Unsupported`] where there are none.
+    async fn open_pod(&self, request: &PodRequest) -> Result<PodId> {
+        let _ = request;
+        Err(VmError::Unsupported {
+            what: "a network that machines share".into(),
+            reason: format!("{} has none", self.name()),
+        })
+    }
+
+    /// Gives a pod up. No command of it runs any more. One that is not there is no error.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    async fn close_pod(&self, pod: &PodId) -> Result<()> {
+        let _ = pod;
+        Ok(())
+    }
+
+    /// The cache directories that it keeps.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn cache_directories(&self) -> Result<Vec<CacheDirectory>> {
+        Ok(Vec::new())
+    }
+
+    /// Removes a cache directory that no command uses, and returns how many bytes of real blocks that freed.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    async fn remove_cache_directory(&self, name: &str) -> Result<u64> {
+        let _ = name;
+        Ok(0)
+    }
 
     /// A fresh machine from an image.
     ///
@@ -141,7 +208,7 @@ pub trait VmBackend: Send + Sync + Debug {
 
 /// One virtual machine. Dropping it without [`Vm::destroy`] must not leave a process behind.
 #[async_trait]
-pub trait Vm: Send + Debug {
+pub trait Vm: Send + Sync + Debug {
     /// Lays the source at `/workspace`, under what the machine's snapshot wrote there. Called once, before
     /// the first [`Vm::exec`].
     ///
@@ -151,12 +218,13 @@ pub trait Vm: Send + Debug {
 
     /// Runs a command to its end. Every byte it writes goes to `output`, in order within each stream; a slow
     /// receiver slows the command, and one that is gone ends it. When this returns, no process of the command
-    /// is left, background ones included. `cancel` kills all of them at once.
+    /// is left, background ones included. `cancel` kills all of them at once. Several commands may run at once: they
+    /// see each other's files, not each other's processes.
     ///
     /// # Errors
     /// An infrastructure failure; a command that fails is `Ok`.
     async fn exec(
-        &mut self,
+        &self,
         request: &ExecRequest,
         output: mpsc::Sender<OutputChunk>,
         cancel: CancellationToken,
@@ -167,11 +235,23 @@ pub trait Vm: Send + Debug {
     /// # Errors
     /// As [`Vm::exec`].
     async fn attach(
-        &mut self,
+        &self,
         request: &ExecRequest,
         terminal: Terminal,
         cancel: CancellationToken,
     ) -> Result<ExecOutcome>;
+
+    /// Copies files of `/workspace` into the empty directory `into` of the host. They belong to the caller.
+    ///
+    /// # Errors
+    /// When a pattern is none, or a copy cannot be made; [`VmError::Unsupported`] where files cannot leave.
+    async fn export(&self, what: &Export, into: &Path) -> Result<Exported> {
+        let _ = (what, into);
+        Err(VmError::Unsupported {
+            what: "copying files out of a step".into(),
+            reason: "this backend cannot".into(),
+        })
+    }
 
     /// Seals what was written so far into a snapshot. The machine can be used on; what it writes from then on
     /// is not in that snapshot.

@@ -63,6 +63,7 @@ impl ExecutionBackend for LocalBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
+        let features = self.vm.features();
         Capabilities {
             honors_parallelism: true,
             honors_keep_going: true,
@@ -75,6 +76,14 @@ impl ExecutionBackend for LocalBackend {
             honors_step_selection: true,
             honors_image_map: true,
             keeps_snapshots: true,
+            runs_services: features.pods,
+            gives_secrets: features.secrets,
+            collects_artifacts: features.exports,
+            keeps_cache_directories: features.caches,
+            limits_memory: features.limits_memory,
+            limits_cpus: features.limits_cpus,
+            limits_pids: features.limits_pids,
+            limits_disk: features.limits_disk,
         }
     }
 

@@ -84,6 +84,7 @@ impl Build {
             pipeline: Some(request.pipeline_slug.clone()),
             backend: Some(self.backend.clone()),
             default_image: Some(run.vm.default_image().to_string()),
+            images: run.images.values().map(|image| image.pinned()).collect(),
             parallelism: Some(self.slots),
             source_files: Some(run.source.files()),
             source_changed: Some(run.source.brought_in()),

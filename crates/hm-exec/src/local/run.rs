@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hm_pipeline_ir::{PipelineGraph, Step, StepIndex};
+use hm_plugin_protocol::events::PinnedImage;
 use hm_vm::source::Source;
 use hm_vm::{ExecRequest, ImageReference, Limits, Network, ResolvedImage, VmBackend};
 use uuid::Uuid;
@@ -20,6 +21,16 @@ pub(super) struct Image {
     pub(super) name: String,
     /// What it is on this machine.
     pub(super) resolved: ResolvedImage,
+}
+
+impl Image {
+    /// As the run's header tells it.
+    pub(super) fn pinned(&self) -> PinnedImage {
+        PinnedImage {
+            name: self.name.clone(),
+            digest: self.resolved.digest.clone(),
+        }
+    }
 }
 
 /// A run.

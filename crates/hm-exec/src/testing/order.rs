@@ -79,9 +79,12 @@ impl<'a> Check<'a> {
                 self.go(*step_id, &[Seen::Queued], Seen::Started)?;
                 self.settled_before(*step_id)
             }
-            BuildEvent::StepLog { step_id, .. } | BuildEvent::StepRetry { step_id, .. } => {
-                self.go(*step_id, &[Seen::Started], Seen::Started)
-            }
+            BuildEvent::StepLog { step_id, .. }
+            | BuildEvent::ServiceLog { step_id, .. }
+            | BuildEvent::StepRetry { step_id, .. } => self.go(*step_id, &[Seen::Started], Seen::Started),
+            BuildEvent::StepArtifact { step_id, .. } => self
+                .go(*step_id, &[Seen::Started], Seen::Started)
+                .or_else(|_| self.go(*step_id, &[Seen::Cached], Seen::Cached)),
             BuildEvent::StepCacheHit { step_id, .. } => {
                 self.go(*step_id, &[Seen::Queued], Seen::Cached)?;
                 self.settled_before(*step_id)

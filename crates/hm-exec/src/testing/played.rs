@@ -30,6 +30,7 @@ pub fn request(plan: Plan, repo_root: &Path, options: RunOptions) -> RunRequest 
         repo_root: repo_root.to_owned(),
         pipeline_slug: "ci".into(),
         env: BTreeMap::new(),
+        secrets: std::collections::BTreeMap::new(),
         source: SourceMeta::default(),
         options,
         cloud_pipeline_slug: None,

@@ -56,6 +56,10 @@ pub fn step((position, node): (usize, WireNode)) -> Result<Step, PlanError> {
         soft_fail: wire.soft_fail.unwrap_or(false),
         git: wire.git.unwrap_or(false),
         network,
+        services: Vec::new(),
+        secrets: Vec::new(),
+        artifacts: Vec::new(),
+        caches: Vec::new(),
         key,
     })
 }

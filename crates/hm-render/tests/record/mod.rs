@@ -107,6 +107,7 @@ pub fn failed_build() -> Vec<BuildEvent> {
         pipeline: Some("ci".into()),
         backend: Some("local-sandbox".into()),
         default_image: Some("host".into()),
+        images: Vec::new(),
         parallelism: Some(4),
         source_files: Some(1204),
         source_changed: Some(3),

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,7 +36,9 @@ pub(super) struct SandboxVm {
     /// The snapshot that `chain` is of.
     base: Option<SnapshotId>,
     /// Mounted when a command first runs, until a snapshot is taken.
-    root: Option<MountedRoot>,
+    root: OnceLock<MountedRoot>,
+    /// Two commands at once mount one root.
+    mounting: Mutex<()>,
     source: Arc<Source>,
 }
 
@@ -48,14 +50,16 @@ impl SandboxVm {
             image,
             chain,
             base,
-            root: None,
+            root: OnceLock::new(),
+            mounting: Mutex::default(),
             source: Arc::new(Source::empty()),
         })
     }
 
     /// The root that this machine's commands run in.
-    fn root(&mut self) -> Result<&MountedRoot> {
-        if self.root.is_none() {
+    fn root(&self) -> Result<&MountedRoot> {
+        let _one_at_a_time = self.mounting.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.root.get().is_none() {
             let Shared {
                 layers,
                 supervision,
@@ -64,12 +68,13 @@ impl SandboxVm {
             } = self.backend.as_ref();
             let empty = layers.root().join("empty");
             let stack = Stack::new(&self.image, &self.source, &self.chain, &empty);
-            self.root = Some(spares.take((layers, supervision), &self.image, stack, &self.source)?);
+            let root = spares.take((layers, supervision), &self.image, stack, &self.source)?;
+            return Ok(self.root.get_or_init(|| root));
         }
-        self.root.as_ref().ok_or_else(client::gone)
+        self.root.get().ok_or_else(client::gone)
     }
 
-    fn start(&mut self, request: &ExecRequest, terminal: bool, fds: &[BorrowedFd<'_>]) -> Result<Running> {
+    fn start(&self, request: &ExecRequest, terminal: bool, fds: &[BorrowedFd<'_>]) -> Result<Running> {
         let mut env = self.image.env.clone();
         env.extend(request.env.clone());
         let root = self.root()?;
@@ -94,7 +99,7 @@ impl SandboxVm {
 
     /// Resolves when the command uses more of the disk than it may.
     async fn watch_disk(&self, limit: Option<u64>) -> String {
-        let Some(root) = &self.root else {
+        let Some(root) = self.root.get() else {
             return std::future::pending().await;
         };
         let live = &root.live;
@@ -187,7 +192,7 @@ impl Vm for SandboxVm {
     }
 
     async fn exec(
-        &mut self,
+        &self,
         request: &ExecRequest,
         output: mpsc::Sender<OutputChunk>,
         cancel: CancellationToken,
@@ -251,7 +256,7 @@ impl Vm for SandboxVm {
     }
 
     async fn attach(
-        &mut self,
+        &self,
         request: &ExecRequest,
         terminal: Terminal,
         cancel: CancellationToken,

@@ -52,6 +52,7 @@ pub fn rerun(mut context: Context, args: &RerunArgs) -> Result<u8> {
         repo_root: record.repo_root,
         pipeline_slug: record.pipeline,
         env: record.env,
+        secrets: std::collections::BTreeMap::new(),
         source: SourceMeta {
             branch: record.branch.or(meta.branch),
             message: record.message,

@@ -32,6 +32,7 @@ pub fn run(mut context: Context, args: &RunArgs) -> Result<u8> {
         plan: chosen.plan,
         pipeline_slug: chosen.slug,
         env,
+        secrets: std::collections::BTreeMap::new(),
         source: SourceMeta {
             branch: args.pipeline.branch.clone().or(meta.branch),
             message: args.message.clone(),

@@ -57,7 +57,7 @@ pub async fn every_byte_arrives_through_a_slow_reader(subject: &Subject) {
         ("seq 300000", lines.into_bytes()),
         ("head -c 20000000 /dev/zero", vec![0; 20_000_000]),
     ] {
-        let mut vm = subject.machine().await;
+        let vm = subject.machine().await;
         let (sender, mut chunks) = mpsc::channel::<OutputChunk>(1);
         let mut got = Vec::with_capacity(expected.len());
         let read = async {
@@ -83,7 +83,7 @@ pub async fn every_byte_arrives_through_a_slow_reader(subject: &Subject) {
 
 /// When nobody reads the output any more, the command ends.
 pub async fn a_reader_that_goes_away_ends_the_command(subject: &Subject) {
-    let mut vm = subject.machine().await;
+    let vm = subject.machine().await;
     let (sender, mut chunks) = mpsc::channel::<OutputChunk>(1);
     let request = ExecRequest::shell("head -c 50000000 /dev/zero; sleep 5000");
     let read = async {

@@ -9,7 +9,7 @@ use crate::{ExecRequest, KillReason, OutputChunk};
 
 /// Cancellation ends a command with all its processes, and the machine can be destroyed.
 pub async fn cancellation_ends_the_command(subject: &Subject) {
-    let mut vm = subject.machine().await;
+    let vm = subject.machine().await;
     let (sender, mut chunks) = mpsc::channel::<OutputChunk>(1);
     let cancel = CancellationToken::new();
     let request = ExecRequest::shell("echo ready; sleep 5000");

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,7 +24,7 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct MemoryVm {
     backend: MemoryBackend,
-    written: Sealed,
+    written: Mutex<Sealed>,
     source: Option<Arc<Source>>,
 }
 
@@ -40,7 +40,7 @@ impl MemoryVm {
         backend.lock().counters.live += 1;
         Self {
             backend,
-            written,
+            written: Mutex::new(written),
             source: None,
         }
     }
@@ -54,7 +54,7 @@ impl MemoryVm {
     }
 
     fn read(&self, path: &Path) -> Option<Bytes> {
-        if let Some(written) = self.written.files.get(path) {
+        if let Some(written) = self.written().files.get(path) {
             return written.clone();
         }
         let source = self.source.as_ref()?;
@@ -63,18 +63,23 @@ impl MemoryVm {
         Some(content.into())
     }
 
-    fn write(&mut self, path: PathBuf, content: Option<Bytes>) {
+    fn written(&self) -> MutexGuard<'_, Sealed> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, path: PathBuf, content: Option<Bytes>) {
         let entry = self.source.as_ref().and_then(|source| source.get(&path));
+        let mut written = self.written();
         if let Some(entry) = entry
-            && !self.written.files.contains_key(&path)
+            && !written.files.contains_key(&path)
         {
-            Arc::make_mut(&mut self.written.shadows).insert(path.clone(), Some(entry));
+            Arc::make_mut(&mut written.shadows).insert(path.clone(), Some(entry));
         }
-        Arc::make_mut(&mut self.written.files).insert(path, content);
+        Arc::make_mut(&mut written.files).insert(path, content);
     }
 
     async fn print(
-        &mut self,
+        &self,
         request: &ExecRequest,
         target: &Target,
         text: Bytes,
@@ -102,7 +107,7 @@ impl MemoryVm {
     }
 
     async fn command(
-        &mut self,
+        &self,
         request: &ExecRequest,
         command: &Command,
         output: &mpsc::Sender<OutputChunk>,
@@ -165,7 +170,7 @@ impl MemoryVm {
         Ok(self.print(request, &command.target, text.into(), output).await)
     }
 
-    async fn script(&mut self, request: &ExecRequest, output: &mpsc::Sender<OutputChunk>) -> Result<Step> {
+    async fn script(&self, request: &ExecRequest, output: &mpsc::Sender<OutputChunk>) -> Result<Step> {
         let script = match request.argv.as_slice() {
             [sh, flag, script] if sh == "sh" && flag == "-c" => script.clone(),
             // A script that is too long for one argument, in pieces.
@@ -224,7 +229,7 @@ impl Vm for MemoryVm {
     }
 
     async fn exec(
-        &mut self,
+        &self,
         request: &ExecRequest,
         output: mpsc::Sender<OutputChunk>,
         cancel: CancellationToken,
@@ -243,7 +248,7 @@ impl Vm for MemoryVm {
     }
 
     async fn attach(
-        &mut self,
+        &self,
         request: &ExecRequest,
         terminal: Terminal,
         cancel: CancellationToken,
@@ -262,7 +267,7 @@ impl Vm for MemoryVm {
 
     async fn snapshot(&mut self) -> Result<Snapshot> {
         Ok(Snapshot {
-            id: self.backend.seal(self.written.clone()),
+            id: self.backend.seal(self.written().clone()),
         })
     }
 

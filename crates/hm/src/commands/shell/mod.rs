@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hm_vm::source::{Source, SourceOptions};
-use hm_vm::{ExecRequest, Limits, Vm};
+use hm_vm::{ExecRequest, Vm};
 
 use crate::backend::{self, Machines};
 use crate::cli::ShellArgs;
@@ -91,8 +91,8 @@ async fn converse(
         argv,
         env: variables(context, place, on_terminal),
         cwd: PathBuf::from("/workspace"),
-        limits: Limits::default(),
         network: config.network,
+        ..ExecRequest::shell("")
     };
     if on_terminal {
         context.printer.note(&format!(
