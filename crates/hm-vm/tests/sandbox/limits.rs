@@ -49,7 +49,7 @@ async fn a_limit_is_kept_or_said_not_to_be(world: &World) {
 /// Two steps wait for a network; the first to get one runs on and on, and must not keep the other's output open.
 async fn a_step_that_waited_for_its_network_ends_on_its_own(world: &World) {
     let cancel = tokio_util::sync::CancellationToken::new();
-    let mut first = world.machine().await;
+    let first = world.machine().await;
     let mut second = world.machine().await;
     let (sender, mut chunks) = tokio::sync::mpsc::channel(4);
     let forever = ExecRequest::shell("echo begun; sleep 86400");
