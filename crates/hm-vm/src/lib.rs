@@ -17,6 +17,7 @@ mod pod;
 mod secret;
 mod vm;
 
+pub mod oci;
 pub mod registry;
 #[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 pub mod sandbox;

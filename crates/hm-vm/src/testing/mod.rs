@@ -1,10 +1,12 @@
 //! What tests of other crates need: a contract suite for [`crate::VmBackend`] implementations, a double that
-//! runs in memory, and a look at what is left on the host.
+//! runs in memory, a registry with images, and a look at what is left on the host.
 
 pub mod contract;
 #[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 pub mod dockerd;
 pub mod footprint;
 mod memory;
+#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
+pub mod oci;
 
 pub use memory::{Counters, MemoryBackend};
