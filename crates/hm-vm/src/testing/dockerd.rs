@@ -83,7 +83,10 @@ impl Dockerd {
             ("container", &["ps", "--all", "--quiet", "--no-trunc"]),
             ("image", &["image", "ls", "--all", "--quiet", "--no-trunc"]),
             ("volume", &["volume", "ls", "--quiet"]),
-            ("network", &["network", "ls", "--filter", "type=custom", "--quiet"]),
+            (
+                "network",
+                &["network", "ls", "--filter", "type=custom", "--quiet"],
+            ),
         ];
         let mut found: Vec<String> = lists
             .iter()
