@@ -1,8 +1,4 @@
 //! The image store: real registries, archives and layers, and hostile ones.
 #![cfg(target_os = "linux")]
-#![expect(
-    clippy::unwrap_used,
-    reason = "a helper that fails fails the test, and its line says what it did"
-)]
 
 mod registry;
