@@ -1,4 +1,4 @@
-//! Turns the bytes that a step writes into log events.
+//! Turns the bytes that a step or a service writes into log events.
 
 use chrono::Utc;
 use hm_plugin_protocol::events::{BuildEvent, StdStream};
@@ -11,10 +11,12 @@ use super::sink::Sink;
 
 const NO_GIT: &[u8] = b"not a git repository";
 
-/// One attempt's output: two streams, each cut into lines by itself.
+/// One command's output: two streams, each cut into lines by itself.
 pub(super) struct Output<'a> {
     sink: &'a Sink,
     step_id: Uuid,
+    /// Whose it is when it is not the step's own.
+    service: Option<&'a str>,
     stdout: Lines,
     stderr: Lines,
     /// The step complained that there is no `.git`.
@@ -26,10 +28,24 @@ impl<'a> Output<'a> {
         Self {
             sink,
             step_id,
+            service: None,
             stdout: Lines::default(),
             stderr: Lines::default(),
             missed_git: false,
         }
+    }
+
+    /// A service's, while this step runs.
+    pub(super) fn of_service(sink: &'a Sink, step_id: Uuid, service: &'a str) -> Self {
+        Self {
+            service: Some(service),
+            ..Self::new(sink, step_id)
+        }
+    }
+
+    /// From now on, another step runs.
+    pub(super) const fn under(&mut self, step_id: Uuid) {
+        self.step_id = step_id;
     }
 
     /// Sends every line until the other end is closed, the unterminated last ones included.
@@ -37,6 +53,11 @@ impl<'a> Output<'a> {
         while let Some(chunk) = chunks.recv().await {
             self.chunk(&chunk).await;
         }
+        self.finish().await;
+    }
+
+    /// Sends the unterminated last lines.
+    pub(super) async fn finish(&mut self) {
         while let Some(piece) = self.stdout.finish() {
             self.send(StdStream::Stdout, piece).await;
         }
@@ -45,7 +66,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    async fn chunk(&mut self, chunk: &OutputChunk) {
+    pub(super) async fn chunk(&mut self, chunk: &OutputChunk) {
         let mut input = &chunk.bytes[..];
         match chunk.stream {
             Stream::Stdout => {
@@ -65,12 +86,23 @@ impl<'a> Output<'a> {
         if stream == StdStream::Stderr && !self.missed_git {
             self.missed_git = memchr::memmem::find(piece.text.as_bytes(), NO_GIT).is_some();
         }
-        let event = BuildEvent::StepLog {
-            step_id: self.step_id,
-            stream,
-            line: piece.text,
-            ts: Utc::now(),
-            partial: piece.partial,
+        let (step_id, line, ts, partial) = (self.step_id, piece.text, Utc::now(), piece.partial);
+        let event = match self.service {
+            None => BuildEvent::StepLog {
+                step_id,
+                stream,
+                line,
+                ts,
+                partial,
+            },
+            Some(service) => BuildEvent::ServiceLog {
+                step_id,
+                service: service.to_owned(),
+                stream,
+                line,
+                ts,
+                partial,
+            },
         };
         self.sink.send(event).await;
     }
