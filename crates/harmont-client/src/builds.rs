@@ -1,0 +1,142 @@
+//! Builds: make, look at, list, cancel; and their jobs.
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, stream};
+use reqwest::Body;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::models::{Build, Job, LogToken, NewBuild, NewRepoBuild, Page};
+use crate::{HarmontClient, HarmontError, Result};
+
+impl HarmontClient {
+    /// Makes a build of a pipeline that is known by its slug. `archive` is the source as gzipped tar in base64, in
+    /// pieces of any length; it is sent as it comes and never held whole.
+    ///
+    /// # Errors
+    /// [`HarmontError::Rejected`] where the plan or the source is refused.
+    pub async fn submit_build<S>(
+        &self,
+        org: &str,
+        pipeline: &str,
+        build: &NewBuild,
+        archive: Option<S>,
+    ) -> Result<Build>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    {
+        let path = ["organizations", org, "pipelines", pipeline, "builds"];
+        self.submit(&path, build, archive).await
+    }
+
+    /// Makes a build of a pipeline that is known by its repository; else as [`HarmontClient::submit_build`].
+    ///
+    /// # Errors
+    /// As [`HarmontClient::submit_build`]; [`HarmontError::NotFound`] where no pipeline is of that repository.
+    pub async fn submit_repo_build<S>(
+        &self,
+        org: &str,
+        build: &NewRepoBuild,
+        archive: Option<S>,
+    ) -> Result<Build>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    {
+        self.submit(&["organizations", org, "builds"], build, archive)
+            .await
+    }
+
+    async fn submit<S>(&self, path: &[&str], build: &impl Serialize, archive: Option<S>) -> Result<Build>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    {
+        let Some(archive) = archive else {
+            return self.post(path, build).await;
+        };
+        let mut opening = serde_json::to_string(build)
+            .map_err(|error| HarmontError::Usage(format!("the build cannot be written as JSON: {error}")))?;
+        // The archive goes last, between what the object begins and ends with: base64 needs no escapes.
+        opening.truncate(opening.len() - 1);
+        opening.push_str(r#","source_b64":""#);
+        let pieces = stream::once(async { Ok(Bytes::from(opening)) })
+            .chain(archive)
+            .chain(stream::once(async { Ok(Bytes::from_static(b"\"}")) }));
+        self.post_stream(path, Body::wrap_stream(pieces)).await
+    }
+
+    /// A build.
+    ///
+    /// # Errors
+    /// [`HarmontError::NotFound`].
+    pub async fn build(&self, org: &str, pipeline: &str, number: i64) -> Result<Build> {
+        self.get(&builds(org, pipeline, &number.to_string(), &[]), &[])
+            .await
+    }
+
+    /// A page of a pipeline's builds, newest first.
+    ///
+    /// # Errors
+    /// [`HarmontError::NotFound`].
+    pub async fn builds(
+        &self,
+        org: &str,
+        pipeline: &str,
+        limit: Option<u32>,
+        cursor: Option<&str>,
+    ) -> Result<Page<Build>> {
+        let path = ["organizations", org, "pipelines", pipeline, "builds"];
+        self.get(&path, &paging(limit, cursor)).await
+    }
+
+    /// Asks a build to stop. One that has ended stays as it is.
+    ///
+    /// # Errors
+    /// [`HarmontError::NotFound`].
+    pub async fn cancel_build(&self, org: &str, pipeline: &str, number: i64) -> Result<Build> {
+        self.put(&builds(org, pipeline, &number.to_string(), &["cancel"]))
+            .await
+    }
+
+    /// A build's jobs.
+    ///
+    /// # Errors
+    /// [`HarmontError::NotFound`].
+    pub async fn jobs(&self, org: &str, pipeline: &str, number: i64) -> Result<Vec<Job>> {
+        let number = number.to_string();
+        let page: Page<Job> = self.get(&builds(org, pipeline, &number, &["jobs"]), &[]).await?;
+        Ok(page.data)
+    }
+
+    /// One job of a build.
+    ///
+    /// # Errors
+    /// [`HarmontError::NotFound`].
+    pub async fn job(&self, org: &str, pipeline: &str, number: i64, job: Uuid) -> Result<Job> {
+        let (number, job) = (number.to_string(), job.to_string());
+        self.get(&builds(org, pipeline, &number, &["jobs", &job]), &[])
+            .await
+    }
+
+    /// A token that opens the log streams of one build.
+    ///
+    /// # Errors
+    /// [`HarmontError::NotFound`].
+    pub async fn log_token(&self, org: &str, pipeline: &str, number: i64) -> Result<LogToken> {
+        self.get(&builds(org, pipeline, &number.to_string(), &["log-token"]), &[])
+            .await
+    }
+}
+
+/// The path of a build, and of what is below it.
+fn builds<'a>(org: &'a str, pipeline: &'a str, number: &'a str, below: &[&'a str]) -> Vec<&'a str> {
+    let mut path = vec!["organizations", org, "pipelines", pipeline, "builds", number];
+    path.extend_from_slice(below);
+    path
+}
+
+/// The query of a page.
+pub(crate) fn paging(limit: Option<u32>, cursor: Option<&str>) -> Vec<(&'static str, String)> {
+    let limit = limit.map(|limit| ("limit", limit.to_string()));
+    let cursor = cursor.map(|cursor| ("cursor", cursor.to_owned()));
+    limit.into_iter().chain(cursor).collect()
+}

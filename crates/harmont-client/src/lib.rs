@@ -1,0 +1,30 @@
+//! A client of the Harmont REST API: builds, jobs, live logs, organizations, login.
+//!
+//! ```no_run
+//! # async fn example() -> harmont_client::Result<()> {
+//! use harmont_client::HarmontClient;
+//!
+//! let client = HarmontClient::with_base_url("token", "https://ci.example");
+//! let build = client.build("my-org", "ci", 42).await?;
+//! println!("{}", build.state);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What is safe to send twice is sent again, with growing pauses, when the server cannot be reached or says that it is
+//! overloaded; a live stream goes on after the last event that arrived. This crate never reads the environment and
+//! keeps no credentials: the caller passes the token in.
+#![forbid(unsafe_code)]
+
+mod account;
+mod builds;
+mod client;
+mod error;
+mod login;
+pub mod models;
+mod organizations;
+mod request;
+mod retry;
+
+pub use client::{DEFAULT_BASE_URL, HarmontClient};
+pub use error::{HarmontError, Result};
