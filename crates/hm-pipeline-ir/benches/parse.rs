@@ -71,6 +71,8 @@ fn keys(graph: &PipelineGraph) -> Vec<Option<CacheKey>> {
             run_env: &run_env,
             source: "tree",
             watched: None,
+            services: &graph.services(*index),
+            service_images: &BTreeMap::new(),
         };
         identities[index.as_usize()] = Some(inputs.cache_key().key());
     }

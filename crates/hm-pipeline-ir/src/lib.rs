@@ -27,5 +27,5 @@ pub use keys::{Base, CacheKey, Component, KeyInputs, KeyParts, ParseCacheKeyErro
 pub use needs::{
     Artifacts, CacheDirectory, CollectWhen, HealthCheck, SecretDelivery, SecretUse, Service, ServiceScope,
 };
-pub use parse::{MAX_KEY_BYTES, MAX_PLAN_BYTES, MAX_RETRIES, MAX_STEPS};
+pub use parse::{MAX_KEY_BYTES, MAX_NEEDS, MAX_PATTERNS, MAX_PLAN_BYTES, MAX_RETRIES, MAX_STEPS};
 pub use step::{Limits, Network, Step, StepIndex, StepKey};

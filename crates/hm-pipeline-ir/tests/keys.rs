@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hm_pipeline_ir::{Base, CacheKey, Component, KeyInputs, KeyParts, PipelineGraph, Step};
+use hm_pipeline_ir::{Base, CacheKey, Component, KeyInputs, KeyParts, PipelineGraph, Service, Step};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -29,6 +29,22 @@ fn auto(fields: Value) -> Step {
 }
 
 fn parts(step: &Step, base: Base<'_>, run_env: &[(&str, &str)], source: &str) -> KeyParts {
+    let services: Vec<&Service> = step.services.iter().collect();
+    parts_beside(step, base, run_env, source, &services, "s1")
+}
+
+/// With these services in reach, whose every image stands for one digest.
+fn parts_beside(
+    step: &Step,
+    base: Base<'_>,
+    run_env: &[(&str, &str)],
+    source: &str,
+    services: &[&Service],
+    digest: &str,
+) -> KeyParts {
+    let images = services
+        .iter()
+        .map(|service| (service.image.clone(), digest.to_owned()));
     let run_env: BTreeMap<String, String> = run_env
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
@@ -39,6 +55,8 @@ fn parts(step: &Step, base: Base<'_>, run_env: &[(&str, &str)], source: &str) ->
         run_env: &run_env,
         source,
         watched: None,
+        services,
+        service_images: &images.collect(),
     }
     .cache_key()
 }
@@ -78,6 +96,79 @@ fn each_change_is_named() {
     let forever = |key: &str| of(&step(json!({"cache": {"policy": "forever", "key": key}})));
     assert_eq!(named(&forever("k")), ["policy", "cache.key", "source"]);
     assert_eq!(forever("k").diff(&forever("l")), ["cache.key"]);
+}
+
+#[test]
+fn what_a_step_needs_is_named() {
+    let old = of(&auto(json!({})));
+    let with = |field: &str, value: Value| of(&auto(json!({field: value})));
+    let differ = |field: &'static str, values: &[Value]| {
+        let parts: Vec<KeyParts> = values.iter().map(|value| with(field, json!([value]))).collect();
+        for one in &parts {
+            assert_eq!(one.diff(&old), [field]);
+        }
+        let keys: BTreeSet<CacheKey> = parts.iter().map(KeyParts::key).collect();
+        assert_eq!(keys.len(), values.len(), "{field}");
+        assert_eq!(with(field, json!([])), old);
+    };
+    differ(
+        "services",
+        &[
+            json!({"name": "db", "cmd": "x"}),
+            json!({"name": "dx", "cmd": "x"}),
+            json!({"name": "db", "cmd": "y"}),
+            json!({"name": "db", "image": "x"}),
+            json!({"name": "db", "image": "x", "cmd": "x"}),
+            json!({"name": "db", "cmd": "x", "env": {"A": "b"}}),
+            json!({"name": "db", "cmd": "x", "scope": "chain"}),
+            json!({"name": "db", "cmd": "x", "health": {"cmd": "x"}}),
+        ],
+    );
+    differ(
+        "secrets",
+        &[
+            json!({"name": "A"}),
+            json!({"name": "A", "env": "B"}),
+            json!({"name": "A", "file": "A"}),
+            json!({"name": "B"}),
+        ],
+    );
+    differ(
+        "artifacts",
+        &[
+            json!({"paths": ["a"]}),
+            json!({"paths": ["b"]}),
+            json!({"paths": ["a", "b"]}),
+            json!({"paths": ["a"], "when": "failed"}),
+            json!({"paths": ["a"], "when": "passed"}),
+        ],
+    );
+    differ(
+        "caches",
+        &[
+            json!({"name": "a", "path": "b"}),
+            json!({"name": "b", "path": "b"}),
+            json!({"name": "a", "path": "c"}),
+        ],
+    );
+    let health = |interval: f64| json!([{"name": "db", "cmd": "x", "health": {"cmd": "x", "interval_seconds": interval}}]);
+    assert_eq!(with("services", health(0.2)), with("services", health(5.0)));
+    let limited = json!([{"paths": ["a"], "max_bytes": 1}]);
+    assert_eq!(
+        with("artifacts", limited),
+        with("artifacts", json!([{"paths": ["a"]}]))
+    );
+}
+
+#[test]
+fn a_service_counts_in_every_step_that_reaches_it_and_so_does_its_image() {
+    let plain = auto(json!({}));
+    let owner = auto(json!({"services": [{"name": "db", "image": "postgres:17", "scope": "chain"}]}));
+    let services: Vec<&Service> = owner.services.iter().collect();
+    let beside = |digest: &str| parts_beside(&plain, HOST, &[], "tree", &services, digest);
+    assert_eq!(beside("s1").diff(&of(&plain)), ["services"]);
+    assert_eq!(beside("s2").diff(&beside("s1")), ["services"]);
+    assert_eq!(beside("s1"), of(&owner));
 }
 
 #[test]
@@ -222,6 +313,14 @@ fn the_scheme_stays_as_it_is() {
     let step = auto(json!({"env": {"A": "1"}, "runner": "docker", "runner_args": {"a": [1, "x", null]}}));
     let pinned = "6849ed95ad4b6dc92ec6f1038f0aae18792dc5180bf89b63b50444ff1a5b99b5";
     assert_eq!(of(&step).key().to_string(), pinned);
+    let needs = auto(json!({
+        "services": [{"name": "db", "image": "postgres:17", "env": {"A": "1"}, "health": {"cmd": "pg_isready"}}],
+        "secrets": [{"name": "A"}, {"name": "A", "file": "a"}],
+        "artifacts": [{"paths": ["a", "b/**"], "when": "failed"}],
+        "caches": [{"name": "cargo", "path": "~/.cargo/registry"}]
+    }));
+    let pinned = "3b337d0075bb97c6bf9a5fcca2d3f5ad8de4f14ae242fe206166b082999ad881";
+    assert_eq!(of(&needs).key().to_string(), pinned);
 }
 
 /// The scheme as the documentation of `keys` gives it, written a second time.
@@ -288,6 +387,8 @@ fn key_of(inputs: &Inputs) -> CacheKey {
         run_env,
         source,
         watched: None,
+        services: &[],
+        service_images: &BTreeMap::new(),
     }
     .cache_key()
     .key()

@@ -153,6 +153,32 @@ proptest! {
         prop_assert_eq!(heads, (0..graph.chain_count()).collect::<Vec<_>>());
     }
 
+    /// Every step declares one service for its chain, by a name of its own.
+    #[test]
+    fn a_step_reaches_what_its_chain_declares_up_to_it((steps, edges) in acyclic_edges()) {
+        let mut plan: Value = serde_json::from_str(&text(steps, &edges)).unwrap();
+        for step in 0..steps {
+            plan["graph"]["nodes"][step]["step"]["services"] =
+                json!([{"name": format!("c{step}"), "cmd": "x", "scope": "chain"}, {"name": "own", "cmd": "x"}]);
+        }
+        let graph = PipelineGraph::parse(&plan.to_string()).unwrap();
+        for (index, _) in graph.steps() {
+            let mut line = vec![index];
+            let above = |step: &StepIndex| {
+                graph.parent(*step).filter(|parent| graph.chain_of(*parent) == graph.chain_of(*step))
+            };
+            while let Some(parent) = line.last().and_then(above) {
+                line.push(parent);
+            }
+            line.reverse();
+            let declared = graph.chain_services(index);
+            prop_assert_eq!(declared.iter().map(|(step, _)| *step).collect::<Vec<_>>(), line.clone());
+            let mut names: Vec<String> = line.iter().map(|step| format!("c{}", step.as_usize())).collect();
+            names.push("own".to_owned());
+            prop_assert_eq!(graph.services(index).iter().map(|service| service.name.clone()).collect::<Vec<_>>(), names);
+        }
+    }
+
     #[test]
     fn two_parents_are_refused((steps, edges) in acyclic_edges(), pick in any::<prop::sample::Index>()) {
         let built: Vec<usize> = edges.iter().filter(|e| e.2).map(|e| e.1).collect();
@@ -204,7 +230,7 @@ proptest! {
     }
 }
 
-const FIELDS: [(&str, &str); 15] = [
+const FIELDS: [(&str, &str); 19] = [
     ("", "version"),
     ("", "graph"),
     ("", "timeout_seconds"),
@@ -220,6 +246,10 @@ const FIELDS: [(&str, &str); 15] = [
     ("/graph/nodes/0/step", "retries"),
     ("/graph/nodes/0/step", "network"),
     ("/graph/nodes/0/step", "label"),
+    ("/graph/nodes/0/step", "services"),
+    ("/graph/nodes/0/step", "secrets"),
+    ("/graph/nodes/0/step", "artifacts"),
+    ("/graph/nodes/0/step", "caches"),
 ];
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -230,6 +260,11 @@ fn any_json() -> impl Strategy<Value = Value> {
         Just("cpus".to_owned()),
         Just("nodes".to_owned()),
         Just("edges".to_owned()),
+        Just("name".to_owned()),
+        Just("path".to_owned()),
+        Just("paths".to_owned()),
+        Just("health".to_owned()),
+        Just("env".to_owned()),
         "[a-z]{0,3}",
     ];
     let leaf = prop_oneof![

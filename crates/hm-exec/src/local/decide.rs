@@ -1,5 +1,7 @@
 //! Decides, before anything runs, which steps are cache hits and which must run, and why.
 
+use std::collections::BTreeMap;
+
 use hm_pipeline_ir::{Base, KeyInputs, KeyParts, PipelineGraph, StepIndex};
 use hm_vm::{SnapshotCheck, SnapshotId};
 
@@ -137,6 +139,8 @@ fn identities(run: &Run) -> Vec<Option<KeyParts>> {
             run_env: &run.request.env,
             source: &run.source_digest,
             watched: watched.digest(&step.cache),
+            services: &graph.services(*index),
+            service_images: &BTreeMap::new(),
         };
         let found = inputs.cache_key();
         keys[index.as_usize()] = Some(found.key());

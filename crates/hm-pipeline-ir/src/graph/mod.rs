@@ -4,14 +4,16 @@ mod adjacency;
 mod chains;
 mod order;
 mod reach;
+mod services;
 
 use std::time::Duration;
 
 use adjacency::Adjacency;
 use chains::Chains;
+use services::ChainServices;
 
 use crate::parse::{self, Edge};
-use crate::{PlanError, Step, StepIndex};
+use crate::{PlanError, Service, Step, StepIndex};
 
 /// A validated plan.
 ///
@@ -29,6 +31,7 @@ pub struct PipelineGraph {
     dependents: Adjacency,
     children: Adjacency,
     chains: Chains,
+    chain_services: ChainServices,
     topological: Vec<StepIndex>,
 }
 
@@ -45,6 +48,7 @@ impl PipelineGraph {
         let topological = order::topological(&plan.steps, &dependencies, &dependents)?;
         let children = Adjacency::of_parents(&parents).reversed();
         let chains = Chains::new(&parents, &children);
+        let chain_services = ChainServices::new(&plan.steps, &topological, &chains)?;
         Ok(Self {
             default_image: plan.default_image,
             timeout: plan.timeout,
@@ -55,6 +59,7 @@ impl PipelineGraph {
             dependents,
             children,
             chains,
+            chain_services,
             topological,
         })
     }
@@ -143,6 +148,29 @@ impl PipelineGraph {
     #[must_use]
     pub fn chain_of(&self, index: StepIndex) -> usize {
         self.chains.of(index)
+    }
+
+    /// The services of the step's chain that are declared at it or before it, in the chain's order, each with the step
+    /// that declares it first: a step further on may declare the same one again.
+    #[must_use]
+    pub fn chain_services(&self, index: StepIndex) -> Vec<(StepIndex, &Service)> {
+        let place = self.chains.place(index);
+        self.chain_services
+            .of(self.chain_of(index))
+            .iter()
+            .filter(|(step, _)| self.chains.place(*step) <= place)
+            .map(|(step, position)| (*step, &self.step(*step).services[*position]))
+            .collect()
+    }
+
+    /// All services that the step reaches: its chain's, then its own.
+    #[must_use]
+    pub fn services(&self, index: StepIndex) -> Vec<&Service> {
+        let chain = self.chain_services(index).into_iter().map(|(_, service)| service);
+        let own = self.step(index).services.iter();
+        chain
+            .chain(own.filter(|service| !services::of_chain(service)))
+            .collect()
     }
 
     /// The steps in an order in which each comes after all that it waits for: at every point the one that

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::fields::Fields;
-use super::{CacheKey, Component, FORMAT_VERSION, KeyParts, canonical};
-use crate::{CachePolicy, Step};
+use super::{CacheKey, Component, FORMAT_VERSION, KeyParts, canonical, needs, start};
+use crate::{CachePolicy, Service, Step};
 
 /// What a step starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,11 @@ pub struct KeyInputs<'a> {
     pub source: &'a str,
     /// The digest of the files that the policy watches, as the source has them.
     pub watched: Option<[u8; 32]>,
+    /// The services that it reaches: [`crate::PipelineGraph::services`].
+    pub services: &'a [&'a Service],
+    /// What the [`Service::image`] of each of these stands for at this moment, as in [`Base::Image`]; under `None` the
+    /// backend's default.
+    pub service_images: &'a BTreeMap<Option<String>, String>,
 }
 
 impl KeyInputs<'_> {
@@ -89,12 +94,9 @@ impl KeyInputs<'_> {
             let fields = start(Component::Source).optional(tree).flag(step.git);
             parts.insert(Component::Source, fields.digest());
         }
+        needs::components(self, &mut parts);
         KeyParts::new(parts)
     }
-}
-
-fn start(component: Component) -> Fields {
-    Fields::new(&format!("hm cache key {component}"))
 }
 
 fn environment(plan: &BTreeMap<String, String>, run: &BTreeMap<String, String>) -> CacheKey {

@@ -18,8 +18,13 @@
 //! | `watched` | the files that the policy watches, as the run's source has them: a plan may be run long after its key was made | in `on_change`, alone or in a composition, where the run tells |
 //! | `source` | the digest of the source tree, and whether `.git` is in it | for `auto`, alone or in a composition; without the digest when the step asks for `.git` |
 //!
+//! | `services` | of each service that it reaches, its chain's too: name, image and that one's digest, command, environment, scope, and the command of its health check | in a step that reaches any |
+//! | `secrets` | the secrets' names and how the step is given each, never a value | in a step that is given any |
+//! | `artifacts` | the patterns and when they are collected | in a step that names any |
+//! | `caches` | the cache directories' names and paths | in a step that sees any |
+//!
 //! Not in it: the key and label of the step (renaming a step keeps its snapshot), timeout, retries,
-//! soft-fail, limits and network: they say whether a command may finish, not what it leaves when it does.
+//! soft-fail, limits, network, and how often and how long a service is waited for: they say whether a command may finish, not what it leaves when it does.
 //!
 //! A step that is never cached has an identity without `source`. What it leaves may depend on the source all
 //! the same; an `auto` descendant covers that by its own `source`, and under the other policies the author
@@ -38,11 +43,18 @@ mod canonical;
 mod digest;
 mod fields;
 mod inputs;
+mod needs;
 mod parts;
 
 pub use digest::{CacheKey, ParseCacheKeyError};
 pub use inputs::{Base, KeyInputs};
 pub use parts::{Component, KeyParts};
 
+use fields::Fields;
+
 /// The version of this scheme: raised when the same step would get other contents under the same key.
 pub const FORMAT_VERSION: u32 = 1;
+
+fn start(component: Component) -> Fields {
+    Fields::new(&format!("hm cache key {component}"))
+}

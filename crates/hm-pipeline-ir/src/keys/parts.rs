@@ -42,11 +42,23 @@ pub enum Component {
     /// The source tree.
     #[serde(rename = "source")]
     Source,
+    /// The services that it reaches.
+    #[serde(rename = "services")]
+    Services,
+    /// The secrets that it is given, without their values.
+    #[serde(rename = "secrets")]
+    Secrets,
+    /// The artifacts that it leaves.
+    #[serde(rename = "artifacts")]
+    Artifacts,
+    /// The cache directories that it sees.
+    #[serde(rename = "caches")]
+    Caches,
 }
 
 impl Component {
     /// All of them, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Format,
         Self::Parent,
         Self::Image,
@@ -57,6 +69,10 @@ impl Component {
         Self::PlanKey,
         Self::Watched,
         Self::Source,
+        Self::Services,
+        Self::Secrets,
+        Self::Artifacts,
+        Self::Caches,
     ];
 
     /// Its name before a person and in JSON.
@@ -73,6 +89,10 @@ impl Component {
             Self::PlanKey => "cache.key",
             Self::Watched => "watched",
             Self::Source => "source",
+            Self::Services => "services",
+            Self::Secrets => "secrets",
+            Self::Artifacts => "artifacts",
+            Self::Caches => "caches",
         }
     }
 }

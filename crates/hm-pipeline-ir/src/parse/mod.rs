@@ -1,14 +1,16 @@
-//! From text to validated steps and edges: [`json`] reads, [`wire`] says what is read, [`steps`], [`policy`]
-//! and [`edges`] validate.
+//! From text to validated steps and edges: [`json`] reads, [`wire`] says what is read, [`steps`], [`policy`],
+//! [`needs`] and [`edges`] validate.
 
 pub mod json;
 
 mod edges;
+mod needs;
 mod policy;
 mod steps;
 mod wire;
 
 pub use edges::Edge;
+pub use needs::{MAX_NEEDS, MAX_PATTERNS};
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::wire::{WireLimits, WireNode};
-use super::{MAX_KEY_BYTES, MAX_RETRIES, json, policy};
+use super::{MAX_KEY_BYTES, MAX_RETRIES, json, needs, policy};
 use crate::{Limits, Network, PlanError, Step, StepIndex, StepKey};
 
 pub fn step((position, node): (usize, WireNode)) -> Result<Step, PlanError> {
@@ -42,8 +42,8 @@ pub fn step((position, node): (usize, WireNode)) -> Result<Step, PlanError> {
             ));
         }
     };
+    let env = merged_env(&key, node.env.unwrap_or_default(), wire.env.unwrap_or_default())?;
     Ok(Step {
-        env: merged_env(&key, node.env.unwrap_or_default(), wire.env.unwrap_or_default())?,
         timeout: timeout(wire.timeout_seconds, Some(&key))?,
         cache: policy::policy(&key, wire.cache)?,
         limits: limits(&key, wire.limits)?,
@@ -56,10 +56,11 @@ pub fn step((position, node): (usize, WireNode)) -> Result<Step, PlanError> {
         soft_fail: wire.soft_fail.unwrap_or(false),
         git: wire.git.unwrap_or(false),
         network,
-        services: Vec::new(),
-        secrets: Vec::new(),
-        artifacts: Vec::new(),
-        caches: Vec::new(),
+        services: needs::services(&key, wire.services.unwrap_or_default())?,
+        secrets: needs::secrets(&key, wire.secrets.unwrap_or_default(), &env)?,
+        artifacts: needs::artifacts(&key, wire.artifacts.unwrap_or_default())?,
+        caches: needs::caches(&key, wire.caches.unwrap_or_default())?,
+        env,
         key,
     })
 }
@@ -108,7 +109,19 @@ fn merged_env(
     for (name, value) in step {
         env.entry(name).or_insert(value);
     }
-    for (name, value) in &env {
+    match wrong_variable(&env) {
+        None => Ok(env),
+        Some((name, reason)) => Err(PlanError::BadEnv {
+            step: key.clone(),
+            name: json::cut(name),
+            reason,
+        }),
+    }
+}
+
+/// The first variable that cannot be given to a process, and why.
+pub fn wrong_variable(env: &BTreeMap<String, String>) -> Option<(&str, &'static str)> {
+    env.iter().find_map(|(name, value)| {
         let reason = if name.is_empty() {
             "whose name is empty"
         } else if name.contains('=') {
@@ -118,15 +131,10 @@ fn merged_env(
         } else if value.contains('\0') {
             "whose value contains a NUL character"
         } else {
-            continue;
+            return None;
         };
-        return Err(PlanError::BadEnv {
-            step: key.clone(),
-            name: json::cut(name),
-            reason,
-        });
-    }
-    Ok(env)
+        Some((name.as_str(), reason))
+    })
 }
 
 fn limits(key: &StepKey, wire: Option<WireLimits>) -> Result<Limits, PlanError> {

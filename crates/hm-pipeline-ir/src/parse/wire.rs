@@ -92,6 +92,10 @@ pub struct WireStep {
     pub git: Option<bool>,
     pub network: Option<String>,
     pub limits: Option<WireLimits>,
+    pub services: Option<Vec<WireService>>,
+    pub secrets: Option<Vec<WireSecret>>,
+    pub artifacts: Option<Vec<WireArtifacts>>,
+    pub caches: Option<Vec<WireCache>>,
 }
 
 #[derive(Deserialize)]
@@ -112,6 +116,48 @@ pub struct WireLimits {
     pub cpus: Option<f64>,
     pub pids: Option<u64>,
     pub disk: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a service (a JSON object)")]
+pub struct WireService {
+    pub name: String,
+    pub image: Option<String>,
+    pub cmd: Option<String>,
+    pub env: Option<BTreeMap<String, String>>,
+    pub scope: Option<String>,
+    pub health: Option<WireHealth>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a health check (a JSON object)")]
+pub struct WireHealth {
+    pub cmd: String,
+    pub interval_seconds: Option<f64>,
+    pub timeout_seconds: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a secret (a JSON object with `name`)")]
+pub struct WireSecret {
+    pub name: String,
+    pub env: Option<String>,
+    pub file: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "artifacts (a JSON object with `paths`)")]
+pub struct WireArtifacts {
+    pub paths: Vec<String>,
+    pub when: Option<String>,
+    pub max_bytes: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(expecting = "a cache directory (a JSON object with `name` and `path`)")]
+pub struct WireCache {
+    pub name: String,
+    pub path: String,
 }
 
 #[derive(Deserialize)]
