@@ -13,6 +13,7 @@ mod exec;
 mod export;
 mod features;
 mod image;
+mod patterns;
 mod pod;
 mod secret;
 mod vm;

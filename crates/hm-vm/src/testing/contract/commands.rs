@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Subject;
-use super::subject::{passes, run, sh};
+use super::subject::{meanwhile, passes, run, sh};
 use crate::{ExecRequest, ImageReference, OutputChunk, VmError};
 
 /// A command's exit code comes through, and so does the signal that killed it.
@@ -110,6 +110,36 @@ pub async fn machines_run_at_once(subject: &Subject) {
         outs,
         (0..8).map(|number| format!("{number}\n")).collect::<Vec<_>>()
     );
+}
+
+/// A machine runs several commands at once; each sees at once what another wrote, and ends by itself.
+pub async fn a_machine_runs_several_commands_at_once(subject: &Subject) {
+    let vm = subject.machine().await;
+    let long = ExecRequest::shell("echo one > /tmp/one; echo ready; sleep 5000");
+    let others = async {
+        let outs = futures::future::join_all((0..4).map(|number| {
+            let vm = vm.as_ref();
+            async move { passes(vm, &format!("cat /tmp/one; echo {number} > made-{number}")).await }
+        }));
+        assert_eq!(outs.await, vec!["one\n"; 4]);
+        assert_eq!(sh(vm.as_ref(), "exit 3").await.code(), 3);
+    };
+    meanwhile(vm.as_ref(), &long, others).await;
+    let all = "cat made-0; cat made-1; cat made-2; cat made-3";
+    assert_eq!(passes(vm.as_ref(), all).await, "0\n1\n2\n3\n");
+    vm.destroy().await.expect("it is destroyed");
+}
+
+/// Commands of one machine talk to each other through its files: a pipe with a name is one pipe to both.
+pub async fn commands_of_a_machine_share_a_pipe(subject: &Subject) {
+    let vm = subject.machine().await;
+    passes(vm.as_ref(), "mkfifo /tmp/pipe").await;
+    let (read, write) = tokio::join!(
+        passes(vm.as_ref(), "cat /tmp/pipe"),
+        passes(vm.as_ref(), "echo through > /tmp/pipe")
+    );
+    assert_eq!((read.as_str(), write.as_str()), ("through\n", ""));
+    vm.destroy().await.expect("it is destroyed");
 }
 
 /// An image that is not there is a clear error.

@@ -1,23 +1,35 @@
 //! The contract of [`crate::VmBackend`]: what any implementation must do, as test cases that run real `sh`
 //! commands. [`run_all`] runs them one after the other; each is also a function of its own.
 //!
+//! What a backend cannot do by its [`crate::VmBackend::features`] is not asked of it.
+//!
 //! A case panics when the contract is broken. It waits for events and never measures time; [`PATIENCE`] only
 //! keeps a broken implementation from hanging the tests.
 
+mod caches;
 mod commands;
 mod endings;
+mod exports;
+mod pods;
+mod secrets;
 mod snapshots;
 mod sources;
 mod subject;
+mod users;
 
 use std::future::Future;
 use std::pin::Pin;
 
+pub use caches::*;
 pub use commands::*;
 pub use endings::*;
+pub use exports::*;
+pub use pods::*;
+pub use secrets::*;
 pub use snapshots::*;
 pub use sources::*;
 pub use subject::{Ran, Subject};
+pub use users::*;
 
 /// How long a case waits for what should come at once.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
@@ -40,6 +52,8 @@ cases![
     every_byte_arrives_through_a_slow_reader,
     a_reader_that_goes_away_ends_the_command,
     machines_run_at_once,
+    a_machine_runs_several_commands_at_once,
+    commands_of_a_machine_share_a_pipe,
     an_unknown_image_is_not_found,
     files_survive_a_snapshot,
     forks_are_independent,
@@ -53,6 +67,28 @@ cases![
     cancellation_ends_the_command,
     nothing_of_a_command_outlives_it,
     a_dropped_machine_leaves_nothing,
+    a_command_runs_as_the_user_it_names,
+    an_unknown_user_is_refused,
+    an_image_says_how_it_is_run,
+    machines_of_a_pod_share_localhost,
+    a_pod_is_closed_to_others,
+    a_machine_goes_from_pod_to_pod,
+    a_pods_names_are_in_no_snapshot,
+    a_closed_pod_stays_closed,
+    a_secret_ends_with_its_command,
+    a_secret_is_in_no_argument,
+    secret_files_are_the_commands_alone,
+    a_cache_directory_is_kept,
+    a_failed_command_leaves_a_cache_directory_as_it_was,
+    commands_at_once_share_a_cache_directory,
+    a_cache_directory_is_in_no_snapshot,
+    a_cache_directory_lies_where_it_is_asked_for,
+    a_cache_directory_can_be_removed,
+    files_are_copied_out_by_pattern,
+    files_beyond_the_limits_are_left_out,
+    a_pattern_that_leads_out_is_refused,
+    links_are_not_followed_out,
+    strange_names_and_modes_are_copied_out,
 ];
 
 /// Runs every case, each on a subject of its own.

@@ -1,6 +1,7 @@
 //! What a contract is tried on, and how its cases run commands.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::source::{Source, SourceOptions, SourceStore};
-use crate::{ExecOutcome, ExecRequest, ImageReference, OutputChunk, Stream, Vm, VmBackend};
+use crate::{
+    ExecOutcome, ExecRequest, ImageConfig, ImageReference, KillReason, OutputChunk, Stream, Vm, VmBackend,
+};
 use crate::{Snapshot, SnapshotCheck, SnapshotId};
 
 /// What finds out what an implementation has left behind, such as its mounts and processes.
@@ -22,6 +25,33 @@ pub struct Subject {
     pub image: ImageReference,
     scratch: PathBuf,
     leftovers: Option<Leftovers>,
+    server: Server,
+    configured: Option<(ImageReference, ImageConfig)>,
+}
+
+/// How the image serves on a port, and asks a host whether one is served there.
+#[derive(Debug, Clone, Copy)]
+struct Server {
+    serve: fn(u16) -> String,
+    probe: fn(&str, u16) -> String,
+}
+
+/// Serves with what an image has: Perl is in every Debian's, and busybox in the small ones.
+fn serve(port: u16) -> String {
+    let perl = "$| = 1; $s = IO::Socket::INET->new(LocalPort => shift, Listen => 5, ReuseAddr => 1) or die $@; \
+                print \"serving\\n\"; while ($c = $s->accept) { print $c \"pong\\n\"; close $c }";
+    format!(
+        "if command -v perl > /dev/null; then exec perl -MIO::Socket::INET -e '{perl}' {port}; \
+         else echo serving; exec nc -lk -p {port} -e echo pong; fi"
+    )
+}
+
+fn probe(host: &str, port: u16) -> String {
+    let perl = "$c = IO::Socket::INET->new(PeerAddr => shift, PeerPort => shift, Timeout => 5) or exit 1; print <$c>";
+    format!(
+        "if command -v perl > /dev/null; then perl -MIO::Socket::INET -e '{perl}' {host} {port}; \
+         else nc -w 5 {host} {port} < /dev/null; fi"
+    )
 }
 
 impl std::fmt::Debug for Subject {
@@ -65,7 +95,44 @@ impl Subject {
             image,
             scratch: scratch.into(),
             leftovers: None,
+            server: Server { serve, probe },
+            configured: None,
         }
+    }
+
+    /// Has cases that need a server use these commands instead of Perl or busybox: one that says something once it
+    /// serves on a port and goes on until it is killed, and one that passes when a host serves on it.
+    #[must_use]
+    pub fn with_server(mut self, serve: fn(u16) -> String, probe: fn(&str, u16) -> String) -> Self {
+        self.server = Server { serve, probe };
+        self
+    }
+
+    /// Names an image that says how it is run, and what it says.
+    #[must_use]
+    pub fn with_configured(mut self, image: ImageReference, config: ImageConfig) -> Self {
+        self.configured = Some((image, config));
+        self
+    }
+
+    pub(super) const fn configured(&self) -> Option<&(ImageReference, ImageConfig)> {
+        self.configured.as_ref()
+    }
+
+    pub(super) fn serve(&self, port: u16) -> String {
+        (self.server.serve)(port)
+    }
+
+    pub(super) fn probe(&self, host: &str, port: u16) -> String {
+        (self.server.probe)(host, port)
+    }
+
+    /// An empty directory.
+    pub(super) fn empty_directory(&self, name: &str) -> PathBuf {
+        let directory = self.scratch.join(name);
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir_all(&directory).expect("a directory");
+        directory
     }
 
     /// Has every case checked for what it leaves behind: `found` lists it, in words.
@@ -135,15 +202,38 @@ fn write(path: &Path, content: &str) {
 }
 
 /// Runs a shell command to its end.
-pub(super) async fn sh(vm: &mut dyn Vm, command: &str) -> Ran {
+pub(super) async fn sh(vm: &dyn Vm, command: &str) -> Ran {
     run(vm, &ExecRequest::shell(command)).await
 }
 
 /// Runs a shell command that must pass, and gives its standard output.
-pub(super) async fn passes(vm: &mut dyn Vm, command: &str) -> String {
+pub(super) async fn passes(vm: &dyn Vm, command: &str) -> String {
     let ran = sh(vm, command).await;
     assert_eq!(ran.code(), 0, "{command}: {ran:?}");
     ran.out()
+}
+
+/// Runs a command while another one is under way, and cancels that one then. The other one must have said something
+/// first.
+pub(super) async fn meanwhile<T>(vm: &dyn Vm, request: &ExecRequest, then: impl Future<Output = T>) -> T {
+    let (sender, mut chunks) = mpsc::channel::<OutputChunk>(1);
+    let cancel = CancellationToken::new();
+    let other = async {
+        let said = chunks.recv().await;
+        assert!(
+            said.is_some(),
+            "it ended before it said anything: {:?}",
+            request.argv
+        );
+        let done = then.await;
+        cancel.cancel();
+        while chunks.recv().await.is_some() {}
+        done
+    };
+    let (outcome, done) = tokio::join!(vm.exec(request, sender, cancel.clone()), other);
+    let outcome = outcome.expect("it runs");
+    assert_eq!(outcome.killed, Some(KillReason::Canceled), "{outcome:?}");
+    done
 }
 
 /// The snapshot of a machine after a shell command that must pass; the machine is destroyed.
@@ -155,7 +245,7 @@ pub(super) async fn leaves(mut vm: Box<dyn Vm>, command: &str) -> Snapshot {
 }
 
 /// Runs a command to its end.
-pub(super) async fn run(vm: &mut dyn Vm, request: &ExecRequest) -> Ran {
+pub(super) async fn run(vm: &dyn Vm, request: &ExecRequest) -> Ran {
     let (sender, mut chunks) = mpsc::channel::<OutputChunk>(4);
     let mut written: BTreeMap<bool, Vec<u8>> = BTreeMap::new();
     let read = async {

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::machine::MemoryVm;
+use super::pods::Pods;
 use crate::source::{Entry, Source};
+use crate::{CacheDirectory, Features, ImageConfig, PodId, PodRequest};
 use crate::{
     ImageReference, ResolvedImage, Result, SnapshotCheck, SnapshotId, Usage, Vm, VmBackend, VmError,
 };
@@ -35,6 +38,12 @@ pub struct Counters {
     pub running: u64,
     /// The most commands that ever ran at once.
     pub most_running: u64,
+    /// Pods opened.
+    pub pods_opened: u64,
+    /// Pods that are open now.
+    pub pods_open: u64,
+    /// Files copied out.
+    pub exported: u64,
 }
 
 /// The files a machine wrote; `None` is a file it removed.
@@ -47,6 +56,18 @@ pub(super) struct Sealed {
     pub(super) shadows: Arc<BTreeMap<PathBuf, Option<Entry>>>,
 }
 
+/// What it can do unless it is told otherwise.
+const EVERYTHING: Features = Features {
+    pods: true,
+    secrets: true,
+    caches: true,
+    exports: true,
+    limits_memory: true,
+    limits_cpus: true,
+    limits_pids: true,
+    limits_disk: true,
+};
+
 /// Tells one backend's snapshots from those of another one over the same registry.
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
@@ -57,20 +78,30 @@ pub(super) struct State {
     pub(super) counters: Counters,
     pub(super) flaky: HashMap<String, u32>,
     pub(super) trace: Vec<String>,
+    pub(super) pods: Pods,
+    pub(super) caches: BTreeMap<String, (Arc<Files>, SystemTime)>,
+    configs: HashMap<ImageReference, ImageConfig>,
 }
 
 /// A [`VmBackend`] that keeps everything in memory and interprets a strict subset of `sh`.
 ///
 /// It knows `true`, `false`, `:`, `exit N`, `echo WORDS`, `printf WORD`, `seq N`, `head -c N /dev/zero`, `pwd`, `cat FILE`,
-/// `rm FILE`,
+/// `rm FILE`, `mkdir -p DIRECTORY`,
 /// `test -e FILE`, `sleep SECONDS` (tokio's time) and `kill -N $$`; `$NAME`, single and double quotes; `>`,
 /// `>>` and `>&2`; and `;`, `&&`, `||` and newlines between commands. Beyond `sh` it knows `hm-infra`
 /// (an infrastructure failure), `hm-panic`, `hm-oom` (killed at its memory limit) and `hm-flaky NAME N`
 /// (fails the first N times that it is run under that name).
+///
+/// `hm-serve NAME [SECONDS]` is a server on its pod's network: it says `NAME serves`, and runs until it is killed, or
+/// ends well after so many seconds. `hm-probe NAME [HOST]` passes while one of that name serves in the same pod; a
+/// `HOST` other than `localhost` must be one of the pod's names.
+///
+/// Secrets are variables, and files that `cat /run/secrets/NAME` reads. `id -un` says who the command runs as.
 #[derive(Debug, Clone)]
 pub struct MemoryBackend {
     state: Arc<Mutex<State>>,
     images: Arc<BTreeSet<ImageReference>>,
+    features: Features,
     identity: u64,
 }
 
@@ -97,8 +128,27 @@ impl MemoryBackend {
         Self {
             state: Arc::default(),
             images: Arc::new(images),
+            features: EVERYTHING,
             identity: NEXT.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// The same backend, which can do what these say. It can do everything otherwise.
+    #[must_use]
+    pub fn with_features(mut self, features: Features) -> Self {
+        self.features = features;
+        self
+    }
+
+    /// Has one of its images say how it is run.
+    pub fn configure(&self, image: impl Into<String>, config: ImageConfig) {
+        self.lock().configs.insert(ImageReference::new(image), config);
+    }
+
+    /// The pods that are open now, with what they were asked to be.
+    #[must_use]
+    pub fn pods(&self) -> Vec<PodRequest> {
+        self.lock().pods.open()
     }
 
     /// What it has done so far.
@@ -141,6 +191,47 @@ impl VmBackend for MemoryBackend {
 
     fn default_image(&self) -> ImageReference {
         ImageReference::new(ImageReference::HOST)
+    }
+
+    fn features(&self) -> Features {
+        self.features
+    }
+
+    async fn image_config(&self, image: &ResolvedImage) -> Result<ImageConfig> {
+        let config = self.lock().configs.get(&image.reference).cloned();
+        Ok(config.unwrap_or_default())
+    }
+
+    async fn open_pod(&self, request: &PodRequest) -> Result<PodId> {
+        let mut state = self.lock();
+        state.counters.pods_opened += 1;
+        state.counters.pods_open += 1;
+        let id = PodId(format!("memory-{}-{}", self.identity, state.counters.pods_opened));
+        state.pods.add(id.clone(), request.clone());
+        Ok(id)
+    }
+
+    async fn close_pod(&self, pod: &PodId) -> Result<()> {
+        let mut state = self.lock();
+        if state.pods.remove(pod) {
+            state.counters.pods_open -= 1;
+        }
+        Ok(())
+    }
+
+    async fn cache_directories(&self) -> Result<Vec<CacheDirectory>> {
+        let state = self.lock();
+        let described = state.caches.iter().map(|(name, (files, used))| CacheDirectory {
+            name: name.clone(),
+            bytes: files_size(files),
+            used: *used,
+        });
+        Ok(described.collect())
+    }
+
+    async fn remove_cache_directory(&self, name: &str) -> Result<u64> {
+        let removed = self.lock().caches.remove(name);
+        Ok(removed.map_or(0, |(files, _)| files_size(&files)))
     }
 
     fn prepare(&self, _parallelism: usize) {
@@ -218,6 +309,10 @@ impl VmBackend for MemoryBackend {
 }
 
 fn size(sealed: &Sealed) -> u64 {
-    let bytes: usize = sealed.files.values().flatten().map(Bytes::len).sum();
+    files_size(&sealed.files)
+}
+
+fn files_size(files: &Files) -> u64 {
+    let bytes: usize = files.values().flatten().map(Bytes::len).sum();
     bytes as u64
 }

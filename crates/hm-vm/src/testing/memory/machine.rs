@@ -11,12 +11,15 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::backend::{MemoryBackend, Sealed};
+use super::export;
+use super::pods::Server;
 use super::script::{Command, Link, Target, parse};
+use super::view::View;
 use crate::source::Source;
 use crate::{
     ExecOutcome, ExecRequest, ExitStatus, KillReason, OutputChunk, Result, Snapshot, Stream, Terminal,
 };
-use crate::{Vm, VmError};
+use crate::{Export, Exported, Vm, VmError};
 
 const CHUNK: usize = 64 * 1024;
 
@@ -45,15 +48,16 @@ impl MemoryVm {
         }
     }
 
-    /// A path as the machine's files are keyed: relative to `/workspace`, or absolute outside it.
-    fn locate(&self, request: &ExecRequest, path: &str) -> PathBuf {
-        let full = request.cwd.join(path);
-        full.strip_prefix("/workspace")
-            .map(Path::to_path_buf)
-            .unwrap_or(full)
+    fn read(&self, view: &View<'_>, path: &str) -> Option<Bytes> {
+        let path = view.absolute(path);
+        match view.read(&path) {
+            Some(found) => found,
+            None => self.read_own(&key(path)),
+        }
     }
 
-    fn read(&self, path: &Path) -> Option<Bytes> {
+    /// A file of the machine itself.
+    pub(super) fn read_own(&self, path: &Path) -> Option<Bytes> {
         if let Some(written) = self.written().files.get(path) {
             return written.clone();
         }
@@ -63,11 +67,20 @@ impl MemoryVm {
         Some(content.into())
     }
 
-    fn written(&self) -> MutexGuard<'_, Sealed> {
+    pub(super) fn source(&self) -> Option<&Source> {
+        self.source.as_deref()
+    }
+
+    pub(super) fn written(&self) -> MutexGuard<'_, Sealed> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, path: PathBuf, content: Option<Bytes>) {
+    fn write(&self, view: &View<'_>, path: &str, content: Option<Bytes>) {
+        let path = view.absolute(path);
+        if view.write(&path, content.as_ref()) {
+            return;
+        }
+        let path = key(path);
         let entry = self.source.as_ref().and_then(|source| source.get(&path));
         let mut written = self.written();
         if let Some(entry) = entry
@@ -80,7 +93,7 @@ impl MemoryVm {
 
     async fn print(
         &self,
-        request: &ExecRequest,
+        view: &View<'_>,
         target: &Target,
         text: Bytes,
         output: &mpsc::Sender<OutputChunk>,
@@ -89,10 +102,9 @@ impl MemoryVm {
             Target::Stdout => Stream::Stdout,
             Target::Stderr => Stream::Stderr,
             Target::File { path, append } => {
-                let path = self.locate(request, path);
-                let before = if *append { self.read(&path) } else { None };
+                let before = if *append { self.read(view, path) } else { None };
                 let content = [before.unwrap_or_default(), text].concat();
-                self.write(path, Some(content.into()));
+                self.write(view, path, Some(content.into()));
                 return Step::Code(0);
             }
         };
@@ -108,13 +120,13 @@ impl MemoryVm {
 
     async fn command(
         &self,
-        request: &ExecRequest,
+        view: &View<'_>,
         command: &Command,
         output: &mpsc::Sender<OutputChunk>,
     ) -> Result<Step> {
         let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
         let text = match words.as_slice() {
-            ["true" | ":"] => String::new(),
+            ["true" | ":"] | ["mkdir", "-p", _] => String::new(),
             ["false"] => return Ok(Step::Code(1)),
             ["exit"] => return Ok(Step::Exit(ExitStatus::Code(0))),
             ["exit", code] => return Ok(Step::Exit(ExitStatus::Code(code.parse().unwrap_or(2)))),
@@ -133,23 +145,48 @@ impl MemoryVm {
                 .map(|n: u64| format!("{n}\n"))
                 .collect(),
             ["cat"] => String::new(),
-            ["pwd"] => format!("{}\n", request.cwd.display()),
+            ["pwd"] => format!("{}\n", view.request.cwd.display()),
             ["head", "-c", count, "/dev/zero"] => "\0".repeat(count.parse().unwrap_or(0)),
             ["cat", path] => {
-                let Some(content) = self.read(&self.locate(request, path)) else {
+                let Some(content) = self.read(view, path) else {
                     let words = format!("cat: {path}: No such file or directory\n");
-                    self.print(request, &Target::Stderr, words.into(), output).await;
+                    self.print(view, &Target::Stderr, words.into(), output).await;
                     return Ok(Step::Code(1));
                 };
-                return Ok(self.print(request, &command.target, content, output).await);
+                return Ok(self.print(view, &command.target, content, output).await);
             }
             ["rm", path] => {
-                self.write(self.locate(request, path), None);
+                self.write(view, path, None);
                 return Ok(Step::Code(0));
             }
             ["test", "-e", path] => {
-                let there = self.read(&self.locate(request, path)).is_some();
+                let there = self.read(view, path).is_some();
                 return Ok(Step::Code(i32::from(!there)));
+            }
+            ["id", "-un"] => format!("{}\n", view.request.user.as_deref().unwrap_or("root")),
+            ["hm-serve", name, seconds @ ..] => {
+                let _serving = Server::begin(&self.backend, view.request.pod.as_ref(), name);
+                let words = format!("{name} serves\n");
+                if let end @ (Step::Exit(_) | Step::Killed(_)) =
+                    self.print(view, &command.target, words.into(), output).await
+                {
+                    return Ok(end);
+                }
+                match seconds.first().and_then(|seconds| seconds.parse().ok()) {
+                    Some(seconds) => tokio::time::sleep(Duration::from_secs_f64(seconds)).await,
+                    None => std::future::pending().await,
+                }
+                return Ok(Step::Code(0));
+            }
+            ["hm-probe", name, host @ ..] => {
+                let host = host.first().unwrap_or(&"localhost");
+                let pod = view.request.pod.as_ref();
+                if !self.backend.lock().pods.answers(pod, name, host) {
+                    let words = format!("hm-probe: {name} does not answer at {host}\n");
+                    self.print(view, &Target::Stderr, words.into(), output).await;
+                    return Ok(Step::Code(1));
+                }
+                String::new()
             }
             ["hm-infra"] => return Err(VmError::Other("the in-memory backend was told to break".into())),
             ["hm-panic"] => std::panic::panic_any("the in-memory backend was told to panic"),
@@ -162,30 +199,30 @@ impl MemoryVm {
             }
             [other, ..] => {
                 let words = format!("sh: {other}: not found\n");
-                self.print(request, &Target::Stderr, words.into(), output).await;
+                self.print(view, &Target::Stderr, words.into(), output).await;
                 return Ok(Step::Code(127));
             }
             [] => String::new(),
         };
-        Ok(self.print(request, &command.target, text.into(), output).await)
+        Ok(self.print(view, &command.target, text.into(), output).await)
     }
 
-    async fn script(&self, request: &ExecRequest, output: &mpsc::Sender<OutputChunk>) -> Result<Step> {
-        let script = match request.argv.as_slice() {
+    async fn script(&self, view: &View<'_>, output: &mpsc::Sender<OutputChunk>) -> Result<Step> {
+        let script = match view.request.argv.as_slice() {
             [sh, flag, script] if sh == "sh" && flag == "-c" => script.clone(),
             // A script that is too long for one argument, in pieces.
             [sh, flag, _, name, pieces @ ..] if sh == "sh" && flag == "-c" && name == "sh" => pieces.concat(),
             argv => argv.join(" "),
         };
         let mut last = 0;
-        for command in parse(&script, &request.env) {
+        for command in parse(&script, &view.env) {
             let wanted = match command.link {
                 Link::Then => true,
                 Link::And => last == 0,
                 Link::Or => last != 0,
             };
             if wanted {
-                match self.command(request, &command, output).await? {
+                match self.command(view, &command, output).await? {
                     Step::Code(code) => last = code,
                     end => return Ok(end),
                 }
@@ -234,12 +271,20 @@ impl Vm for MemoryVm {
         output: mpsc::Sender<OutputChunk>,
         cancel: CancellationToken,
     ) -> Result<ExecOutcome> {
+        if let Some(pod) = &request.pod {
+            self.backend.lock().pods.find(pod)?;
+        }
         let _running = Running::begin(&self.backend, request);
+        let view = View::new(&self.backend, request);
         let end = tokio::select! {
             biased;
             () = cancel.cancelled() => Step::Killed(KillReason::Canceled),
-            end = self.script(request, &output) => end?,
+            () = output.closed() => Step::Exit(ExitStatus::Signal(13)),
+            end = self.script(&view, &output) => end?,
         };
+        if matches!(end, Step::Code(0) | Step::Exit(ExitStatus::Code(0))) {
+            view.keep(&self.backend);
+        }
         Ok(match end {
             Step::Code(code) => outcome(ExitStatus::Code(code), None),
             Step::Exit(status) => outcome(status, None),
@@ -265,6 +310,12 @@ impl Vm for MemoryVm {
         outcome
     }
 
+    async fn export(&self, what: &Export, into: &Path) -> Result<Exported> {
+        let exported = export::export(self, what, into)?;
+        self.backend.lock().counters.exported += exported.files.len() as u64;
+        Ok(exported)
+    }
+
     async fn snapshot(&mut self) -> Result<Snapshot> {
         Ok(Snapshot {
             id: self.backend.seal(self.written().clone()),
@@ -274,6 +325,13 @@ impl Vm for MemoryVm {
     async fn destroy(self: Box<Self>) -> Result<()> {
         Ok(())
     }
+}
+
+/// A path as the machine's files are keyed: relative to `/workspace`, or absolute outside it.
+fn key(path: PathBuf) -> PathBuf {
+    path.strip_prefix("/workspace")
+        .map(Path::to_path_buf)
+        .unwrap_or(path)
 }
 
 fn outcome(status: ExitStatus, killed: Option<KillReason>) -> ExecOutcome {

@@ -2,9 +2,12 @@
 //! what a scheduler does can be tested anywhere, quickly, and under paused time.
 
 mod backend;
+mod export;
 mod machine;
+mod pods;
 mod script;
 #[cfg(test)]
 mod tests;
+mod view;
 
 pub use backend::{Counters, MemoryBackend};
