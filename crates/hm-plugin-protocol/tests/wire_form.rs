@@ -3,7 +3,8 @@
 
 use chrono::{DateTime, Utc};
 use hm_plugin_protocol::events::{
-    BuildEvent, BuildRef, PlanSummary, RunHeader, SCHEMA_VERSION, StdStream, StepEndStatus, schema,
+    BuildEvent, BuildRef, PinnedImage, PlanSummary, RunHeader, SCHEMA_VERSION, StdStream, StepEndStatus,
+    TestSummary, schema,
 };
 use hm_plugin_protocol::executor::SnapshotRef;
 use proptest::prelude::*;
@@ -53,6 +54,20 @@ fn build_start() {
             }),
         ),
         r#"{"kind":"build_start","run_id":"1a2b3c4d-5e6f-4a1b-8c2d-3e4f5a6b7c8d","plan":{"step_count":3,"chain_count":2,"default_runner":"local"},"started_at":"2025-06-15T15:06:40.005Z","schema_version":1,"header":{"pipeline":"ci"}}"#,
+    );
+    let image = |name: &str| PinnedImage {
+        name: name.into(),
+        digest: "sha256:c0ffee".into(),
+    };
+    is(
+        &start(
+            None,
+            Some(RunHeader {
+                images: vec![image("rust:1.95"), image("postgres:17")],
+                ..RunHeader::default()
+            }),
+        ),
+        r#"{"kind":"build_start","run_id":"1a2b3c4d-5e6f-4a1b-8c2d-3e4f5a6b7c8d","plan":{"step_count":3,"chain_count":2,"default_runner":"local"},"started_at":"2025-06-15T15:06:40.005Z","header":{"images":[{"name":"rust:1.95","digest":"sha256:c0ffee"},{"name":"postgres:17","digest":"sha256:c0ffee"}]}}"#,
     );
 }
 
@@ -140,6 +155,59 @@ fn step_log() {
     is(
         &log(StdStream::Stderr, true),
         r#"{"kind":"step_log","step_id":"00000000-0000-4000-8000-000000000001","stream":"stderr","line":"a\t�","ts":"2025-06-15T15:06:40.005Z","partial":true}"#,
+    );
+}
+
+#[test]
+fn service_log() {
+    let log = |stream, partial| BuildEvent::ServiceLog {
+        step_id: STEP,
+        service: "db".into(),
+        stream,
+        line: "ready".into(),
+        ts: ts(),
+        partial,
+    };
+    is(
+        &log(StdStream::Stdout, false),
+        r#"{"kind":"service_log","step_id":"00000000-0000-4000-8000-000000000001","service":"db","stream":"stdout","line":"ready","ts":"2025-06-15T15:06:40.005Z"}"#,
+    );
+    is(
+        &log(StdStream::Stderr, true),
+        r#"{"kind":"service_log","step_id":"00000000-0000-4000-8000-000000000001","service":"db","stream":"stderr","line":"ready","ts":"2025-06-15T15:06:40.005Z","partial":true}"#,
+    );
+}
+
+#[test]
+fn step_artifact() {
+    let artifact = |tests| BuildEvent::StepArtifact {
+        step_id: STEP,
+        path: "report/unit.xml".into(),
+        bytes: 12,
+        digest: "c0ffee".into(),
+        tests,
+    };
+    is(
+        &artifact(None),
+        r#"{"kind":"step_artifact","step_id":"00000000-0000-4000-8000-000000000001","path":"report/unit.xml","bytes":12,"digest":"c0ffee"}"#,
+    );
+    is(
+        &artifact(Some(TestSummary {
+            total: 3,
+            failed: 0,
+            skipped: 1,
+            failures: vec![],
+        })),
+        r#"{"kind":"step_artifact","step_id":"00000000-0000-4000-8000-000000000001","path":"report/unit.xml","bytes":12,"digest":"c0ffee","tests":{"total":3,"failed":0,"skipped":1}}"#,
+    );
+    is(
+        &artifact(Some(TestSummary {
+            total: 3,
+            failed: 1,
+            skipped: 0,
+            failures: vec!["math adds".into()],
+        })),
+        r#"{"kind":"step_artifact","step_id":"00000000-0000-4000-8000-000000000001","path":"report/unit.xml","bytes":12,"digest":"c0ffee","tests":{"total":3,"failed":1,"skipped":0,"failures":["math adds"]}}"#,
     );
 }
 
@@ -288,6 +356,8 @@ fn the_schema_names_every_kind() {
             "step_queued",
             "step_start",
             "step_log",
+            "service_log",
+            "step_artifact",
             "step_retry",
             "step_cache_hit",
             "step_skipped",
@@ -326,6 +396,11 @@ fn what_is_required_is_what_the_design_publishes() {
     );
     assert_eq!(required("step_start"), ["runner", "step_id"]);
     assert_eq!(required("step_log"), ["line", "step_id", "stream", "ts"]);
+    assert_eq!(
+        required("service_log"),
+        ["line", "service", "step_id", "stream", "ts"]
+    );
+    assert_eq!(required("step_artifact"), ["bytes", "digest", "path", "step_id"]);
     assert_eq!(required("step_cache_hit"), ["key", "step_id", "tag"]);
     assert_eq!(required("step_end"), ["duration_ms", "exit_code", "step_id"]);
     assert_eq!(
