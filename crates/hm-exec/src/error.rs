@@ -38,6 +38,17 @@ pub enum BackendError {
         /// What went wrong.
         source: hm_vm::VmError,
     },
+    /// A step asks for a secret that the run was not given.
+    #[error(
+        "step `{step}` needs the secret `{secret}`, which the run was not given: `--secret {secret}` takes it from the \
+         variable {secret}, `--secret {secret}=env:NAME` from another one, `--secret {secret}=file:PATH` from a file"
+    )]
+    MissingSecret {
+        /// The step's key in the plan.
+        step: String,
+        /// What the plan calls the secret.
+        secret: String,
+    },
     /// The source archive is larger than the server takes.
     #[error(
         "the source is {observed} bytes, the server takes {cap}; the largest paths: {}",

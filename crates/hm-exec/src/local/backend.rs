@@ -90,7 +90,7 @@ impl ExecutionBackend for LocalBackend {
     async fn start(&self, request: RunRequest) -> Result<BackendHandle> {
         let run = self.set_up(request).await?;
         let slots = run.request.options.parallelism.unwrap_or(self.parallelism).get();
-        let (sink, events) = Sink::new();
+        let (sink, events) = Sink::new(run.scrubber.clone());
         let cancel = CancellationToken::new();
         let build = Build {
             backend: self.name.clone(),

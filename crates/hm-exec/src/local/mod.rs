@@ -14,6 +14,8 @@ mod lines;
 mod output;
 mod run;
 mod scheduler;
+mod scrub;
+mod secrets;
 mod select;
 mod setup;
 mod sink;

@@ -1,5 +1,6 @@
 //! Turns the bytes that a step or a service writes into log events.
 
+use bytes::Bytes;
 use chrono::Utc;
 use hm_plugin_protocol::events::{BuildEvent, StdStream};
 use hm_vm::{OutputChunk, Stream};
@@ -7,20 +8,36 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::lines::{Lines, Piece};
+use super::scrub::Mask;
 use super::sink::Sink;
 
 const NO_GIT: &[u8] = b"not a git repository";
 
-/// One command's output: two streams, each cut into lines by itself.
+/// One command's output: two streams, in each of which secrets are masked before it is cut into lines.
 pub(super) struct Output<'a> {
     sink: &'a Sink,
     step_id: Uuid,
     /// Whose it is when it is not the step's own.
     service: Option<&'a str>,
-    stdout: Lines,
-    stderr: Lines,
+    stdout: Cut,
+    stderr: Cut,
     /// The step complained that there is no `.git`.
     pub(super) missed_git: bool,
+}
+
+/// One stream on its way.
+struct Cut {
+    mask: Mask,
+    lines: Lines,
+}
+
+impl Cut {
+    fn new(sink: &Sink) -> Self {
+        Self {
+            mask: sink.mask(),
+            lines: Lines::default(),
+        }
+    }
 }
 
 impl<'a> Output<'a> {
@@ -29,8 +46,8 @@ impl<'a> Output<'a> {
             sink,
             step_id,
             service: None,
-            stdout: Lines::default(),
-            stderr: Lines::default(),
+            stdout: Cut::new(sink),
+            stderr: Cut::new(sink),
             missed_git: false,
         }
     }
@@ -58,27 +75,35 @@ impl<'a> Output<'a> {
 
     /// Sends the unterminated last lines.
     pub(super) async fn finish(&mut self) {
-        while let Some(piece) = self.stdout.finish() {
-            self.send(StdStream::Stdout, piece).await;
-        }
-        while let Some(piece) = self.stderr.finish() {
-            self.send(StdStream::Stderr, piece).await;
+        for stream in [StdStream::Stdout, StdStream::Stderr] {
+            let rest = self.cut(stream).mask.finish();
+            self.lines(stream, &rest).await;
+            while let Some(piece) = self.cut(stream).lines.finish() {
+                self.send(stream, piece).await;
+            }
         }
     }
 
     pub(super) async fn chunk(&mut self, chunk: &OutputChunk) {
-        let mut input = &chunk.bytes[..];
-        match chunk.stream {
-            Stream::Stdout => {
-                while let Some(piece) = self.stdout.next(&mut input) {
-                    self.send(StdStream::Stdout, piece).await;
-                }
-            }
-            Stream::Stderr => {
-                while let Some(piece) = self.stderr.next(&mut input) {
-                    self.send(StdStream::Stderr, piece).await;
-                }
-            }
+        let stream = match chunk.stream {
+            Stream::Stdout => StdStream::Stdout,
+            Stream::Stderr => StdStream::Stderr,
+        };
+        let masked = self.cut(stream).mask.feed(chunk.bytes.clone());
+        self.lines(stream, &masked).await;
+    }
+
+    async fn lines(&mut self, stream: StdStream, bytes: &Bytes) {
+        let mut input = &bytes[..];
+        while let Some(piece) = self.cut(stream).lines.next(&mut input) {
+            self.send(stream, piece).await;
+        }
+    }
+
+    const fn cut(&mut self, stream: StdStream) -> &mut Cut {
+        match stream {
+            StdStream::Stdout => &mut self.stdout,
+            StdStream::Stderr => &mut self.stderr,
         }
     }
 

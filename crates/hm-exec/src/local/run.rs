@@ -10,6 +10,8 @@ use hm_vm::{ExecRequest, ImageReference, Limits, Network, ResolvedImage, VmBacke
 use uuid::Uuid;
 
 use super::command;
+use super::scrub::Scrubber;
+use super::secrets;
 use super::select::Selection;
 use super::snapshots::Snapshots;
 use crate::RunRequest;
@@ -43,6 +45,7 @@ pub(super) struct Run {
     pub(super) source: Arc<Source>,
     pub(super) source_digest: String,
     pub(super) snapshots: Arc<Snapshots>,
+    pub(super) scrubber: Scrubber,
 }
 
 impl Run {
@@ -79,6 +82,7 @@ impl Run {
         exec.argv = command::argv(&step.cmd);
         exec.env = step.env.clone();
         exec.env.extend(self.request.env.clone());
+        exec.secrets = secrets::of_step(step, &self.request);
         exec.limits = Limits {
             memory: step.limits.memory.or(options.limits.memory),
             cpus: step.limits.cpus.or(options.limits.cpus),

@@ -11,6 +11,7 @@ use hm_vm::{ImageReference, VmError};
 use super::backend::LocalBackend;
 use super::command;
 use super::run::{Image, Run, image_name, takes_git};
+use super::secrets;
 use super::select::Selection;
 use super::snapshots::Snapshots;
 use crate::{BackendError, Result, RunRequest};
@@ -21,6 +22,7 @@ impl LocalBackend {
         let selection = Selection::new(&request.plan.graph, &request.options)?;
         self.check_runners(&request)?;
         command::check(&request.plan.graph, &request.env)?;
+        let scrubber = secrets::check(&request, &selection)?;
         let images = self.images(&request).await?;
         let registry = Registry::open(&self.data_dir.join("registry").join(self.vm.name()))?;
         let snapshots = Arc::new(Snapshots::open(registry)?);
@@ -39,6 +41,7 @@ impl LocalBackend {
             source_digest,
             source: Arc::new(source),
             snapshots,
+            scrubber,
         })
     }
 
