@@ -23,8 +23,11 @@ mod error;
 mod login;
 pub mod models;
 mod organizations;
+mod records;
 mod request;
 mod retry;
+mod sse;
 
 pub use client::{DEFAULT_BASE_URL, HarmontClient};
 pub use error::{HarmontError, Result};
+pub use records::BuildRecord;
