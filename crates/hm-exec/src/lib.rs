@@ -7,6 +7,7 @@
 //! This crate never reads credentials, never prints, and never reads the environment.
 #![forbid(unsafe_code)]
 
+mod announce;
 mod backend;
 mod capabilities;
 mod error;

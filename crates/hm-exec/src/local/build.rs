@@ -20,7 +20,7 @@ use super::scheduler::Scheduler;
 use super::sink::Sink;
 use super::state::{Cause, Phase};
 use crate::handle::panic_words;
-use crate::{BackendError, BuildOutcome, BuildStatus, Result};
+use crate::{BackendError, BuildOutcome, BuildStatus, Result, announce};
 
 /// A build that is about to run.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Build {
     /// The events that come before anything runs.
     async fn announce(&self, started_at: DateTime<Utc>) {
         let run = &self.run;
-        let (graph, request) = (run.graph(), &run.request);
+        let request = &run.request;
         let mut notices = run.vm.notices();
         notices.extend(run.source.git_note().map(str::to_owned));
         let header = RunHeader {
@@ -104,17 +104,7 @@ impl Build {
             watch_url: None,
         };
         self.sink.send(accepted).await;
-        for (index, step) in graph.steps() {
-            let queued = BuildEvent::StepQueued {
-                step_id: run.step_id(index),
-                key: step.key.to_string(),
-                chain_idx: graph.chain_of(index),
-                parent_key: graph
-                    .parent(index)
-                    .map(|parent| graph.step(parent).key.to_string()),
-                display_name: step.display_name(),
-                command: Some(step.cmd.clone()),
-            };
+        for queued in announce::queued(request) {
             self.sink.send(queued).await;
         }
     }
