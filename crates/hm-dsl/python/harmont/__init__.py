@@ -22,6 +22,8 @@ from .cache import (
     ttl,
 )
 from .json_emit import pipeline_to_json
+from .needs import artifacts, cache_dir, health, secret, service
+from .options import limits
 from .pipelines import pipeline
 from .registry import dump_registry_json
 from .step import Step, scratch, sh, timeout
@@ -41,12 +43,16 @@ __all__ = [
     "Pipeline",
     "Step",
     "Target",
+    "artifacts",
     "auto",
+    "cache_dir",
     "clear_target_cache",
     "compose",
     "dump_registry_json",
     "forever",
     "group",
+    "health",
+    "limits",
     "on_change",
     "pipeline",
     "pipeline_to_json",
@@ -54,6 +60,8 @@ __all__ = [
     "pull_request",
     "push",
     "scratch",
+    "secret",
+    "service",
     "sh",
     "target",
     "timeout",

@@ -22,6 +22,15 @@ def seconds(duration: Duration, what: str) -> int:
     return found
 
 
+def exact_seconds(duration: Union[Duration, float], what: str) -> Union[int, float]:
+    """Return ``duration`` in seconds, of which it may have a fraction."""
+    if hasattr(duration, "total_seconds"):
+        duration = duration.total_seconds()
+    if not isinstance(duration, float):
+        return seconds(duration, what)
+    return int(duration) if duration.is_integer() else duration
+
+
 def _count(duration: Duration, what: str) -> int:
     if isinstance(duration, bool):
         raise TypeError(_wrong_type(duration, what))

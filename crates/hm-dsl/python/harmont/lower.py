@@ -84,6 +84,10 @@ def _wire(step: Step, key: str) -> dict[str, Any]:
         "git": step.git,
         "network": step.network,
         "limits": step.limits,
+        "services": step.services,
+        "secrets": step.secrets,
+        "artifacts": step.artifacts,
+        "caches": step.caches,
     }
     out.update((name, value) for name, value in fields.items() if value is not None)
     return out

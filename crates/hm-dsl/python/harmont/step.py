@@ -4,13 +4,15 @@ from __future__ import annotations
 from .cache import CachePolicy
 from .check import check_env, check_text, quote
 from .duration import seconds
+from .needs import check_artifacts, check_caches, check_secrets, check_services
 from .options import check_limits, check_network, check_retries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Mapping, Optional
+    from typing import Any, Iterable, Mapping, Optional, Union
 
     from .duration import Duration
+    from .needs import Artifacts, CacheDir, Secret, Service
 
 _FIELDS = (
     "cmd",
@@ -31,6 +33,10 @@ _FIELDS = (
     "git",
     "network",
     "limits",
+    "services",
+    "secrets",
+    "artifacts",
+    "caches",
 )
 _KNOWN = frozenset(_FIELDS)
 _set = object.__setattr__
@@ -63,6 +69,10 @@ class Step:
         git: Optional[bool]
         network: Optional[str]
         limits: Optional[dict[str, Any]]
+        services: Optional[list[dict[str, Any]]]
+        secrets: Optional[list[dict[str, Any]]]
+        artifacts: Optional[list[dict[str, Any]]]
+        caches: Optional[list[dict[str, Any]]]
 
     def __init__(self, **fields: Any) -> None:
         for field in _FIELDS:
@@ -99,6 +109,10 @@ class Step:
         git: Optional[bool] = None,
         network: Optional[str] = None,
         limits: Optional[Mapping[str, Any]] = None,
+        services: Optional[Iterable[Service]] = None,
+        secrets: Optional[Iterable[Union[str, Secret]]] = None,
+        artifacts: Union[Artifacts, Iterable[Union[str, Artifacts]], None] = None,
+        caches: Optional[Iterable[Union[str, CacheDir]]] = None,
     ) -> Step:
         """Append a command to this chain and return the new step.
 
@@ -119,7 +133,11 @@ class Step:
             soft_fail: A failure does not fail the build.
             git: Show the step the repository's ``.git``.
             network: "none" leaves only localhost; "outbound" also connections out.
-            limits: Any of ``memory`` and ``disk`` (bytes or "512MiB"), ``cpus``, ``pids``.
+            limits: ``hm.limits(...)``, or a dict of ``memory`` and ``disk`` (bytes or "512MiB"), ``cpus``, ``pids``.
+            services: What runs beside it: ``hm.service(...)``.
+            secrets: The secrets that it is given: names, or ``hm.secret(...)``.
+            artifacts: The files that are kept: globs, or ``hm.artifacts(...)``.
+            caches: The directories that outlive it: paths, or ``hm.cache_dir(...)``.
         """
         if self.is_wait:
             raise ValueError(
@@ -158,6 +176,10 @@ class Step:
             git=bool(git) or None,
             network=check_network(network),
             limits=check_limits(limits),
+            services=check_services(services),
+            secrets=check_secrets(secrets, env),
+            artifacts=check_artifacts(artifacts),
+            caches=check_caches(caches),
         )
 
     def fork(self, label: Optional[str] = None) -> Step:

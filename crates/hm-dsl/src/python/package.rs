@@ -24,6 +24,7 @@ const FILES: &[(&str, &str)] = files![
     "harmont/keygen.py",
     "harmont/lower.py",
     "harmont/names.py",
+    "harmont/needs.py",
     "harmont/options.py",
     "harmont/pipelines.py",
     "harmont/registry.py",

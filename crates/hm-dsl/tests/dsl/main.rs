@@ -9,6 +9,7 @@ mod cached;
 mod equivalence;
 mod failures;
 mod language;
+mod needs;
 mod pythons;
 mod repo;
 mod uncached;
