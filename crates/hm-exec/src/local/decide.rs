@@ -1,7 +1,5 @@
 //! Decides, before anything runs, which steps are cache hits and which must run, and why.
 
-use std::collections::BTreeMap;
-
 use hm_pipeline_ir::{Base, KeyInputs, KeyParts, PipelineGraph, StepIndex};
 use hm_vm::{SnapshotCheck, SnapshotId};
 
@@ -119,6 +117,7 @@ fn identities(run: &Run) -> Vec<Option<KeyParts>> {
     let needed = needed(run, graph);
     let mut parts: Vec<Option<KeyParts>> = vec![None; graph.len()];
     let mut keys = vec![None; graph.len()];
+    let service_images = run.service_images();
     let mut watched = Watched::new(&run.source);
     for index in graph.topological() {
         if !needed[index.as_usize()] {
@@ -140,7 +139,7 @@ fn identities(run: &Run) -> Vec<Option<KeyParts>> {
             source: &run.source_digest,
             watched: watched.digest(&step.cache),
             services: &graph.services(*index),
-            service_images: &BTreeMap::new(),
+            service_images: &service_images,
         };
         let found = inputs.cache_key();
         keys[index.as_usize()] = Some(found.key());

@@ -6,9 +6,12 @@
 
 mod backend;
 mod build;
+mod caches;
 mod cleaner;
 mod command;
 mod decide;
+mod features;
+mod images;
 mod keeper;
 mod lines;
 mod output;
@@ -17,6 +20,7 @@ mod scheduler;
 mod scrub;
 mod secrets;
 mod select;
+mod services;
 mod setup;
 mod sink;
 mod snapshots;

@@ -3,26 +3,29 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hm_pipeline_ir::{PipelineGraph, Step, StepIndex};
+use hm_pipeline_ir::{PipelineGraph, Service, Step, StepIndex};
 use hm_plugin_protocol::events::PinnedImage;
 use hm_vm::source::Source;
-use hm_vm::{ExecRequest, ImageReference, Limits, Network, ResolvedImage, VmBackend};
+use hm_vm::{ExecRequest, ImageConfig, ImageReference, Limits, Network, ResolvedImage, VmBackend};
 use uuid::Uuid;
 
+use super::caches;
 use super::command;
 use super::scrub::Scrubber;
 use super::secrets;
 use super::select::Selection;
 use super::snapshots::Snapshots;
-use crate::RunRequest;
+use crate::{RunOptions, RunRequest};
 
-/// An image that root steps start from.
+/// An image that root steps or services start from.
 #[derive(Debug)]
 pub(super) struct Image {
     /// As the plan, or the backend's default, names it.
     pub(super) name: String,
     /// What it is on this machine.
     pub(super) resolved: ResolvedImage,
+    /// What it says about how it is run, where a service runs its own command.
+    pub(super) config: ImageConfig,
 }
 
 impl Image {
@@ -58,10 +61,19 @@ impl Run {
         image_name(self.graph(), step, self.vm.as_ref())
     }
 
+    /// What the images of services stand for, as the cache key takes it.
+    pub(super) fn service_images(&self) -> BTreeMap<Option<String>, String> {
+        let services = self.graph().steps().flat_map(|(_, step)| &step.services);
+        let digests = services.filter_map(|service| {
+            let image = self.images.get(&service_image_name(service, self.vm.as_ref()))?;
+            Some((service.image.clone(), image.resolved.digest.clone()))
+        });
+        digests.collect()
+    }
+
     /// A step's identity within the run, the same for whoever asks.
     pub(super) fn step_id(&self, index: StepIndex) -> Uuid {
-        let position = index.as_usize() as u128 + 1;
-        Uuid::from_u128(self.request.run_id.as_u128() ^ position)
+        crate::announce::step_id(&self.request, index)
     }
 
     /// Where a step's key components are remembered, to tell the next run what has changed.
@@ -89,11 +101,13 @@ impl Run {
             pids: step.limits.pids.or(options.limits.pids),
             disk: step.limits.disk.or(options.limits.disk),
         };
-        exec.network = match step.network {
-            Some(hm_pipeline_ir::Network::None) => Network::None,
-            Some(hm_pipeline_ir::Network::Outbound) => Network::Outbound,
-            None => options.network,
-        };
+        exec.network = network(step, options);
+        let root = &self.request.repo_root;
+        exec.caches = step
+            .caches
+            .iter()
+            .map(|cache| caches::mount(cache, root))
+            .collect();
         exec
     }
 }
@@ -101,6 +115,21 @@ impl Run {
 pub(super) fn image_name(graph: &PipelineGraph, step: &Step, vm: &dyn VmBackend) -> ImageReference {
     let named = step.image.as_deref().or_else(|| graph.default_image());
     named.map_or_else(|| vm.default_image(), ImageReference::new)
+}
+
+/// The image that a service names, or the backend's default.
+pub(super) fn service_image_name(service: &Service, vm: &dyn VmBackend) -> ImageReference {
+    let named = service.image.as_deref();
+    named.map_or_else(|| vm.default_image(), ImageReference::new)
+}
+
+/// What a step may reach, by its own word or else the run's.
+pub(super) const fn network(step: &Step, options: &RunOptions) -> Network {
+    match step.network {
+        Some(hm_pipeline_ir::Network::None) => Network::None,
+        Some(hm_pipeline_ir::Network::Outbound) => Network::Outbound,
+        None => options.network,
+    }
 }
 
 /// Whether the options or any step ask for `.git`.

@@ -1,16 +1,15 @@
 //! Everything about a run that can fail before it is under way.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
+use hm_vm::VmError;
 use hm_vm::registry::Registry;
 use hm_vm::source::{Source, SourceOptions};
-use hm_vm::{ImageReference, VmError};
 
 use super::backend::LocalBackend;
 use super::command;
-use super::run::{Image, Run, image_name, takes_git};
+use super::features;
+use super::run::{Run, takes_git};
 use super::secrets;
 use super::select::Selection;
 use super::snapshots::Snapshots;
@@ -19,11 +18,13 @@ use crate::{BackendError, Result, RunRequest};
 impl LocalBackend {
     /// Checks the request, finds the images, freezes the source and opens the registry.
     pub(super) async fn set_up(&self, request: RunRequest) -> Result<Run> {
+        self.vm.ready().await?;
         let selection = Selection::new(&request.plan.graph, &request.options)?;
         self.check_runners(&request)?;
+        features::check(&request, &selection, self.vm.name(), self.vm.features())?;
         command::check(&request.plan.graph, &request.env)?;
         let scrubber = secrets::check(&request, &selection)?;
-        let images = self.images(&request).await?;
+        let images = self.images(&request, &selection).await?;
         let registry = Registry::open(&self.data_dir.join("registry").join(self.vm.name()))?;
         let snapshots = Arc::new(Snapshots::open(registry)?);
         let source = self.freeze(&request).await?;
@@ -73,34 +74,5 @@ impl LocalBackend {
             }
         }
         Ok(())
-    }
-
-    async fn images(&self, request: &RunRequest) -> Result<BTreeMap<ImageReference, Image>> {
-        let graph = &request.plan.graph;
-        let mut images = BTreeMap::new();
-        for (index, step) in graph.steps() {
-            if graph.parent(index).is_some() {
-                continue;
-            }
-            let name = image_name(graph, step, self.vm.as_ref());
-            let Entry::Vacant(entry) = images.entry(name) else {
-                continue;
-            };
-            let target = request.options.images.resolve(entry.key());
-            let target = target.seen_from(&request.repo_root);
-            let resolved = self.vm.resolve(&target).await.map_err(|error| match error {
-                VmError::ImageNotFound { image, reason } => BackendError::NotFound(format!(
-                    "image {image} of step `{}`: {reason}; let another one stand in for it with `--image \
-                     {name}=host` (this machine's own root, read-only) or `--image {name}=/path/to/rootfs.tar`, \
-                     or for good with `\"{name}\" = \"host\"` under [images] in .hm/config.toml",
-                    step.key,
-                    name = entry.key(),
-                )),
-                error => error.into(),
-            })?;
-            let name = entry.key().to_string();
-            entry.insert(Image { name, resolved });
-        }
-        Ok(images)
     }
 }

@@ -1,9 +1,12 @@
-//! Runs one step: a machine from its parent's snapshot, the source, the command, and a snapshot of what it left.
+//! Runs one step: a machine from its parent's snapshot, the source, its services, the command, and a snapshot of what it
+//! left.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
 use hm_plugin_protocol::events::BuildEvent;
 use hm_vm::source::Source;
 use hm_vm::{ExecOutcome, ExecRequest, KillReason, ResolvedImage, SnapshotId, Vm, VmBackend, VmError};
@@ -12,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::output::Output;
+use super::services::{Beside, Readiness, Services};
 use super::sink::Sink;
 
 /// How many chunks of output wait between a machine and the line splitter.
@@ -40,6 +44,8 @@ pub(super) struct Job {
     pub(super) request: ExecRequest,
     pub(super) timeout: Option<Duration>,
     pub(super) retries: u32,
+    pub(super) soft_fail: bool,
+    pub(super) services: Option<Services>,
     pub(super) has_git: bool,
     /// Set once the build has run out of time.
     pub(super) late: Arc<AtomicBool>,
@@ -72,13 +78,24 @@ struct Attempt {
     notes: Vec<String>,
 }
 
+/// What became of an attempt's command.
+enum Ran {
+    /// It was stopped before it began; what it waited for.
+    Stopped(Option<String>),
+    /// A service that it needs cannot be used, for this reason.
+    Unready(String),
+    Ended {
+        outcome: ExecOutcome,
+        missed_git: bool,
+    },
+}
+
 impl Job {
     /// Runs the step with all its attempts. The machine of the last one comes back for whoever destroys it.
     pub(super) async fn run(&self, cancel: &CancellationToken) -> Result<(Finished, Box<dyn Vm>), VmError> {
         for attempt in 1.. {
-            let mut tried = self.attempt(cancel).await?;
-            let failed = matches!(tried.ending, Ending::Failed | Ending::TimedOut);
-            if !failed || attempt > self.retries {
+            let mut tried = self.attempt(cancel, attempt).await?;
+            if !self.tries_again(tried.ending, attempt) {
                 let finished = self.seal(&mut tried).await?;
                 return Ok((finished, tried.vm));
             }
@@ -93,33 +110,74 @@ impl Job {
         Err(VmError::Other("a step was tried too often".into()))
     }
 
-    async fn attempt(&self, cancel: &CancellationToken) -> Result<Attempt, VmError> {
-        let mut vm = match &self.start {
-            Start::Image(image) => self.vm.create(image).await?,
-            Start::Snapshot(snapshot) => self.vm.restore(snapshot).await?,
+    const fn tries_again(&self, ending: Ending, attempt: u32) -> bool {
+        matches!(ending, Ending::Failed | Ending::TimedOut) && attempt <= self.retries
+    }
+
+    /// An attempt, with its services from their beginning to their end: whatever happens meanwhile, none of them is left
+    /// and none says anything any more when this returns.
+    async fn attempt(&self, cancel: &CancellationToken, attempt: u32) -> Result<Attempt, VmError> {
+        let mut beside = match &self.services {
+            Some(services) if !cancel.is_cancelled() => Some(services.begin().await?),
+            _ => None,
         };
-        if cancel.is_cancelled() {
-            return Ok(Attempt {
-                vm,
-                ending: Ending::Stopped,
-                exit_code: CANCELED,
-                notes: Vec::new(),
+        let tried = AssertUnwindSafe(self.command(beside.as_mut(), cancel))
+            .catch_unwind()
+            .await;
+        let ending = match &tried {
+            Ok(Ok(tried)) => Some(tried.ending),
+            _ => None,
+        };
+        let passed = ending == Some(Ending::Passed);
+        let on = passed
+            || ending.is_some_and(|ending| {
+                self.tries_again(ending, attempt) || (self.soft_fail && ending != Ending::Stopped)
             });
+        let mut notes = match beside {
+            Some(beside) => beside.end(on, passed).await,
+            None => Vec::new(),
+        };
+        let mut tried = match tried {
+            Ok(tried) => tried?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        if tried.ending != Ending::Stopped {
+            tried.notes.append(&mut notes);
         }
-        vm.inject(Arc::clone(&self.source)).await?;
-        let mut output = Output::new(&self.sink, self.step_id);
-        let (sender, chunks) = mpsc::channel(CHUNKS);
+        Ok(tried)
+    }
+
+    async fn command(
+        &self,
+        beside: Option<&mut Beside>,
+        cancel: &CancellationToken,
+    ) -> Result<Attempt, VmError> {
         let kill = cancel.child_token();
-        let exec = self.timed(vm.exec(&self.request, sender, kill.clone()), &kill);
-        let ((outcome, late), ()) = tokio::join!(exec, output.drain(chunks));
-        let outcome = outcome?;
-        let (ending, exit_code) = verdict(&outcome, late, cancel.is_cancelled());
-        let mut notes = outcome.notes;
+        let (tried, late) = self.timed(self.try_once(beside, cancel, &kill), &kill).await;
+        let (vm, ran) = tried?;
+        let stopped = cancel.is_cancelled();
+        let mut notes = Vec::new();
+        let (ending, exit_code) = match ran {
+            Ran::Ended { outcome, missed_git } => {
+                let (ending, exit_code) = verdict(&outcome, late, stopped);
+                notes.extend(outcome.notes);
+                if ending == Ending::Failed && missed_git && !self.has_git {
+                    notes.push(".git is not brought into steps: use --git, or git=True on the step".into());
+                }
+                (ending, exit_code)
+            }
+            Ran::Unready(_) | Ran::Stopped(_) if stopped => (Ending::Stopped, CANCELED),
+            Ran::Stopped(waiting) => {
+                notes.extend(waiting);
+                (Ending::TimedOut, TIMED_OUT)
+            }
+            Ran::Unready(why) => {
+                notes.push(why);
+                (Ending::Failed, 1)
+            }
+        };
         if late && let Some(limit) = self.timeout {
-            notes.push(format!("it ran into its timeout of {} s", limit.as_secs_f64()));
-        }
-        if ending == Ending::Failed && output.missed_git && !self.has_git {
-            notes.push(".git is not brought into steps: use --git, or git=True on the step".into());
+            notes.insert(0, format!("it ran into its timeout of {} s", limit.as_secs_f64()));
         }
         Ok(Attempt {
             vm,
@@ -129,7 +187,79 @@ impl Job {
         })
     }
 
-    /// Waits for a command, and kills it once the step's time is up. Tells whether that was needed.
+    /// Readies the machine and the services at once, then runs the command.
+    async fn try_once(
+        &self,
+        beside: Option<&mut Beside>,
+        cancel: &CancellationToken,
+        kill: &CancellationToken,
+    ) -> Result<(Box<dyn Vm>, Ran), VmError> {
+        let machine = async {
+            match &self.start {
+                Start::Image(image) => self.vm.create(image).await,
+                Start::Snapshot(snapshot) => self.vm.restore(snapshot).await,
+            }
+        };
+        let Some(beside) = beside else {
+            let mut vm = machine.await?;
+            if cancel.is_cancelled() {
+                return Ok((vm, Ran::Stopped(None)));
+            }
+            vm.inject(Arc::clone(&self.source)).await?;
+            let ran = self.exec(vm.as_ref(), &self.request, kill).await?;
+            return Ok((vm, ran));
+        };
+        let stop = kill.child_token();
+        let machine = async {
+            let made = machine.await;
+            if made.is_err() {
+                stop.cancel();
+            }
+            made
+        };
+        let (vm, ready) = tokio::join!(machine, beside.ready(&stop));
+        let mut vm = vm?;
+        match ready? {
+            Readiness::Usable => {}
+            Readiness::Unready(why) => return Ok((vm, Ran::Unready(why))),
+            Readiness::Stopped(waiting) => return Ok((vm, Ran::Stopped(Some(waiting)))),
+        }
+        vm.inject(Arc::clone(&self.source)).await?;
+        let mut request = self.request.clone();
+        request.pod = Some(beside.pod());
+        let kill = kill.child_token();
+        let ran = {
+            let exec = self.exec(vm.as_ref(), &request, &kill);
+            tokio::pin!(exec);
+            tokio::select! {
+                biased;
+                ran = &mut exec => ran?,
+                error = beside.broken() => {
+                    kill.cancel();
+                    exec.await?;
+                    return Err(error);
+                }
+            }
+        };
+        Ok((vm, ran))
+    }
+
+    async fn exec(
+        &self,
+        vm: &dyn Vm,
+        request: &ExecRequest,
+        kill: &CancellationToken,
+    ) -> Result<Ran, VmError> {
+        let mut output = Output::new(&self.sink, self.step_id);
+        let (sender, chunks) = mpsc::channel(CHUNKS);
+        let (outcome, ()) = tokio::join!(vm.exec(request, sender, kill.clone()), output.drain(chunks));
+        Ok(Ran::Ended {
+            outcome: outcome?,
+            missed_git: output.missed_git,
+        })
+    }
+
+    /// Waits for an attempt, and kills it once the step's time is up. Tells whether that was needed.
     async fn timed<T>(&self, exec: impl Future<Output = T>, kill: &CancellationToken) -> (T, bool) {
         let Some(limit) = self.timeout else {
             return (exec.await, false);

@@ -70,6 +70,9 @@ impl Scheduler {
                 Phase::Running(_) => self.end(index, StepEndStatus::Canceled, CANCELED, None).await,
             }
         }
+        self.chains.clear();
+        self.removals.close();
+        self.removals.wait().await;
         self.keeper.finish().await;
     }
 

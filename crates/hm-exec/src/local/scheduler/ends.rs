@@ -179,6 +179,7 @@ impl Scheduler {
             message,
         };
         self.sink.send(event).await;
+        self.let_go(index);
     }
 }
 

@@ -51,6 +51,7 @@ impl Scheduler {
                     tag: snapshot.0,
                 };
                 self.sink.send(event).await;
+                self.let_go(index);
                 settled.push(index);
             }
             Decision::Unneeded if tainted.is_none() => {
@@ -102,5 +103,6 @@ impl Scheduler {
             reason,
         };
         self.sink.send(event).await;
+        self.let_go(index);
     }
 }

@@ -3,6 +3,7 @@
 mod drive;
 mod ends;
 mod flow;
+mod share;
 mod start;
 
 use std::cmp::Reverse;
@@ -15,10 +16,12 @@ use hm_vm::VmError;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::decide::Decided;
 use super::keeper::Keeper;
 use super::run::Run;
+use super::services::Chain;
 use super::sink::Sink;
 use super::state::{Cause, StepState};
 use super::step::Finished;
@@ -45,6 +48,10 @@ pub(in crate::local) struct Scheduler {
     pub(in crate::local) prepared: bool,
     tasks: JoinSet<()>,
     owners: HashMap<Id, StepIndex>,
+    /// The services of chains, by chain, while a step that reaches them may still run.
+    chains: HashMap<usize, Arc<Chain>>,
+    /// What services leave to be removed behind the steps' backs.
+    removals: TaskTracker,
     reports: mpsc::UnboundedReceiver<Report>,
     report_to: mpsc::UnboundedSender<Report>,
     /// Canceled by whoever started the run, by the timeout, and by the first failure.
@@ -94,6 +101,8 @@ impl Scheduler {
             prepared: false,
             tasks: JoinSet::new(),
             owners: HashMap::new(),
+            chains: HashMap::new(),
+            removals: TaskTracker::new(),
             reports,
             report_to,
             halt: cancel.child_token(),

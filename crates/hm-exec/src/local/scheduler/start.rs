@@ -24,6 +24,14 @@ impl Scheduler {
                 return;
             }
         };
+        let services = match self.services(index) {
+            Ok(services) => services,
+            Err(error) => {
+                self.broken(error);
+                self.cut_rest().await;
+                return;
+            }
+        };
         if !self.prepared {
             self.prepared = true;
             run.vm.prepare(self.slots);
@@ -51,13 +59,18 @@ impl Scheduler {
             request: run.exec(step),
             timeout: step.timeout,
             retries: step.retries,
+            soft_fail: step.soft_fail,
+            services,
             has_git: run.has_git(),
             late: Arc::clone(&self.late),
         };
         self.sink.send(event).await;
         let (reports, cancel) = (self.report_to.clone(), self.halt.clone());
         let task = self.tasks.spawn(async move {
-            match job.run(&cancel).await {
+            let ended = job.run(&cancel).await;
+            // Its hold on the chain's services ends before the scheduler hears of its end.
+            drop(job);
+            match ended {
                 Ok((finished, vm)) => {
                     let _ = reports.send((index, Ok(finished)));
                     // Off the critical path: the next step begins meanwhile.

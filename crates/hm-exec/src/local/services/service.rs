@@ -1,0 +1,234 @@
+//! One service: a machine of its own, its command, and how it stands.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use hm_vm::{ExecOutcome, ExecRequest, ResolvedImage, Vm, VmError};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::super::output::Output;
+use super::health::{self, Health};
+use super::log::{self, CHUNKS, Turn};
+use super::pod::Pod;
+use super::{Site, Spec, words};
+use crate::handle::panic_words;
+
+/// How a service stands. It only ever moves on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    Starting,
+    Usable,
+    /// It never could be used; the words say why.
+    Unready(String),
+    /// Its command has ended.
+    Ended(ExecOutcome),
+    /// This machine could not do its part.
+    Broken(String),
+}
+
+/// A service that was started.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) name: String,
+    state: watch::Receiver<State>,
+    turns: mpsc::Sender<Turn>,
+}
+
+/// Why a service cannot be used.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    Unready(String),
+    Broken(VmError),
+}
+
+impl Service {
+    /// Starts it in a pod. `kill` stops it.
+    pub(super) fn start(
+        site: &Site,
+        pod: &Arc<Pod>,
+        spec: &Spec,
+        step_id: Uuid,
+        kill: CancellationToken,
+    ) -> Self {
+        let (state, standing) = watch::channel(State::Starting);
+        let (turns, coming) = mpsc::channel(1);
+        let mut request = spec.request.clone();
+        request.pod = Some(pod.id.clone());
+        let task = Task {
+            site: site.clone(),
+            image: spec.image.clone(),
+            request,
+            spec: spec.clone(),
+            step_id,
+            state,
+            kill,
+        };
+        pod.machines.spawn(task.run(coming));
+        Self {
+            name: spec.name.clone(),
+            state: standing,
+            turns,
+        }
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state.borrow().clone()
+    }
+
+    /// Waits until it can be used, or never will.
+    pub(super) async fn usable(&self) -> Result<(), Unusable> {
+        let mut state = self.state.clone();
+        let known = state.wait_for(|state| *state != State::Starting).await;
+        match known.as_deref() {
+            Ok(State::Starting | State::Usable) => Ok(()),
+            Ok(State::Unready(why)) => Err(Unusable::Unready(why.clone())),
+            Ok(State::Ended(outcome)) => Err(Unusable::Unready(words::ended_early(&self.name, outcome))),
+            Ok(State::Broken(what)) => Err(Unusable::Broken(VmError::Other(what.clone()))),
+            Err(_) => Err(Unusable::Broken(self.lost())),
+        }
+    }
+
+    /// Waits until this machine cannot do its part any more; for ever where it can.
+    pub(super) async fn broken(&self) -> VmError {
+        let mut state = self.state.clone();
+        loop {
+            if let State::Broken(what) = &*state.borrow_and_update() {
+                return VmError::Other(what.clone());
+            }
+            if state.changed().await.is_err() {
+                // Its task has come to its end, and nothing broke.
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    fn lost(&self) -> VmError {
+        VmError::Other(format!(
+            "the task of service `{}` ended early; this is a bug in hm",
+            self.name
+        ))
+    }
+
+    /// What it writes from now on belongs to this step.
+    pub(super) async fn under(&self, step_id: Uuid) {
+        // One that has ended has nothing more to say.
+        let _ = self.turns.send(Turn::Under(step_id)).await;
+    }
+
+    /// Tells what it has written so far, and nothing more until another step runs.
+    pub(super) async fn pause(&self) {
+        let (told, done) = oneshot::channel();
+        let _ = self.turns.send(Turn::Pause(told)).await;
+        let _ = done.await;
+    }
+
+    /// Waits, once it has been killed, until it is gone and all that it wrote is told.
+    pub(super) async fn gone(&self) {
+        let _ = self.turns.send(Turn::Last).await;
+        self.turns.closed().await;
+        let mut state = self.state.clone();
+        let _ = state
+            .wait_for(|state| !matches!(state, State::Starting | State::Usable))
+            .await;
+    }
+}
+
+/// What runs a service.
+struct Task {
+    site: Site,
+    image: ResolvedImage,
+    request: ExecRequest,
+    spec: Spec,
+    step_id: Uuid,
+    state: watch::Sender<State>,
+    kill: CancellationToken,
+}
+
+impl Task {
+    async fn run(self, turns: mpsc::Receiver<Turn>) {
+        let lived = AssertUnwindSafe(self.live(turns)).catch_unwind().await;
+        if let Err(payload) = lived {
+            let words = panic_words(payload.as_ref());
+            self.broken(&format!("its task panicked: {words}; this is a bug in hm"));
+        }
+    }
+
+    async fn live(&self, turns: mpsc::Receiver<Turn>) {
+        let mut vm = match self.site.vm.create(&self.image).await {
+            Ok(vm) => vm,
+            Err(error) => return self.broken(&error.to_string()),
+        };
+        if let Err(error) = self.serve(vm.as_mut(), turns).await {
+            self.broken(&error.to_string());
+        }
+        if let Err(error) = vm.destroy().await {
+            tracing::warn!(%error, "a service's machine could not be removed; the next run tries again");
+        }
+    }
+
+    async fn serve(&self, vm: &mut dyn Vm, turns: mpsc::Receiver<Turn>) -> Result<(), VmError> {
+        vm.inject(Arc::clone(&self.site.source)).await?;
+        let vm = &*vm;
+        let output = Output::of_service(&self.site.sink, self.step_id, &self.spec.name);
+        let (sender, chunks) = mpsc::channel(CHUNKS);
+        let over = self.kill.child_token();
+        let command = async {
+            let outcome = vm.exec(&self.request, sender, self.kill.clone()).await;
+            over.cancel();
+            let outcome = outcome?;
+            self.become_(State::Ended(outcome));
+            Ok::<_, VmError>(())
+        };
+        let checked = async {
+            let checked = self.check(vm, &over).await;
+            if checked.is_err() {
+                self.kill.cancel();
+            }
+            checked
+        };
+        let (ended, (), checked) = tokio::join!(command, log::tell(output, chunks, turns), checked);
+        ended.and(checked)
+    }
+
+    async fn check(&self, vm: &dyn Vm, over: &CancellationToken) -> Result<(), VmError> {
+        let health = match &self.spec.health {
+            None => Health::Passed,
+            Some(health) => health::check(vm, &self.request, health, over).await?,
+        };
+        match (health, &self.spec.health) {
+            (Health::Passed, _) => self.become_(State::Usable),
+            (Health::Late(last), Some(health)) => {
+                self.become_(State::Unready(words::late(
+                    &self.spec.name,
+                    health,
+                    last.as_deref(),
+                )));
+                self.kill.cancel();
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn become_(&self, next: State) {
+        self.state.send_if_modified(|state| {
+            let on = match (&*state, &next) {
+                (State::Starting, _) => true,
+                (State::Usable, next) => *next != State::Usable,
+                _ => false,
+            };
+            if on {
+                *state = next;
+            }
+            on
+        });
+    }
+
+    fn broken(&self, what: &str) {
+        self.state
+            .send_replace(State::Broken(format!("service `{}`: {what}", self.spec.name)));
+    }
+}
