@@ -87,9 +87,14 @@ pub struct RunOptions {
     pub limits: Limits,
     /// What a step may reach unless the plan says otherwise.
     pub network: Network,
+    /// How many bytes an entry of a step's artifacts may have unless the plan says otherwise.
+    pub artifact_bytes: u64,
     /// Take over from an earlier run.
     pub resume: Option<Resume>,
 }
+
+/// What an entry of a step's artifacts may have where nobody says otherwise.
+const ARTIFACT_BYTES: u64 = 1 << 30;
 
 impl Default for RunOptions {
     fn default() -> Self {
@@ -105,6 +110,7 @@ impl Default for RunOptions {
             include_git: false,
             limits: Limits::default(),
             network: Network::default(),
+            artifact_bytes: ARTIFACT_BYTES,
             resume: None,
         }
     }

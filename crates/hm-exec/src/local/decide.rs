@@ -66,7 +66,9 @@ pub(super) async fn decide(run: &Run) -> Result<Vec<Decided>> {
             && matches!(decision, Decision::Run(_))
             && role == Role::Wanted
             && !run.request.options.no_cache
-            && graph.step(*step).cache.is_cacheable();
+            && graph.step(*step).cache.is_cacheable()
+            // Whoever wants its artifacts has to be given them.
+            && graph.step(*step).artifacts.is_empty();
         decided[step.as_usize()].decision = if gone { Decision::Unneeded } else { decision };
     }
     Ok(decided)
@@ -97,7 +99,13 @@ async fn one(run: &Run, index: StepIndex, parts: Option<&KeyParts>) -> Result<De
         let why = run.snapshots.why(&run.slot(step), parts, &run.source)?;
         return Ok(Decision::Run(Some(why)));
     };
-    Ok(match usable(run, &snapshot).await? {
+    let usable = usable(run, &snapshot)
+        .await?
+        .and_then(|()| match run.collector(index) {
+            Some(collector) => collector.check(&snapshot),
+            None => Ok(()),
+        });
+    Ok(match usable {
         Ok(()) => Decision::Hit(snapshot),
         Err(why) => Decision::Run(Some(why)),
     })

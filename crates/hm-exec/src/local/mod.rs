@@ -4,6 +4,7 @@
 //! hits (`decide`), and hands the rest to one task that owns the run's state (`scheduler`); each step runs in a
 //! task of its own (`step`), whose output is cut into lines (`lines`) and sent as events (`sink`).
 
+mod artifacts;
 mod backend;
 mod build;
 mod caches;
@@ -28,4 +29,5 @@ mod state;
 mod step;
 mod watched;
 
+pub use artifacts::{Artifact, ArtifactStore, Keep, Swept};
 pub use backend::LocalBackend;

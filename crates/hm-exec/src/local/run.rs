@@ -9,6 +9,7 @@ use hm_vm::source::Source;
 use hm_vm::{ExecRequest, ImageConfig, ImageReference, Limits, Network, ResolvedImage, VmBackend};
 use uuid::Uuid;
 
+use super::artifacts::{ArtifactStore, Collector};
 use super::caches;
 use super::command;
 use super::scrub::Scrubber;
@@ -50,6 +51,7 @@ pub(super) struct Run {
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) scrubber: Scrubber,
 }
+    pub(super) artifacts: ArtifactStore,
 
 impl Run {
     pub(super) fn graph(&self) -> &PipelineGraph {
@@ -88,6 +90,21 @@ impl Run {
     }
 
     /// The command of a step with everything around it.
+    /// What collects a step's artifacts, where it has any.
+    pub(super) fn collector(&self, index: StepIndex) -> Option<Collector> {
+        let step = self.graph().step(index);
+        (!step.artifacts.is_empty()).then(|| Collector {
+            store: self.artifacts.clone(),
+            run_id: self.request.run_id,
+            step_id: self.step_id(index),
+            step: step.key.to_string(),
+            wanted: step.artifacts.clone(),
+            max_bytes: self.request.options.artifact_bytes,
+            backend: self.vm.name().to_owned(),
+            scrubber: self.scrubber.clone(),
+        })
+    }
+
     pub(super) fn exec(&self, step: &Step) -> ExecRequest {
         let options = &self.request.options;
         let mut exec = ExecRequest::shell("");

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use hm_vm::VmError;
 use hm_vm::registry::Registry;
-use hm_vm::source::{Source, SourceOptions};
 
+use super::artifacts::ArtifactStore;
 use super::backend::LocalBackend;
 use super::command;
 use super::features;
@@ -44,6 +43,7 @@ impl LocalBackend {
             snapshots,
             scrubber,
         })
+            artifacts: ArtifactStore::new(&self.data_dir),
     }
 
     async fn freeze(&self, request: &RunRequest) -> Result<Source> {

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::artifacts::{Collected, Collector};
 use super::output::Output;
 use super::services::{Beside, Readiness, Services};
 use super::sink::Sink;
@@ -47,6 +48,7 @@ pub(super) struct Job {
     pub(super) soft_fail: bool,
     pub(super) services: Option<Services>,
     pub(super) has_git: bool,
+    pub(super) artifacts: Option<Collector>,
     /// Set once the build has run out of time.
     pub(super) late: Arc<AtomicBool>,
 }
@@ -96,7 +98,9 @@ impl Job {
         for attempt in 1.. {
             let mut tried = self.attempt(cancel, attempt).await?;
             if !self.tries_again(tried.ending, attempt) {
+                let collected = self.collect(&mut tried, cancel).await;
                 let finished = self.seal(&mut tried).await?;
+                self.remember(&finished, collected).await;
                 return Ok((finished, tried.vm));
             }
             tried.vm.destroy().await?;
@@ -272,6 +276,41 @@ impl Job {
                 kill.cancel();
                 (exec.await, true)
             }
+        }
+    }
+
+    /// Collects the artifacts of the last attempt, for as long as nobody stops the build.
+    async fn collect(&self, tried: &mut Attempt, cancel: &CancellationToken) -> Option<Collected> {
+        let collector = self.artifacts.as_ref()?;
+        let late = self.late.load(Ordering::Acquire);
+        if tried.ending == Ending::Stopped && !late {
+            return None;
+        }
+        let collect = collector.collect(tried.vm.as_ref(), tried.ending == Ending::Passed);
+        let collected = if late {
+            Some(collect.await)
+        } else {
+            cancel.run_until_cancelled(collect).await
+        };
+        let Some(mut collected) = collected else {
+            tried
+                .notes
+                .push("its artifacts were not collected, for the build was stopped".into());
+            return None;
+        };
+        tried.notes.append(&mut collected.notes);
+        for artifact in &collected.artifacts {
+            self.sink.send(collector.event(artifact)).await;
+        }
+        Some(collected)
+    }
+
+    /// Lets the artifacts be listed again on a cache hit.
+    async fn remember(&self, finished: &Finished, collected: Option<Collected>) {
+        if let (Some(collector), Some(collected)) = (&self.artifacts, collected)
+            && let (Ending::Passed, Some(snapshot)) = (finished.ending, &finished.snapshot)
+        {
+            collector.remember(snapshot, collected).await;
         }
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use globset::GlobBuilder;
-use hm_pipeline_ir::{CollectWhen, Step};
+use hm_pipeline_ir::CollectWhen;
 use hm_plugin_protocol::events::BuildEvent;
 use hm_vm::{Export, Exported, SnapshotId, Vm, VmError};
 use uuid::Uuid;
@@ -44,11 +44,6 @@ pub(in crate::local) struct Collected {
 }
 
 impl Collector {
-    /// What is to be collected of a step, where anything is.
-    pub(in crate::local) fn wants(step: &Step) -> bool {
-        !step.artifacts.is_empty()
-    }
-
     /// Copies files out of a machine whose command has ended. What cannot be collected fails no step: it is told.
     pub(in crate::local) async fn collect(&self, vm: &dyn Vm, passed: bool) -> Collected {
         let mut collected = Collected::default();
@@ -61,12 +56,7 @@ impl Collector {
         collected
     }
 
-    async fn try_collect(
-        &self,
-        vm: &dyn Vm,
-        passed: bool,
-        collected: &mut Collected,
-    ) -> Result<(), VmError> {
+    async fn try_collect(&self, vm: &dyn Vm, passed: bool, collected: &mut Collected) -> Result<(), VmError> {
         let wanted = self.wanted.iter().filter(|wanted| match wanted.when {
             CollectWhen::Always => true,
             CollectWhen::Passed => passed,
@@ -148,16 +138,27 @@ impl Collector {
     }
 
     /// Lets the artifacts be listed again when the snapshot stands in for the step.
-    pub(in crate::local) async fn remember(&self, snapshot: &SnapshotId, collected: Collected) -> Option<String> {
+    pub(in crate::local) async fn remember(&self, snapshot: &SnapshotId, collected: Collected) {
         if collected.failed {
-            return None;
+            return;
         }
         let (this, snapshot) = (self.clone(), snapshot.clone());
-        let remembered =
-            blocking(move || this.store.remember(&this.backend, &snapshot, &collected.artifacts)).await;
-        remembered
-            .err()
-            .map(|error| format!("its artifacts cannot be found again: {error}"))
+        let remembered = blocking(move || {
+            this.store
+                .remember(&this.backend, &snapshot, &collected.artifacts)
+        })
+        .await;
+        if let Err(error) = remembered {
+            tracing::warn!(step = self.step, %error, "a step's artifacts cannot be listed again, and so it will run again");
+        }
+    }
+
+    /// Whether the artifacts of the step that made a snapshot can be listed again.
+    ///
+    /// # Errors
+    /// Why not, in plain words.
+    pub(in crate::local) fn check(&self, snapshot: &SnapshotId) -> Result<(), String> {
+        self.store.recall(&self.backend, snapshot).map(drop)
     }
 
     /// The artifacts of the step that made a snapshot, listed as this run's too.
@@ -223,7 +224,11 @@ fn left_out(copied: &Exported) -> Option<String> {
         .map(|(path, why)| format!("{} ({why})", path.display()))
         .collect();
     let more = copied.left_out.len().saturating_sub(NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     (!named.is_empty()).then(|| format!("left out of its artifacts: {}{more}", named.join(", ")))
 }
 
@@ -232,6 +237,8 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, VmError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(error) => Err(VmError::Other(format!("the task that keeps artifacts ended: {error}"))),
+        Err(error) => Err(VmError::Other(format!(
+            "the task that keeps artifacts ended: {error}"
+        ))),
     }
 }

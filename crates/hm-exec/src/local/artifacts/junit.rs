@@ -76,7 +76,8 @@ fn count(sum: &mut TestSummary, case: Case, mask: impl Fn(&str) -> String) {
         sum.failed += 1;
         if sum.failures.len() < NAMES {
             // Masked before it is cut: what is left of a value could not be found.
-            sum.failures.push(mask(&case.name).chars().take(NAME_CHARS).collect());
+            sum.failures
+                .push(mask(&case.name).chars().take(NAME_CHARS).collect());
         }
     } else if case.skipped {
         sum.skipped += 1;
@@ -87,10 +88,12 @@ fn count(sum: &mut TestSummary, case: Case, mask: impl Fn(&str) -> String) {
 fn name(element: &BytesStart<'_>) -> String {
     let attribute = |name: &str| {
         let attribute = element.try_get_attribute(name).ok()??;
-        let text = attribute.unescape_value().map_or_else(
-            |_| String::from_utf8_lossy(&attribute.value).into_owned(),
-            std::borrow::Cow::into_owned,
-        );
+        let text = attribute
+            .normalized_value(quick_xml::XmlVersion::Implicit1_0)
+            .map_or_else(
+                |_| String::from_utf8_lossy(&attribute.value).into_owned(),
+                std::borrow::Cow::into_owned,
+            );
         (!text.is_empty()).then_some(text)
     };
     let parts: Vec<String> = ["classname", "name"].into_iter().filter_map(attribute).collect();

@@ -14,7 +14,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
-pub(super) use collect::Collector;
+pub(super) use collect::{Collected, Collector};
 pub use store::{Artifact, ArtifactStore};
 pub use sweep::{Keep, Swept};
 

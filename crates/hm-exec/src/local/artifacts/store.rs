@@ -200,7 +200,9 @@ impl ArtifactStore {
     }
 
     fn has(&self, artifact: &Artifact) -> bool {
-        let metadata = self.file(&artifact.digest).and_then(|path| fs::metadata(path).ok());
+        let metadata = self
+            .file(&artifact.digest)
+            .and_then(|path| fs::metadata(path).ok());
         metadata.is_some_and(|metadata| metadata.len() == artifact.bytes)
     }
 }
@@ -213,12 +215,12 @@ pub(super) fn parse_lines(lines: &[u8]) -> impl Iterator<Item = Artifact> {
 }
 
 /// What is two levels below a directory.
-pub(super) fn files(root: &Path) -> impl Iterator<Item = PathBuf> {
+pub(super) fn files(root: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     entries(root).flat_map(|directory| entries(&directory))
 }
 
 /// What is in a directory; nothing when it is not there.
-pub(super) fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
+pub(super) fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let entries = fs::read_dir(directory).into_iter().flatten();
     entries.filter_map(|entry| Some(entry.ok()?.path()))
 }

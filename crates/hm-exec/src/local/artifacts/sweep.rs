@@ -66,7 +66,10 @@ impl ArtifactStore {
         self.sweep_snapshots(&keep, &mut named);
         let mut swept = Swept::default();
         for path in files(&self.root().join("files")) {
-            let is_named = path.file_name().and_then(OsStr::to_str).is_some_and(|name| named.contains(name));
+            let is_named = path
+                .file_name()
+                .and_then(OsStr::to_str)
+                .is_some_and(|name| named.contains(name));
             if is_named {
                 continue;
             }
@@ -81,7 +84,10 @@ impl ArtifactStore {
 
     fn sweep_runs(&self, keep: &Keep, named: &mut BTreeSet<String>) {
         for path in entries(&self.root().join("runs")) {
-            let run = path.file_stem().and_then(OsStr::to_str).and_then(|id| id.parse().ok());
+            let run = path
+                .file_stem()
+                .and_then(OsStr::to_str)
+                .and_then(|id| id.parse().ok());
             if run.is_some_and(|run: Uuid| keep.runs.contains(&run)) {
                 let lines = fs::read(&path).unwrap_or_default();
                 named.extend(parse_lines(&lines).map(|artifact| artifact.digest));
@@ -118,7 +124,9 @@ fn is_known(path: &Path, known: &BTreeSet<SnapshotId>) -> bool {
 }
 
 fn is_new(path: &Path) -> bool {
-    let age = fs::metadata(path).and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
+    let age = fs::metadata(path)
+        .and_then(|metadata| metadata.modified())
+        .map(|time| time.elapsed());
     // A time in the future is new, too.
-    age.is_ok_and(|age| age.is_ok_and(|age| age < NEW) )
+    age.is_ok_and(|age| age.is_ok_and(|age| age < NEW))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hm_pipeline_ir::StepIndex;
 use hm_plugin_protocol::events::BuildEvent;
+use hm_vm::SnapshotId;
 
 use super::super::decide::Decision;
 use super::super::state::{Cause, LEFT_EARLIER, Phase};
@@ -48,9 +49,10 @@ impl Scheduler {
                 let event = BuildEvent::StepCacheHit {
                     step_id: state.id,
                     key: key.unwrap_or_default(),
-                    tag: snapshot.0,
+                    tag: snapshot.0.clone(),
                 };
                 self.sink.send(event).await;
+                self.list_artifacts(index, &snapshot).await;
                 self.let_go(index);
                 settled.push(index);
             }
@@ -62,6 +64,25 @@ impl Scheduler {
             // Skipped before anything began.
             Decision::Skip(_) => {}
             _ => self.ready.push((rank, Reverse(index))),
+        }
+    }
+
+    /// Tells again of the artifacts of the step that made a snapshot.
+    async fn list_artifacts(&self, index: StepIndex, snapshot: &SnapshotId) {
+        let Some(collector) = self.run.collector(index) else {
+            return;
+        };
+        match collector.recall(snapshot) {
+            Ok(artifacts) => {
+                for artifact in &artifacts {
+                    self.sink.send(collector.event(artifact)).await;
+                }
+            }
+            Err(error) => tracing::warn!(
+                step = collector.step,
+                error,
+                "a cached step's artifacts cannot be listed"
+            ),
         }
     }
 

@@ -62,6 +62,7 @@ impl Scheduler {
             soft_fail: step.soft_fail,
             services,
             has_git: run.has_git(),
+            artifacts: run.collector(index),
             late: Arc::clone(&self.late),
         };
         self.sink.send(event).await;

@@ -115,7 +115,7 @@ impl Patterns {
     fn skip(&self, bytes: &[u8]) -> usize {
         match self.gate.find(bytes) {
             Some(found) => found.start(),
-            None => bytes.len() - bytes.len().min(GATE - 1).max(1),
+            None => bytes.len() - bytes.len().clamp(1, GATE - 1),
         }
     }
 
