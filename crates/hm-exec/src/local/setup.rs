@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use hm_vm::VmError;
 use hm_vm::registry::Registry;
+use hm_vm::source::{Source, SourceOptions};
 
 use super::artifacts::ArtifactStore;
 use super::backend::LocalBackend;
