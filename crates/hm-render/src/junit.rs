@@ -60,7 +60,22 @@ fn case(step: &Step, pipeline: &str) -> TestCase {
         let code = step.exit_code.unwrap_or_default();
         case.add_property(Property::new("soft_failed", code.to_string()));
     }
+    if step.phase.is_failure() && !step.services.is_empty() {
+        case.set_system_err(xml(&services(step)));
+    }
     case
+}
+
+fn services(step: &Step) -> String {
+    let mut text = String::new();
+    for output in &step.services {
+        text.push_str(&format!("service {}:\n", output.service));
+        for line in output.tail.lines() {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
 }
 
 fn status(step: &Step) -> TestCaseStatus {

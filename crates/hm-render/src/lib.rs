@@ -53,6 +53,6 @@ pub use plain::Plain;
 pub use record::{Events, read_events};
 pub use renderer::Renderer;
 pub use report::short_run_id;
-pub use state::{BuildState, Counts, Phase, Step, Tail, Verdict};
+pub use state::{Artifact, Artifacts, BuildState, Counts, Phase, ServiceOutput, Step, Tail, Tests, Verdict};
 pub use tee::Tee;
 pub use terminal::Style;

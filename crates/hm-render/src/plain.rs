@@ -11,7 +11,7 @@ use crate::terminal::Style;
 
 const BUFFER: usize = 64 * 1024;
 
-/// For pipes and logs. A line of output is `[key] line`, as the step wrote it; a line of ours begins with `hm: `, and the block
+/// For pipes and logs. A line of output is `[key] line`, as the step wrote it; one of a service is `[key] service | line`; a line of ours begins with `hm: `, and the block
 /// about a failed step, at the end, is indented.
 ///
 /// A piece of a line is written as it comes. When another line has to be written before it goes on, it is cut visibly: it ends with
@@ -23,10 +23,29 @@ pub struct Plain<W: Write> {
     quiet: bool,
     block: Block,
     style: Style,
-    /// The step and stream whose line the cursor is on.
-    here: Option<(Uuid, StdStream)>,
-    /// The steps and streams whose line was cut.
-    cut: Vec<(Uuid, StdStream)>,
+    /// Whose line the cursor is on.
+    here: Option<Place>,
+    /// Whose lines were cut.
+    cut: Vec<Place>,
+}
+
+/// What a line comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    step_id: Uuid,
+    /// The service, where it is one of the step's.
+    service: Option<String>,
+    stream: StdStream,
+}
+
+impl Place {
+    fn stdout(step: &Step, service: Option<&str>) -> Self {
+        Self {
+            step_id: step.step_id,
+            service: service.map(str::to_owned),
+            stream: StdStream::Stdout,
+        }
+    }
 }
 
 impl<W: Write> Plain<W> {
@@ -50,12 +69,11 @@ impl<W: Write> Plain<W> {
         }
     }
 
-    fn log(&mut self, step: &Step, stream: StdStream, text: &str, partial: bool) -> io::Result<()> {
-        let place = (step.step_id, stream);
-        if self.here != Some(place) {
+    fn log(&mut self, step: &Step, place: Place, text: &str, partial: bool) -> io::Result<()> {
+        if self.here.as_ref() != Some(&place) {
             self.leave_line()?;
             let cut = self.cut.iter().position(|cut| *cut == place);
-            self.prefix(step, cut.is_some())?;
+            self.prefix(step, &place, cut.is_some())?;
             if let Some(at) = cut {
                 self.cut.swap_remove(at);
             }
@@ -65,7 +83,7 @@ impl<W: Write> Plain<W> {
         self.out.write_all(parts.next().unwrap_or_default().as_bytes())?;
         for part in parts {
             self.out.write_all(b"\n")?;
-            self.prefix(step, false)?;
+            self.prefix(step, &place, false)?;
             self.out.write_all(part.as_bytes())?;
         }
         self.here = partial.then_some(place);
@@ -76,10 +94,14 @@ impl<W: Write> Plain<W> {
         }
     }
 
-    fn prefix(&mut self, step: &Step, goes_on: bool) -> io::Result<()> {
+    fn prefix(&mut self, step: &Step, place: &Place, goes_on: bool) -> io::Result<()> {
         self.out.write_all(b"[")?;
         self.out.write_all(report::one_line(&step.key).as_bytes())?;
-        self.out.write_all(if goes_on { b"]+ " } else { b"] " })
+        self.out.write_all(if goes_on { b"]+ " } else { b"] " })?;
+        match &place.service {
+            Some(service) => write!(self.out, "{} | ", report::one_line(service)),
+            None => Ok(()),
+        }
     }
 
     fn leave_line(&mut self) -> io::Result<()> {
@@ -97,11 +119,15 @@ impl<W: Write> Plain<W> {
 
     fn say_ended(&mut self, step: &Step) -> io::Result<()> {
         // A step that has ended has no line to go on with, even where its last piece said so.
-        if self.here.is_some_and(|(step_id, _)| step_id == step.step_id) {
+        if self
+            .here
+            .as_ref()
+            .is_some_and(|here| here.step_id == step.step_id)
+        {
             self.here = None;
             self.out.write_all(b"\n")?;
         }
-        self.cut.retain(|(step_id, _)| *step_id != step.step_id);
+        self.cut.retain(|cut| cut.step_id != step.step_id);
         if self.quiet {
             return Ok(());
         }
@@ -109,7 +135,12 @@ impl<W: Write> Plain<W> {
         // No block at the end tells about a step that may fail, so its output stands here.
         if step.phase == Phase::SoftFailed && self.logs == Logs::Failed {
             for line in step.tail.lines() {
-                self.log(step, StdStream::Stdout, line, false)?;
+                self.log(step, Place::stdout(step, None), line, false)?;
+            }
+            for output in &step.services {
+                for line in output.tail.lines() {
+                    self.log(step, Place::stdout(step, Some(&output.service)), line, false)?;
+                }
             }
         }
         Ok(())
@@ -126,7 +157,32 @@ impl<W: Write + Send> Renderer for Plain<W> {
                 partial,
                 ..
             } => match state.step(*step_id) {
-                Some(step) if self.logs == Logs::All => self.log(step, *stream, line, *partial),
+                Some(step) if self.logs == Logs::All => {
+                    let place = Place {
+                        step_id: *step_id,
+                        service: None,
+                        stream: *stream,
+                    };
+                    self.log(step, place, line, *partial)
+                }
+                _ => Ok(()),
+            },
+            BuildEvent::ServiceLog {
+                step_id,
+                service,
+                stream,
+                line,
+                partial,
+                ..
+            } => match state.step(*step_id) {
+                Some(step) if self.logs == Logs::All => {
+                    let place = Place {
+                        step_id: *step_id,
+                        service: Some(service.clone()),
+                        stream: *stream,
+                    };
+                    self.log(step, place, line, *partial)
+                }
                 _ => Ok(()),
             },
             BuildEvent::StepEnd { step_id, .. }
@@ -168,6 +224,11 @@ impl<W: Write + Send> Renderer for Plain<W> {
         }
         if state.failed().len() > 0 {
             self.out.write_all(b"\n")?;
+        }
+        if !self.quiet {
+            for line in report::artifacts(state, self.block.hints) {
+                self.say(&line)?;
+            }
         }
         let verdict = report::verdict(state, self.style);
         self.say(&verdict)?;

@@ -113,7 +113,7 @@ fn ten_thousand_failures_fit_in_memory() {
 }
 
 fn any_event() -> impl Strategy<Value = BuildEvent> {
-    (0_usize..4, 0..8, any::<i8>()).prop_map(|(n, kind, code)| match kind {
+    (0_usize..4, 0..11, any::<i8>()).prop_map(|(n, kind, code)| match kind {
         0 => record::queued(n, "k", "k", "c"),
         1 => record::started(n, None),
         2 => record::piece(n, StdStream::Stdout, "x", code > 0),
@@ -128,6 +128,13 @@ fn any_event() -> impl Strategy<Value = BuildEvent> {
             step_id: record::id(n),
             key: "k".into(),
             reason: "r".into(),
+        },
+        7 => record::service(n, if code > 50 { "db" } else { "redis" }, "x", code % 2 == 0),
+        8 => record::artifact(n, "a.xml", 1, (code > 0).then(|| record::tests(&["t"])).flatten()),
+        9 => BuildEvent::StepRetry {
+            step_id: record::id(n),
+            attempt: 2,
+            exit_code: code.into(),
         },
         _ => BuildEvent::ChainFailed {
             chain_idx: 0,
@@ -154,5 +161,10 @@ proptest! {
         prop_assert_eq!(counts.queued, of(Phase::Queued));
         prop_assert_eq!(counts.passed, of(Phase::Passed));
         prop_assert!(state.failed().all(|step| step.phase == Phase::Failed));
+        let listed: usize = state.steps().iter().map(|step| step.artifacts.listed.len()).sum();
+        let artifacts: u64 = state.steps().iter().map(|step| step.artifacts.count).sum();
+        prop_assert!(listed <= 10 && listed as u64 <= artifacts);
+        let total: u64 = state.steps().iter().filter_map(|step| step.tests.as_ref()).map(|tests| tests.total).sum();
+        prop_assert_eq!(state.tests().map_or(0, |tests| tests.total), total);
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hm_plugin_protocol::events::{BuildEvent, RunHeader, StdStream, StepEndStatus};
 use hm_render::{BuildState, Human, Logs, Options, Renderer, Style};
-use record::{ended, log, piece, queued, start, started};
+use record::{ended, log, piece, queued, service, start, started};
 
 fn nonzero(n: u16) -> NonZero<u16> {
     NonZero::new(n).unwrap()
@@ -172,6 +172,25 @@ fn two_steps() -> Vec<BuildEvent> {
         started(1, Some("main.c has changed")),
         started(2, None),
     ]
+}
+
+#[test]
+fn a_step_that_waits_for_its_services_shows_theirs() {
+    let mut scene = Scene::new(50, 10, Options::default());
+    scene.play(two_steps());
+    scene.play([
+        service(2, "redis", "ready", false),
+        service(2, "db", "\x1b[2Jstarting", false),
+        service(1, "db", "up", false),
+        log(1, StdStream::Stdout, "Compiling"),
+        service(1, "db", "statement", false),
+    ]);
+    insta::assert_snapshot!(scene.at(0), @r"
+    run 1a2b3c4d of ci, 3 steps, 2 at once
+    | build 0.0s Compiling
+    | a-step-with-a-rather-lo~ 0.0s db: starting
+    0.0s 0 of 3 done, 2 running
+    ");
 }
 
 #[test]

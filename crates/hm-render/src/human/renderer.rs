@@ -35,8 +35,8 @@ pub struct Human<W> {
     live: LiveArea,
     /// When each running step started, by the clock.
     started: HashMap<Uuid, Duration>,
-    /// The steps and streams whose last line goes on.
-    open: Vec<(Uuid, StdStream)>,
+    /// The steps, services and streams whose last line goes on.
+    open: Vec<(Uuid, Option<String>, StdStream)>,
     /// What scrolls with the next drawing.
     held: String,
 }
@@ -85,10 +85,12 @@ impl<W: Write> Human<W> {
         self.say(&line);
     }
 
-    fn log(&mut self, step: &Step, stream: StdStream, text: &str, partial: bool) {
-        let place = (step.step_id, stream);
-        let open = self.open.iter().position(|open| *open == place);
-        self.prefix(step, open.is_some());
+    fn log(&mut self, step: &Step, service: Option<&str>, stream: StdStream, text: &str, partial: bool) {
+        let open = self
+            .open
+            .iter()
+            .position(|(step_id, of, on)| (*step_id, of.as_deref(), *on) == (step.step_id, service, stream));
+        self.prefix(step, service, open.is_some());
         let colors = if self.style.color {
             Colors::Keep
         } else {
@@ -96,7 +98,7 @@ impl<W: Write> Human<W> {
         };
         self.say(&safe(text, colors));
         match (open, partial) {
-            (None, true) => self.open.push(place),
+            (None, true) => self.open.push((step.step_id, service.map(str::to_owned), stream)),
             (Some(at), false) => {
                 self.open.swap_remove(at);
             }
@@ -104,13 +106,17 @@ impl<W: Write> Human<W> {
         }
     }
 
-    fn prefix(&mut self, step: &Step, goes_on: bool) {
+    fn prefix(&mut self, step: &Step, service: Option<&str>, goes_on: bool) {
         let bar = match (goes_on, self.style.unicode) {
             (true, _) => "+",
             (false, true) => "│",
             (false, false) => "|",
         };
-        let prefix = format!("{} {bar}", report::one_line(&step.key));
+        let mut prefix = format!("{} ", report::one_line(&step.key));
+        if let Some(service) = service {
+            prefix.push_str(&format!("{} ", report::one_line(service)));
+        }
+        prefix.push_str(bar);
         let prefix = self.style.paint(Paint::Dim, prefix).to_string();
         self.held.push_str(&prefix);
         self.held.push(' ');
@@ -118,7 +124,7 @@ impl<W: Write> Human<W> {
 
     fn end(&mut self, step: &Step) {
         self.started.remove(&step.step_id);
-        self.open.retain(|(step_id, _)| *step_id != step.step_id);
+        self.open.retain(|(step_id, ..)| *step_id != step.step_id);
         if self.quiet {
             return;
         }
@@ -127,7 +133,12 @@ impl<W: Write> Human<W> {
         // No block at the end tells about a step that may fail, so its output stands here.
         if step.phase == Phase::SoftFailed && self.logs == Logs::Failed {
             for line in step.tail.lines() {
-                self.log(step, StdStream::Stdout, line, false);
+                self.log(step, None, StdStream::Stdout, line, false);
+            }
+            for output in &step.services {
+                for line in output.tail.lines() {
+                    self.log(step, Some(&output.service), StdStream::Stdout, line, false);
+                }
             }
         }
     }
@@ -183,7 +194,19 @@ impl<W: Write + Send> Renderer for Human<W> {
                 ..
             } => {
                 if let (Logs::All, Some(step)) = (self.logs, state.step(*step_id)) {
-                    self.log(step, *stream, line, *partial);
+                    self.log(step, None, *stream, line, *partial);
+                }
+            }
+            BuildEvent::ServiceLog {
+                step_id,
+                service,
+                stream,
+                line,
+                partial,
+                ..
+            } => {
+                if let (Logs::All, Some(step)) = (self.logs, state.step(*step_id)) {
+                    self.log(step, Some(service), *stream, line, *partial);
                 }
             }
             BuildEvent::StepStart { step_id, .. } => {
@@ -245,6 +268,11 @@ impl<W: Write + Send> Renderer for Human<W> {
         }
         if state.failed().len() > 0 {
             self.held.push('\n');
+        }
+        if !self.quiet {
+            for line in report::artifacts(state, self.block.hints) {
+                self.say(&line);
+            }
         }
         self.say_with(report::verdict_sign(state), &report::verdict(state, self.style));
         self.draw(state, false)

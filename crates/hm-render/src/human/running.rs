@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -66,8 +67,8 @@ fn step_line(step: &Step, started: Duration, view: View) -> LiveLine {
     let key = report::one_line(&step.key);
     let key = fit(&key, (columns / 2).max(8), style.unicode);
     let time = seconds(now.saturating_sub(started));
-    let newest = match (step.tail.newest().filter(|_| view.output), &step.cache_miss) {
-        (Some(line), _) => safe(line, Colors::Drop).trim_start().to_owned(),
+    let newest = match (newest(step).filter(|_| view.output), &step.cache_miss) {
+        (Some(line), _) => safe(&line, Colors::Drop).trim_start().to_owned(),
         (None, Some(reason)) => format!("not cached: {}", report::one_line(reason)),
         (None, None) => String::new(),
     };
@@ -89,6 +90,20 @@ fn step_line(step: &Step, started: Duration, view: View) -> LiveLine {
         style.paint(Paint::Dim, rest)
     );
     LiveLine { bare, painted }
+}
+
+/// The newest line of the step, or, as long as it has printed nothing and may be waiting for them, of its services.
+fn newest(step: &Step) -> Option<Cow<'_, str>> {
+    if let Some(line) = step.tail.newest() {
+        return Some(Cow::Borrowed(line));
+    }
+    step.services.iter().rev().find_map(|output| {
+        let line = output.tail.newest()?;
+        Some(Cow::Owned(format!(
+            "{}: {line}",
+            report::one_line(&output.service)
+        )))
+    })
 }
 
 /// Elapsed time that does not flicker: no smaller unit than tenths.

@@ -1,8 +1,9 @@
 use uuid::Uuid;
 
+use super::artifacts::tests;
 use super::duration::duration;
 use super::step::{label, one_line};
-use crate::state::{BuildState, Phase, Step};
+use crate::state::{BuildState, Phase, ServiceOutput, Step, Tail};
 use crate::terminal::{Colors, Paint, Sign, Style, safe};
 
 /// How many failed steps are told about in full; each of the others has one line.
@@ -25,7 +26,8 @@ pub(crate) struct Block {
     pub(crate) output: bool,
 }
 
-/// What there is to know about each failed step, as lines: its command, its end, its last output, and what to do next.
+/// What there is to know about each failed step, as lines: its command, its end, its failed tests, its last output and its services', and
+/// what to do next.
 pub(crate) fn failures(state: &BuildState, style: Style, block: Block) -> Vec<String> {
     let mut lines = Vec::new();
     for step in state.failed().take(IN_FULL) {
@@ -61,8 +63,17 @@ fn in_full(step: &Step, state: &BuildState, style: Style, block: Block, lines: &
     if let Some(message) = &step.message {
         lines.push(format!("  reason: {}", one_line(message)));
     }
+    if let Some(said) = &step.tests {
+        lines.push(format!("  {}", tests(said)));
+        lines.extend(said.failures.iter().map(|name| format!("    {}", one_line(name))));
+        let more = said.failed.saturating_sub(said.failures.len() as u64);
+        if more > 0 && !said.failures.is_empty() {
+            lines.push(format!("    and {more} more"));
+        }
+    }
     if block.output {
         output(step, state, style, block.hints, lines);
+        services(step, style, lines);
     }
     if block.hints {
         lines.push(if step.snapshot.is_some() {
@@ -89,15 +100,28 @@ fn output(step: &Step, state: &BuildState, style: Style, hints: bool, lines: &mu
             lines.push(format!("  last {kept} of {seen} lines of output{rest}:"));
         }
     }
-    let bar = style
-        .paint(Paint::Dim, if style.unicode { "│" } else { "|" })
-        .to_string();
+    lines.extend(quoted_output(&step.tail, style));
+}
+
+fn services(step: &Step, style: Style, lines: &mut Vec<String>) {
+    for ServiceOutput { service, tail, .. } in &step.services {
+        let service = one_line(service);
+        let (kept, seen) = (tail.lines().len() as u64, tail.seen());
+        lines.push(if kept == seen {
+            format!("  service {service}:")
+        } else {
+            format!("  last {kept} of {seen} lines of service {service}:")
+        });
+        lines.extend(quoted_output(tail, style));
+    }
+}
+
+fn quoted_output(tail: &Tail, style: Style) -> impl Iterator<Item = String> {
+    let bar = if style.unicode { "│" } else { "|" };
+    let bar = style.paint(Paint::Dim, bar).to_string();
     let colors = if style.color { Colors::Keep } else { Colors::Drop };
-    lines.extend(
-        step.tail
-            .lines()
-            .map(|line| format!("  {bar} {}", safe(line, colors)).trim_end().to_owned()),
-    );
+    tail.lines()
+        .map(move |line| format!("  {bar} {}", safe(line, colors)).trim_end().to_owned())
 }
 
 fn headline(step: &Step, style: Style) -> String {

@@ -1,8 +1,16 @@
+use hm_plugin_protocol::events::PinnedImage;
+
 use super::failure::short_run_id;
 use super::step::one_line;
 use crate::state::BuildState;
 
-/// What is about to run: a line about the run, one about its source, one for each notice.
+/// How many images are named beside the default one.
+const IMAGES: usize = 8;
+
+/// How many digits of a digest are shown.
+const PIN_DIGITS: usize = 12;
+
+/// What is about to run: a line about the run, one about its images, one about its source, one for each notice.
 pub(crate) fn header(state: &BuildState) -> Vec<String> {
     let header = state.header();
     let mut run = vec![match (state.run_id(), &header.pipeline) {
@@ -20,9 +28,28 @@ pub(crate) fn header(state: &BuildState) -> Vec<String> {
         run.push(format!("on {}", one_line(backend)));
     }
     if let Some(image) = &header.default_image {
-        run.push(format!("image {}", one_line(image)));
+        let pin = header.images.iter().find(|pinned| pinned.name == *image);
+        run.push(format!(
+            "image {}{}",
+            one_line(image),
+            pin.and_then(pin_of).unwrap_or_default()
+        ));
     }
     let mut lines = vec![run.join(", ")];
+    let images: Vec<String> = header
+        .images
+        .iter()
+        .filter(|image| header.default_image.as_ref() != Some(&image.name))
+        .filter_map(|image| Some(format!("{}{}", one_line(&image.name), pin_of(image)?)))
+        .collect();
+    if !images.is_empty() {
+        let more = match images.len().saturating_sub(IMAGES) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let named = images[..images.len().min(IMAGES)].join(", ");
+        lines.push(format!("images: {named}{more}"));
+    }
     if let Some(files) = header.source_files {
         let files = count(files, "file");
         lines.push(match header.source_changed {
@@ -38,6 +65,12 @@ pub(crate) fn header(state: &BuildState) -> Vec<String> {
             .map(|notice| format!("note: {}", one_line(notice))),
     );
     lines
+}
+
+/// What an image's name stands for, short as people write it. A digest of another kind, such as the host's, says nothing to them.
+fn pin_of(image: &PinnedImage) -> Option<String> {
+    let pin = image.digest.strip_prefix("sha256:")?.get(..PIN_DIGITS)?;
+    Some(format!("@{}", one_line(pin)))
 }
 
 fn count(n: u64, noun: &str) -> String {

@@ -1,11 +1,13 @@
 //! What is said about a build, in words that every text renderer shares.
 
+mod artifacts;
 mod duration;
 mod failure;
 mod header;
 mod step;
 mod verdict;
 
+pub(crate) use artifacts::artifacts;
 pub(crate) use duration::duration;
 pub use failure::short_run_id;
 pub(crate) use failure::{Block, failures};

@@ -4,11 +4,16 @@ use chrono::{DateTime, Utc};
 use hm_plugin_protocol::events::{BuildEvent, BuildRef, PlanSummary, RunHeader, StepEndStatus};
 use uuid::Uuid;
 
+use super::artifacts::{LISTED, Tests};
+use super::services;
 use super::step::{Phase, Step};
 
 /// How many failed steps keep the whole of their tail; the rest keep [`FEW_LINES`], so that ten thousand failures fit in memory.
 const WHOLE_TAILS: usize = 100;
 const FEW_LINES: usize = 10;
+
+/// How many lines of each of its services a failed step keeps.
+const SERVICE_LINES: usize = 20;
 
 /// How a build ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +102,8 @@ pub struct BuildState {
     running: Vec<usize>,
     failed: Vec<usize>,
     counts: Counts,
+    /// How many artifacts are kept by name.
+    listed: usize,
     end: Option<(i32, u64)>,
 }
 
@@ -157,9 +164,41 @@ impl BuildState {
                 let at = self.at(*step_id);
                 self.steps[at].tail.push(*stream, line, *partial);
             }
+            BuildEvent::ServiceLog {
+                step_id,
+                service,
+                stream,
+                line,
+                partial,
+                ..
+            } => {
+                let at = self.at(*step_id);
+                services::push(&mut self.steps[at].services, service, *stream, line, *partial);
+            }
+            BuildEvent::StepArtifact {
+                step_id,
+                path,
+                bytes,
+                tests,
+                ..
+            } => {
+                let at = self.at(*step_id);
+                let step = &mut self.steps[at];
+                let list = self.listed < LISTED;
+                self.listed += usize::from(list);
+                step.artifacts.add(path, *bytes, list);
+                if let Some(report) = tests {
+                    let names = !step.phase.is_over();
+                    step.tests.get_or_insert_default().add(report, names);
+                }
+            }
             BuildEvent::StepRetry { step_id, attempt, .. } => {
                 let at = self.at(*step_id);
-                self.steps[at].attempt = *attempt;
+                let step = &mut self.steps[at];
+                step.attempt = *attempt;
+                // What the last attempt left is what counts.
+                self.listed -= std::mem::take(&mut step.artifacts).listed.len();
+                step.tests = None;
             }
             BuildEvent::StepCacheHit { step_id, .. } => {
                 self.enter(*step_id, Phase::CacheHit);
@@ -271,6 +310,20 @@ impl BuildState {
         self.failed.iter().map(|at| &self.steps[*at])
     }
 
+    /// What the test reports of all steps say together, without names.
+    #[must_use]
+    pub fn tests(&self) -> Option<Tests> {
+        let mut reports = self
+            .steps
+            .iter()
+            .filter_map(|step| step.tests.as_ref())
+            .peekable();
+        reports.peek()?;
+        let mut all = Tests::default();
+        reports.for_each(|report| all.add_counts(report));
+        Some(all)
+    }
+
     /// How many steps there are of each kind.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -335,12 +388,25 @@ impl BuildState {
     }
 
     fn forget_output(&mut self, at: usize) {
-        let keep = match self.steps[at].phase {
-            Phase::Failed | Phase::TimedOut if self.failed.len() <= WHOLE_TAILS => return,
-            Phase::Failed | Phase::TimedOut | Phase::SoftFailed => FEW_LINES,
-            _ => 0,
+        let step = &mut self.steps[at];
+        let (lines, service_lines) = match step.phase {
+            Phase::Failed | Phase::TimedOut if self.failed.len() <= WHOLE_TAILS => {
+                (usize::MAX, SERVICE_LINES)
+            }
+            Phase::SoftFailed if self.counts.soft_failed <= WHOLE_TAILS => (FEW_LINES, FEW_LINES),
+            Phase::Failed | Phase::TimedOut | Phase::SoftFailed => (FEW_LINES, 0),
+            _ => (0, 0),
         };
-        self.steps[at].tail.keep(keep);
+        step.tail.keep(lines);
+        if service_lines == 0 {
+            step.services = Vec::new();
+            if let Some(tests) = &mut step.tests {
+                tests.failures = Vec::new();
+            }
+        }
+        for output in &mut step.services {
+            output.tail.keep(service_lines);
+        }
     }
 }
 

@@ -1,9 +1,13 @@
 //! What a build has come to: a pure fold of its events, bounded by the number of its steps, never by their output.
 
+mod artifacts;
 mod build;
+mod services;
 mod step;
 mod tail;
 
+pub use artifacts::{Artifact, Artifacts, Tests};
 pub use build::{BuildState, Counts, Verdict};
+pub use services::ServiceOutput;
 pub use step::{Phase, Step};
 pub use tail::Tail;

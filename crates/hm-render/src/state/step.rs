@@ -1,6 +1,8 @@
 use hm_plugin_protocol::executor::SnapshotRef;
 use uuid::Uuid;
 
+use super::artifacts::{Artifacts, Tests};
+use super::services::ServiceOutput;
 use super::tail::Tail;
 
 /// Where a step is.
@@ -74,6 +76,12 @@ pub struct Step {
     pub snapshot: Option<SnapshotRef>,
     /// Its newest output. It is forgotten when the step has ended well.
     pub tail: Tail,
+    /// The newest output of its services, in the order in which they were first heard. It is forgotten when the step has ended well.
+    pub services: Vec<ServiceOutput>,
+    /// What it left for people.
+    pub artifacts: Artifacts,
+    /// What the test reports among these say.
+    pub tests: Option<Tests>,
 }
 
 impl Step {
@@ -94,6 +102,9 @@ impl Step {
             message: None,
             snapshot: None,
             tail: Tail::default(),
+            services: Vec::new(),
+            artifacts: Artifacts::default(),
+            tests: None,
         }
     }
 }

@@ -5,7 +5,9 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
-use hm_plugin_protocol::events::{BuildEvent, BuildRef, PlanSummary, RunHeader, StdStream, StepEndStatus};
+use hm_plugin_protocol::events::{
+    BuildEvent, BuildRef, PinnedImage, PlanSummary, RunHeader, StdStream, StepEndStatus, TestSummary,
+};
 use hm_plugin_protocol::executor::SnapshotRef;
 use uuid::Uuid;
 
@@ -90,6 +92,44 @@ pub fn piece(n: usize, stream: StdStream, line: &str, partial: bool) -> BuildEve
     }
 }
 
+pub fn service(n: usize, service: &str, line: &str, partial: bool) -> BuildEvent {
+    BuildEvent::ServiceLog {
+        step_id: id(n),
+        service: service.into(),
+        stream: StdStream::Stderr,
+        line: line.into(),
+        ts: ts(),
+        partial,
+    }
+}
+
+pub fn artifact(n: usize, path: &str, bytes: u64, tests: Option<TestSummary>) -> BuildEvent {
+    BuildEvent::StepArtifact {
+        step_id: id(n),
+        path: path.into(),
+        bytes,
+        digest: "c0ffee".into(),
+        tests,
+    }
+}
+
+/// A report of ten tests, two of which were skipped.
+pub fn tests(failures: &[&str]) -> Option<TestSummary> {
+    Some(TestSummary {
+        total: 10,
+        failed: failures.len() as u64,
+        skipped: 2,
+        failures: failures.iter().map(|name| (*name).to_owned()).collect(),
+    })
+}
+
+pub fn image(name: &str, digest: &str) -> PinnedImage {
+    PinnedImage {
+        name: name.into(),
+        digest: digest.into(),
+    }
+}
+
 pub fn ended(n: usize, exit_code: i32, status: StepEndStatus) -> BuildEvent {
     BuildEvent::StepEnd {
         step_id: id(n),
@@ -107,7 +147,11 @@ pub fn failed_build() -> Vec<BuildEvent> {
         pipeline: Some("ci".into()),
         backend: Some("local-sandbox".into()),
         default_image: Some("host".into()),
-        images: Vec::new(),
+        images: vec![
+            image("host", "host:0123456789abcdef"),
+            image("postgres:17", "sha256:c0ffee0123456789c0ffee"),
+            image("./rootfs", "dir:1"),
+        ],
         parallelism: Some(4),
         source_files: Some(1204),
         source_changed: Some(3),
@@ -138,9 +182,11 @@ pub fn failed_build() -> Vec<BuildEvent> {
             key: "c0ffee".into(),
             tag: "snap-1".into(),
         },
+        artifact(0, "deps.txt", 12, None),
         started(1, Some("src/main.rs has changed")),
         log(1, Stdout, "Compiling hm"),
         log(1, Stderr, "\x1b[1;33mwarning\x1b[0m: unused\x1b[2J"),
+        artifact(1, "out/hm", 3 << 20, None),
         ended(1, 0, StepEndStatus::Passed),
         started(2, None),
         started(3, None),
@@ -155,14 +201,26 @@ pub fn failed_build() -> Vec<BuildEvent> {
         ended(7, 0, StepEndStatus::Passed),
         piece(2, Stdout, "a long ", true),
         piece(2, Stdout, "line", false),
+        service(2, "db", "\x1b[31mdatabase\x1b[0m \x1b[2Jis ", true),
         piece(2, Stdout, "test one ... ", true),
         log(3, Stderr, "clippy says no"),
+        service(3, "lint.server", "no licence", false),
+        service(2, "db", "starting", false),
         piece(2, Stdout, "ok", false),
         log(3, Stdout, "10%\r20%\r30%"),
         ended(3, 1, StepEndStatus::SoftFailed),
     ];
     events.extend((1..=60).map(|n| log(2, Stdout, &format!("test {n} ... FAILED"))));
+    events.extend((1..=30).map(|n| service(2, "db", &format!("statement {n}"), false)));
     events.extend([
+        service(2, "redis", "bye", false),
+        artifact(
+            2,
+            "report/unit.xml",
+            12_345,
+            tests(&["math adds", "math \x1b[2Jdivides"]),
+        ),
+        artifact(2, "report/doc.xml", 345, tests(&[])),
         BuildEvent::StepEnd {
             step_id: id(2),
             exit_code: 101,

@@ -1,0 +1,56 @@
+use super::failure::short_run_id;
+use super::step::one_line;
+use crate::state::{BuildState, Tests};
+
+/// What the build left for people: what its test reports say, and its artifacts, the first ones by name.
+pub(crate) fn artifacts(state: &BuildState, hints: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(said) = state.tests() {
+        lines.push(tests(&said));
+    }
+    let all = || state.steps().iter().filter(|step| step.artifacts.count > 0);
+    let count: u64 = all().map(|step| step.artifacts.count).sum();
+    if count == 0 {
+        return lines;
+    }
+    let bytes = all().fold(0, |bytes: u64, step| bytes.saturating_add(step.artifacts.bytes));
+    let run_id = state.run_id().filter(|_| hints);
+    let out = run_id.map(|run_id| format!("; hm artifacts {}", short_run_id(run_id)));
+    let files = if count == 1 { "file" } else { "files" };
+    lines.push(format!(
+        "artifacts: {count} {files}, {}{}",
+        size(bytes),
+        out.unwrap_or_default()
+    ));
+    let several = all().nth(1).is_some();
+    let mut listed = 0;
+    for step in all() {
+        for artifact in &step.artifacts.listed {
+            listed += 1;
+            let mut line = format!("  {:>10}  {}", size(artifact.bytes), one_line(&artifact.path));
+            if several {
+                line.push_str(&format!(" ({})", one_line(&step.key)));
+            }
+            lines.push(line);
+        }
+    }
+    if count > listed {
+        lines.push(format!("  and {} more", count - listed));
+    }
+    lines
+}
+
+/// What test reports say: `tests: 214 passed, 2 failed, 1 skipped`.
+pub(crate) fn tests(tests: &Tests) -> String {
+    let mut said = format!("tests: {} passed", tests.passed());
+    for (n, what) in [(tests.failed, "failed"), (tests.skipped, "skipped")] {
+        if n > 0 {
+            said.push_str(&format!(", {n} {what}"));
+        }
+    }
+    said
+}
+
+fn size(bytes: u64) -> String {
+    bytesize::ByteSize::b(bytes).display().iec().to_string()
+}
