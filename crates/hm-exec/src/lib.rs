@@ -11,16 +11,19 @@ mod announce;
 mod backend;
 mod capabilities;
 mod error;
+mod freeze;
 mod handle;
 mod outcome;
 mod request;
 
+pub mod cloud;
 pub mod local;
 #[cfg(feature = "testing")]
 pub mod testing;
 
 pub use backend::ExecutionBackend;
 pub use capabilities::Capabilities;
+pub use cloud::{CloudBackend, CloudConfig};
 pub use error::{BackendError, Result};
 pub use handle::{BackendHandle, Control, EventStream};
 pub use hm_plugin_protocol::events::BuildRef;

@@ -16,6 +16,7 @@ use super::scrub::Scrubber;
 use super::secrets;
 use super::select::Selection;
 use super::snapshots::Snapshots;
+use crate::freeze::takes_git;
 use crate::{RunOptions, RunRequest};
 
 /// An image that root steps or services start from.
@@ -50,8 +51,8 @@ pub(super) struct Run {
     pub(super) source_digest: String,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) scrubber: Scrubber,
-}
     pub(super) artifacts: ArtifactStore,
+}
 
 impl Run {
     pub(super) fn graph(&self) -> &PipelineGraph {
@@ -89,7 +90,6 @@ impl Run {
         takes_git(&self.request)
     }
 
-    /// The command of a step with everything around it.
     /// What collects a step's artifacts, where it has any.
     pub(super) fn collector(&self, index: StepIndex) -> Option<Collector> {
         let step = self.graph().step(index);
@@ -105,6 +105,7 @@ impl Run {
         })
     }
 
+    /// The command of a step with everything around it.
     pub(super) fn exec(&self, step: &Step) -> ExecRequest {
         let options = &self.request.options;
         let mut exec = ExecRequest::shell("");
@@ -147,9 +148,4 @@ pub(super) const fn network(step: &Step, options: &RunOptions) -> Network {
         Some(hm_pipeline_ir::Network::Outbound) => Network::Outbound,
         None => options.network,
     }
-}
-
-/// Whether the options or any step ask for `.git`.
-pub(super) fn takes_git(request: &RunRequest) -> bool {
-    request.options.include_git || request.plan.graph.steps().any(|(_, step)| step.git)
 }

@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use hm_vm::VmError;
 use hm_vm::registry::Registry;
-use hm_vm::source::{Source, SourceOptions};
 
 use super::artifacts::ArtifactStore;
 use super::backend::LocalBackend;
 use super::command;
 use super::features;
-use super::run::{Run, takes_git};
+use super::run::Run;
 use super::secrets;
 use super::select::Selection;
 use super::snapshots::Snapshots;
+use crate::freeze::freeze;
 use crate::{BackendError, Result, RunRequest};
 
 impl LocalBackend {
@@ -28,7 +27,7 @@ impl LocalBackend {
         let images = self.images(&request, &selection).await?;
         let registry = Registry::open(&self.data_dir.join("registry").join(self.vm.name()))?;
         let snapshots = Arc::new(Snapshots::open(registry)?);
-        let source = self.freeze(&request).await?;
+        let source = freeze(&self.sources, &request).await?;
         let watched = request
             .plan
             .graph
@@ -44,19 +43,8 @@ impl LocalBackend {
             source: Arc::new(source),
             snapshots,
             scrubber,
-        })
             artifacts: ArtifactStore::new(&self.data_dir),
-    }
-
-    async fn freeze(&self, request: &RunRequest) -> Result<Source> {
-        let (sources, root) = (Arc::clone(&self.sources), request.repo_root.clone());
-        let options = SourceOptions {
-            include_git: takes_git(request),
-        };
-        let frozen = tokio::task::spawn_blocking(move || sources.freeze(&root, &options)).await;
-        let frozen =
-            frozen.map_err(|error| BackendError::Other(format!("cannot freeze the worktree: {error}")))?;
-        Ok(frozen.map_err(VmError::from)?)
+        })
     }
 
     /// A plan may name the runner that any of our machines is; another one would run the step elsewhere.

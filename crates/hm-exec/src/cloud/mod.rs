@@ -1,0 +1,14 @@
+//! Builds on a server: [`CloudBackend`] submits the plan and the source, and watches.
+//!
+//! ```text
+//! backend   submits            archive   the source as it is sent
+//! watch     follows the build  attempts  one stream of events out of several attempts at it
+//! ```
+
+mod archive;
+mod attempts;
+mod backend;
+mod results;
+mod watch;
+
+pub use backend::{CloudBackend, CloudConfig};

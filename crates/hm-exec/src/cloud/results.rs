@@ -1,0 +1,93 @@
+//! How a build's steps ended, by its events.
+
+use std::collections::HashMap;
+
+use hm_plugin_protocol::events::{BuildEvent, StepEndStatus};
+use hm_plugin_protocol::executor::SnapshotRef;
+use uuid::Uuid;
+
+use crate::{BuildStatus, StepResultSummary, StepStatus};
+
+/// What the events told so far.
+#[derive(Debug, Default)]
+pub(super) struct Results {
+    steps: Vec<StepResultSummary>,
+    places: HashMap<Uuid, usize>,
+    pub(super) exit_code: Option<i32>,
+}
+
+impl Results {
+    /// Takes one event in.
+    pub(super) fn take(&mut self, event: &BuildEvent) {
+        match event {
+            BuildEvent::StepQueued { step_id, key, .. } => {
+                self.places.insert(*step_id, self.steps.len());
+                self.steps.push(StepResultSummary {
+                    step_id: *step_id,
+                    key: key.clone(),
+                    status: StepStatus::Skipped,
+                    exit_code: None,
+                    duration_ms: 0,
+                    snapshot: None,
+                });
+            }
+            BuildEvent::StepCacheHit { step_id, tag, .. } => {
+                if let Some(step) = self.step(*step_id) {
+                    step.status = StepStatus::CacheHit;
+                    step.snapshot = Some(SnapshotRef(tag.clone()));
+                }
+            }
+            BuildEvent::StepEnd {
+                step_id,
+                exit_code,
+                duration_ms,
+                snapshot,
+                status,
+                ..
+            } => {
+                if let Some(step) = self.step(*step_id) {
+                    step.status = match status {
+                        Some(StepEndStatus::Passed | StepEndStatus::SoftFailed) => StepStatus::Passed,
+                        Some(StepEndStatus::Canceled) => StepStatus::Canceled,
+                        Some(StepEndStatus::TimedOut) => StepStatus::TimedOut,
+                        None if *exit_code == 0 => StepStatus::Passed,
+                        _ => StepStatus::Failed,
+                    };
+                    step.exit_code = Some(*exit_code);
+                    step.duration_ms = *duration_ms;
+                    step.snapshot.clone_from(snapshot);
+                }
+            }
+            BuildEvent::BuildEnd { exit_code, .. } => self.exit_code = Some(*exit_code),
+            _ => {}
+        }
+    }
+
+    /// The verdict, once `build_end` was there.
+    pub(super) fn status(&self) -> Option<BuildStatus> {
+        let verdicts = [BuildStatus::Passed, BuildStatus::Canceled, BuildStatus::TimedOut];
+        let known = |code| {
+            verdicts
+                .into_iter()
+                .find(|status| status.exit_code() == code)
+                .unwrap_or(BuildStatus::Failed)
+        };
+        self.exit_code.map(known)
+    }
+
+    /// Every step that was told of; a canceled build's steps that never ran count as canceled.
+    pub(super) fn into_steps(mut self) -> Vec<StepResultSummary> {
+        if self.status() == Some(BuildStatus::Canceled) {
+            let skipped = self
+                .steps
+                .iter_mut()
+                .filter(|step| step.status == StepStatus::Skipped);
+            skipped.for_each(|step| step.status = StepStatus::Canceled);
+        }
+        self.steps
+    }
+
+    fn step(&mut self, id: Uuid) -> Option<&mut StepResultSummary> {
+        self.places.get(&id).map(|place| &mut self.steps[*place])
+    }
+}
