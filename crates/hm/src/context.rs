@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hm_vm::ImageReference;
 
-use crate::cli::{GlobalArgs, RunArgs, ShowArgs};
+use crate::cli::{BackendArgs, GlobalArgs, RunArgs, ShowArgs};
 use crate::config::{self, Config, Layers, Origin};
 use crate::environment::Environment;
 use crate::fail::{Failure, Result};
@@ -127,10 +127,22 @@ impl Context {
         layers.flag("git", "--git", args.git.then(|| "true".into()));
         layers.flag("network", "--network", args.network.clone());
         layers.flag("backend", "--backend", args.backend.as_ref().and_then(name_of));
+        layers.flag("image.pull", "--pull", args.pull.clone());
+        layers.flag(
+            "image.platform",
+            "--platform",
+            args.platform.as_ref().map(ToString::to_string),
+        );
         for (name, target) in &args.image {
             let target = ImageReference::new(target).seen_from(&self.environment.cwd);
             layers.set_image(name, target.as_str(), Origin::Flag("--image"));
         }
+    }
+
+    /// Puts the choice of a backend over everything else.
+    pub fn take_backend_flag(&mut self, args: &BackendArgs) {
+        self.layers
+            .flag("backend", "--backend", args.backend.as_ref().and_then(name_of));
     }
 
     /// Puts the flags of a rendering over everything else.

@@ -18,6 +18,20 @@ pub const HM_IMAGES: &str = "HM_IMAGES";
 pub const HM_NETWORK: &str = "HM_NETWORK";
 /// `true` brings `.git` into the source, as `--git`.
 pub const HM_GIT: &str = "HM_GIT";
+/// Where the engine of the backend `docker` listens.
+pub const HM_DOCKER_HOST: &str = "HM_DOCKER_HOST";
+/// When registries are asked for an image: `always`, `missing` or `never`, as `--pull`.
+pub const HM_IMAGE_PULL: &str = "HM_IMAGE_PULL";
+/// The platform of images, as `--platform`.
+pub const HM_IMAGE_PLATFORM: &str = "HM_IMAGE_PLATFORM";
+/// How much disk the images may take up, such as `20GiB`.
+pub const HM_IMAGE_BUDGET: &str = "HM_IMAGE_BUDGET";
+/// Registries' mirrors: `docker.io=mirror.example.org`, separated by commas.
+pub const HM_REGISTRIES_MIRRORS: &str = "HM_REGISTRIES_MIRRORS";
+/// Registries that speak HTTP without TLS, separated by commas.
+pub const HM_REGISTRIES_PLAIN_HTTP: &str = "HM_REGISTRIES_PLAIN_HTTP";
+/// When single registries are asked: `registry.example.org=missing`, separated by commas.
+pub const HM_REGISTRIES_PULL: &str = "HM_REGISTRIES_PULL";
 /// The memory that a step may use, such as `4GiB`.
 pub const HM_LIMITS_MEMORY: &str = "HM_LIMITS_MEMORY";
 /// The processor time that a step may use, in cores.
@@ -35,6 +49,16 @@ pub const HM_CACHE_MIN_FREE: &str = "HM_CACHE_MIN_FREE";
 /// A file that `hm run` writes its counters to, as `--stats`.
 pub const HM_STATS: &str = "HM_STATS";
 
+/// Where Docker's engine listens; [`HM_DOCKER_HOST`] goes over it.
+pub const DOCKER_HOST: &str = "DOCKER_HOST";
+/// The directory of Docker's own configuration; `~/.docker` when it is not set.
+pub const DOCKER_CONFIG: &str = "DOCKER_CONFIG";
+/// The name of Docker's context, over the one of its configuration.
+pub const DOCKER_CONTEXT: &str = "DOCKER_CONTEXT";
+/// Podman's file of credentials.
+pub const REGISTRY_AUTH_FILE: &str = "REGISTRY_AUTH_FILE";
+/// Where the user's sockets, and Podman's file of credentials, lie.
+pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 /// The user's home, hidden from steps.
 pub const HOME: &str = "HOME";
 /// Where programs are found; toolchains inside the home that it names are shown to steps.

@@ -40,6 +40,19 @@ impl Environment {
         }
     }
 
+    /// Surroundings with these variables and no terminal.
+    #[cfg(test)]
+    pub fn of_variables(variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        Self {
+            variables: variables.into_iter().collect(),
+            cwd: PathBuf::from("/"),
+            args: Vec::new(),
+            stdin_tty: false,
+            stdout_tty: false,
+            stderr_tty: false,
+        }
+    }
+
     /// A variable's value; one that is set to nothing counts as not set.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

@@ -2,11 +2,15 @@
 
 use clap::{Args, Subcommand};
 
+use super::BackendArgs;
 use crate::config::parse_size;
 
 /// `hm cache`.
 #[derive(Debug, Args)]
 pub struct CacheArgs {
+    /// Whose snapshots.
+    #[command(flatten)]
+    pub backend: BackendArgs,
     /// What to do.
     #[command(subcommand)]
     pub command: CacheCommand,
@@ -27,12 +31,19 @@ pub enum CacheCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Remove those used longest ago until the rest fits the budget
+    /// Remove those used longest ago until the rest fits the budget; images too
     Prune {
         /// What the snapshots may take up, such as 10GiB
         #[arg(long, value_name = "SIZE", value_parser = parse_size)]
         budget: Option<u64>,
+        /// What the images may take up, such as 10GiB
+        #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+        images: Option<u64>,
     },
     /// Remove all of them, and the frozen sources
-    Clean,
+    Clean {
+        /// The images, too
+        #[arg(long)]
+        images: bool,
+    },
 }

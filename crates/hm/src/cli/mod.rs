@@ -1,6 +1,7 @@
 //! The command line, declared once: it drives the parser, the help, the man page and the completions.
 
 mod cache;
+mod image;
 mod past;
 mod run;
 
@@ -10,8 +11,11 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use cache::{CacheArgs, CacheCommand};
+pub use image::{ImageArgs, ImageCommand};
 pub use past::{BuildsArgs, LogsArgs, RerunArgs, ShellArgs};
 pub use run::{PipelineArgs, RunArgs, ShowArgs};
+
+use crate::config::BackendChoice;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -49,6 +53,14 @@ pub struct GlobalArgs {
     /// Say what hm is doing
     #[arg(short, long, global = true)]
     pub verbose: bool,
+}
+
+/// Whose images, or whose snapshots.
+#[derive(Debug, Clone, Default, Args)]
+pub struct BackendArgs {
+    /// Of which backend, instead of the one that runs builds
+    #[arg(long, global = true)]
+    pub backend: Option<BackendChoice>,
 }
 
 /// How a run is shown.
@@ -106,6 +118,8 @@ pub enum Command {
     },
     /// Look at the snapshots, or remove some
     Cache(CacheArgs),
+    /// Look at the images, fetch some, or remove some
+    Image(ImageArgs),
     /// Show the configuration
     Config {
         #[command(subcommand)]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use hm_vm::oci::Platform;
 
 use super::{Format, Logs};
 use crate::config::{BackendChoice, parse_image_pair};
@@ -63,9 +64,15 @@ pub struct RunArgs {
     /// What runs the build
     #[arg(long)]
     pub backend: Option<BackendChoice>,
-    /// Let WHAT (`host`, a directory, a tarball: `./rootfs.tar`) stand in for the image NAME
+    /// Let WHAT (`host`, another image, a directory, an archive: `./image.tar`) stand in for the image NAME
     #[arg(long, value_name = "NAME=WHAT", value_parser = parse_image_pair)]
     pub image: Vec<(String, String)>,
+    /// When to ask registries for images
+    #[arg(long, value_name = "WHEN", value_parser = ["always", "missing", "never"])]
+    pub pull: Option<String>,
+    /// The platform of images, such as linux/arm64, instead of this machine's
+    #[arg(long)]
+    pub platform: Option<Platform>,
     /// Run this step alone, and what it builds in where that has no snapshot
     #[arg(long, value_name = "STEP", conflicts_with = "from")]
     pub only: Option<String>,

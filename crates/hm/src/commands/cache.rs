@@ -1,12 +1,11 @@
 //! `hm cache`: the snapshots on disk.
 
-use std::time::SystemTime;
-
 use hm_vm::registry::{Budget, Collected, Registry};
+use hm_vm::{VmBackend, VmError};
 
 use super::table;
 use crate::backend::{Machines, sources};
-use crate::cli::CacheCommand;
+use crate::cli::{CacheArgs, CacheCommand};
 use crate::config::Config;
 use crate::context::Context;
 use crate::exit;
@@ -16,40 +15,56 @@ use crate::fail::{Failure, Result};
 ///
 /// # Errors
 /// When the store cannot be used, or the output cannot be written.
-pub fn cache(context: &Context, command: &CacheCommand) -> Result<u8> {
+pub fn cache(mut context: Context, args: &CacheArgs) -> Result<u8> {
+    context.take_backend_flag(&args.backend);
     let config = context.config()?;
-    let machines = Machines::new(context, &config)?;
+    let machines = Machines::new(&context, &config)?;
     let registry = machines.registry(&config)?;
-    let text = match command {
-        CacheCommand::Ls { json } => list(&registry, *json)?,
-        CacheCommand::Du { json } => usage(context, &machines, &config, *json)?,
-        CacheCommand::Prune { budget } => {
-            // Who names a budget means it, even below the floor.
-            let budget = budget.map_or(config.cache, |max_bytes| Budget {
-                max_bytes,
-                floor_bytes: 0,
-                ..config.cache
-            });
-            let vm = machines.vm();
-            told(&super::runtime()?.block_on(registry.collect(vm.as_ref(), &budget))?)
-        }
-        CacheCommand::Clean => {
-            let vm = machines.vm();
-            let runtime = super::runtime()?;
-            let collected = runtime.block_on(async {
+    let vm = machines.vm();
+    let runtime = super::runtime()?;
+    let text = runtime.block_on(async {
+        match &args.command {
+            CacheCommand::Ls { json } => list(&registry, *json),
+            CacheCommand::Du { json } => usage(&context, vm.as_ref(), &config, *json).await,
+            CacheCommand::Prune { budget, images } => {
+                // Who names a budget means it, even below the floor.
+                let budget = budget.map_or(config.cache, |max_bytes| Budget {
+                    max_bytes,
+                    floor_bytes: 0,
+                    ..config.cache
+                });
+                let collected = registry.collect(vm.as_ref(), &budget).await?;
+                let images = images.unwrap_or(config.image_budget);
+                Ok(told(&collected) + &collect_images(vm.as_ref(), images).await?)
+            }
+            CacheCommand::Clean { images } => {
                 let collected = registry.clean(vm.as_ref()).await?;
                 vm.reclaim().await?;
-                Ok::<_, hm_vm::VmError>(collected)
-            })?;
-            // One that a living run or an unfinished shell lies on stays.
-            sources(context, &config)
-                .remove_unused()
-                .map_err(hm_vm::VmError::from)?;
-            told(&collected)
+                // One that a living run or an unfinished shell lies on stays.
+                sources(&context, &config)
+                    .remove_unused()
+                    .map_err(VmError::from)?;
+                let mut text = told(&collected);
+                if *images {
+                    text += &collect_images(vm.as_ref(), 0).await?;
+                }
+                Ok(text)
+            }
         }
-    };
+    })?;
     context.printer.data(&text).map_err(Failure::Output)?;
     Ok(exit::PASSED)
+}
+
+/// Says what of the images went, where any did.
+async fn collect_images(vm: &dyn VmBackend, budget: u64) -> Result<String> {
+    let Some(images) = vm.images() else {
+        return Ok(String::new());
+    };
+    Ok(match images.collect(budget).await? {
+        0 => String::new(),
+        freed => format!("removed images, {} freed\n", table::size(freed)),
+    })
 }
 
 fn list(registry: &Registry, json: bool) -> Result<String> {
@@ -79,8 +94,8 @@ fn list(registry: &Registry, json: bool) -> Result<String> {
     for record in &records {
         rows.push(vec![
             record.id.to_string(),
-            when(record.last_used),
-            when(record.created),
+            table::when(record.last_used),
+            table::when(record.created),
             record.keys.len().to_string(),
             if record.pinned { "yes" } else { "no" }.to_owned(),
         ]);
@@ -88,13 +103,12 @@ fn list(registry: &Registry, json: bool) -> Result<String> {
     Ok(table::columns(&rows))
 }
 
-fn when(time: SystemTime) -> String {
-    let time: chrono::DateTime<chrono::Utc> = time.into();
-    time.format("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-fn usage(context: &Context, machines: &Machines, config: &Config, json: bool) -> Result<String> {
-    let usage = super::runtime()?.block_on(machines.vm().usage())?;
+async fn usage(context: &Context, vm: &dyn VmBackend, config: &Config, json: bool) -> Result<String> {
+    let usage = vm.usage().await?;
+    let images = match vm.images() {
+        Some(images) => images.usage().await?,
+        None => 0,
+    };
     let sources = sources(context, config).usage();
     if json {
         let line = serde_json::json!({
@@ -102,14 +116,18 @@ fn usage(context: &Context, machines: &Machines, config: &Config, json: bool) ->
             "bytes": usage.bytes,
             "budget": config.cache.max_bytes,
             "source_bytes": sources,
+            "image_bytes": images,
+            "image_budget": config.image_budget,
         });
         return Ok(format!("{line}\n"));
     }
     Ok(format!(
-        "{} of {} in {} snapshots\n{} in frozen sources\n",
+        "{} of {} in {} snapshots\n{} of {} in images\n{} in frozen sources\n",
         table::size(usage.bytes),
         table::size(config.cache.max_bytes),
         usage.snapshots,
+        table::size(images),
+        table::size(config.image_budget),
         table::size(sources)
     ))
 }

@@ -2,7 +2,7 @@
 
 use super::table;
 use crate::cli::ConfigCommand;
-use crate::config::{IMAGES, Origin, SETTINGS};
+use crate::config::{IMAGES, Origin, REGISTRIES, REGISTRY_SETTINGS, SETTINGS};
 use crate::context::Context;
 use crate::fail::{Failure, Result};
 use crate::{env_vars, exit};
@@ -41,6 +41,13 @@ fn show(context: &Context, origin: bool) -> String {
     for (name, target, from) in context.layers.images() {
         rows.push(row(format!("{IMAGES}.\"{name}\""), target.to_owned(), from));
     }
+    for (registry, key, value, from) in context.layers.registries() {
+        rows.push(row(
+            format!("{REGISTRIES}.\"{registry}\".{key}"),
+            value.to_owned(),
+            from,
+        ));
+    }
     table::columns(&rows)
 }
 
@@ -60,6 +67,12 @@ fn reference() -> String {
          repository's root, in `--image` from the current directory. |\n",
         env_vars::HM_IMAGES
     ));
+    for setting in REGISTRY_SETTINGS {
+        text.push_str(&format!(
+            "| `[{REGISTRIES}.\"HOST:PORT\"]` `{}` | `{}` | {} | {}; {}. |\n",
+            setting.key, setting.env, setting.default, setting.help, setting.env_form
+        ));
+    }
     text
 }
 

@@ -47,12 +47,13 @@ impl Execution {
     async fn run_to_end(self, context: &Context, config: &Config) -> Result<u8> {
         let mut signals = Signals::take_over().map_err(Failure::io("cannot handle", "Ctrl-C"))?;
         let machines = Machines::new(context, config)?;
+        machines.say_why(context);
         let backend = machines.backend(context, config);
         refuse_what_is_not_honoured(&self.request, backend.as_ref())?;
 
         let show::Shown { mut renderer, notes } = show::renderer(context, config, true)?;
         let store = RunStore::new(&config.data_dir);
-        let mut record = self.record(context, backend.name());
+        let mut record = self.record(context, config, backend.name());
         let recorder = store.begin(&record, &self.request.plan.ir_json)?;
         let started = tokio::select! {
             started = backend.start(self.request) => started.map_err(Failure::from),
@@ -104,7 +105,7 @@ impl Execution {
         Ok(exit::of_status(outcome.status))
     }
 
-    fn record(&self, context: &Context, backend: &str) -> RunRecord {
+    fn record(&self, context: &Context, config: &Config, backend: &str) -> RunRecord {
         let request = &self.request;
         RunRecord {
             run_id: request.run_id,
@@ -115,7 +116,7 @@ impl Execution {
             message: request.source.message.clone(),
             command_line: context.environment.args.clone(),
             env: request.env.clone(),
-            options: RecordedOptions::of(&request.options, self.images.clone()),
+            options: RecordedOptions::of(&request.options, self.images.clone(), config.platform.as_ref()),
             backend: backend.to_owned(),
             started_at: chrono::Utc::now(),
             finished_at: None,

@@ -8,6 +8,7 @@ mod doctor;
 mod events;
 mod execute;
 mod graph;
+mod image;
 mod logs;
 mod pipelines;
 mod render;
@@ -15,6 +16,8 @@ mod rerun;
 mod run;
 mod shell;
 mod table;
+
+pub use table::size;
 
 use crate::cli::Command;
 use crate::context::Context;
@@ -35,7 +38,8 @@ pub fn dispatch(command: Command, context: Context) -> Result<u8> {
         Command::Render(args) => render::render(&context, &args),
         Command::Graph(args) => graph::graph(&context, &args),
         Command::Doctor { json } => doctor::doctor(&context, json),
-        Command::Cache(args) => cache::cache(&context, &args.command),
+        Command::Cache(args) => cache::cache(context, &args),
+        Command::Image(args) => image::image(context, &args),
         Command::Config { command } => config::config(&context, &command),
         Command::Events { schema: _ } => events::schema(&context),
         Command::Completions { shell } => completions::completions(&context, shell),

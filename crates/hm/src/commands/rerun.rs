@@ -8,6 +8,7 @@ use hm_plugin_protocol::executor::SnapshotRef;
 use super::execute::Execution;
 use super::run::known_step;
 use crate::cli::RerunArgs;
+use crate::config::BackendChoice;
 use crate::context::Context;
 use crate::env_vars;
 use crate::fail::{Failure, Result};
@@ -20,7 +21,7 @@ use crate::repository;
 /// When there is no such run or step, or the build cannot be started.
 pub fn rerun(mut context: Context, args: &RerunArgs) -> Result<u8> {
     context.take_show_flags(&args.show);
-    let config = context.config()?;
+    let mut config = context.config()?;
     let run = context.runs()?.find(args.run.as_deref(), context.maybe_root())?;
     let record = run.record()?;
     if !record.repo_root.is_dir() {
@@ -30,6 +31,8 @@ pub fn rerun(mut context: Context, args: &RerunArgs) -> Result<u8> {
             run.short_id()
         )));
     }
+    config.backend = BackendChoice::recorded_as(&record.backend).or(config.backend);
+    config.platform = record.options.platform()?.or(config.platform);
     let plan = Plan::parse(run.plan()?).map_err(|error| Failure::Plan {
         from: format!("the plan of run {}", run.short_id()),
         error,

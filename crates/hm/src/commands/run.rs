@@ -69,6 +69,7 @@ fn options(args: &RunArgs, config: &Config) -> RunOptions {
         limits: config.limits.clone(),
         network: config.network,
         resume: None,
+        ..RunOptions::default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Columns of text.
 
+use std::time::SystemTime;
+
 /// Lays rows out in columns two spaces apart; the last column is not padded.
 pub fn columns(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -32,6 +34,12 @@ pub fn duration(milliseconds: i64) -> String {
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
     }
+}
+
+/// A moment as people write it.
+pub fn when(time: SystemTime) -> String {
+    let time: chrono::DateTime<chrono::Utc> = time.into();
+    time.format("%Y-%m-%d %H:%M:%S").to_string()
 }
 
 /// A size as people write it.

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hm_exec::{BuildStatus, RunOptions};
+use hm_vm::oci::Platform;
 use hm_vm::{ImageReference, Limits, Network};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::fail::{Failure, Result};
 
 /// A run: what was asked for, and how it ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -105,6 +108,8 @@ pub struct RecordedOptions {
     pub timeout_ms: Option<u64>,
     /// What stands in for images.
     pub images: BTreeMap<String, String>,
+    /// The platform of images that was asked for.
+    pub platform: Option<String>,
     /// `.git` is in the source.
     pub git: bool,
     /// What steps may reach.
@@ -116,7 +121,7 @@ pub struct RecordedOptions {
 impl RecordedOptions {
     /// What of `options` is worth repeating; `images` are the names that were mapped.
     #[must_use]
-    pub fn of(options: &RunOptions, images: BTreeMap<String, String>) -> Self {
+    pub fn of(options: &RunOptions, images: BTreeMap<String, String>, platform: Option<&Platform>) -> Self {
         Self {
             keep_going: options.keep_going,
             parallelism: options.parallelism,
@@ -124,10 +129,20 @@ impl RecordedOptions {
                 .timeout
                 .and_then(|timeout| u64::try_from(timeout.as_millis()).ok()),
             images,
+            platform: platform.map(ToString::to_string),
             git: options.include_git,
             network: options.network,
             limits: options.limits.clone(),
         }
+    }
+
+    /// The platform that was asked for.
+    ///
+    /// # Errors
+    /// When what is recorded is none.
+    pub fn platform(&self) -> Result<Option<Platform>> {
+        let platform = self.platform.as_deref().map(str::parse).transpose();
+        platform.map_err(|error: String| Failure::plain_usage(error))
     }
 
     /// The options again.

@@ -13,17 +13,20 @@ fn each_layer_goes_over_the_one_before() {
     fs::create_dir_all(&user).expect("a directory");
     let text = "parallelism = 2\nnetwork = \"none\"\n[limits]\nmemory = \"1GiB\"\ncpus = 1.5\n[images]\nalpine = \"/a\"\n";
     fs::write(user.join("config.toml"), text).expect("a file");
-    let project =
-        "network = \"outbound\"\n[images]\n\"ubuntu:24.04\" = \"host\"\n[cache]\nbudget = \"5GiB\"\n";
+    let project = "network = \"outbound\"\n[images]\n\"ubuntu:24.04\" = \"host\"\n[cache]\nbudget = \"5GiB\"\n\
+         [registries.\"docker.io\"]\nmirrors = [\"a.org\", \"b.org/hub\"]\npull = \"missing\"\n";
     world.write(".hm/config.toml", project);
     let mut command = world.command(&["config", "show", "--origin", "--data-dir", "there"]);
     command
         .env("HM_PARALLELISM", "3")
-        .env("HM_IMAGES", "debian=host,alpine=/b");
+        .env("HM_IMAGES", "debian=host,alpine=/b")
+        .env("DOCKER_HOST", "tcp://docker.example.org:2375")
+        .env("HM_REGISTRIES_PLAIN_HTTP", "localhost:5000")
+        .env("HM_REGISTRIES_MIRRORS", "quay.io=one.org,quay.io=two.org");
     assert_snapshot!(squeezed(&world.say(&mut command).to_string()), @r#"
     exit 0
     --- stdout
-    backend  (sandbox)  default
+    backend  (sandbox, or docker where the sandbox cannot be)  default
     parallelism  3  environment variable HM_PARALLELISM
     keep_going  (false)  default
     format  (human on a terminal, plain otherwise)  default
@@ -31,6 +34,10 @@ fn each_layer_goes_over_the_one_before() {
     data_dir  [TMP]/repo/there  flag --data-dir
     network  outbound  [TMP]/repo/.hm/config.toml
     git  (false)  default
+    docker.host  tcp://docker.example.org:2375  environment variable DOCKER_HOST
+    image.pull  (always)  default
+    image.platform  (this machine's)  default
+    image.budget  (20GiB)  default
     limits.memory  1GiB  [TMP]/home/.config/hm/config.toml
     limits.cpus  1.5  [TMP]/home/.config/hm/config.toml
     limits.pids  (no limit)  default
@@ -41,6 +48,10 @@ fn each_layer_goes_over_the_one_before() {
     images."alpine"  /b  environment variable HM_IMAGES
     images."debian"  host  environment variable HM_IMAGES
     images."ubuntu:24.04"  host  [TMP]/repo/.hm/config.toml
+    registries."docker.io".mirrors  a.org, b.org/hub  [TMP]/repo/.hm/config.toml
+    registries."docker.io".pull  missing  [TMP]/repo/.hm/config.toml
+    registries."localhost:5000".plain_http  true  environment variable HM_REGISTRIES_PLAIN_HTTP
+    registries."quay.io".mirrors  one.org, two.org  environment variable HM_REGISTRIES_MIRRORS
     --- stderr
     "#);
 }
@@ -92,6 +103,32 @@ fn a_value_that_makes_no_sense_is_refused_with_who_set_it() {
     error: `parallelism = 0` (environment variable HM_PARALLELISM): not a number of steps, at least 1
     hint: `hm config show --origin` prints every setting and who set it
     ");
+}
+
+#[test]
+fn what_is_wrong_about_a_registry_names_it_and_the_file() {
+    let world = World::new();
+    let show = |text: &str| {
+        world.write(".hm/config.toml", text);
+        world.hm(&["config", "show"])
+    };
+    let said = show("[registries.\"a.org\"]\nplain-http = true\n[registries]\nb = 1\n").expect(0);
+    assert!(
+        said.stderr()
+            .contains("unknown key `plain-http` of the registry `a.org`; did you mean `plain_http`?"),
+        "{said}"
+    );
+    assert!(said.stderr().contains("`registries.b` is no table"), "{said}");
+    let said = show("[registries.\"a.org\"]\nplain_http = \"perhaps\"\n").expect(2);
+    assert!(
+        said.stderr()
+            .contains("`registries.\"a.org\".plain_http = perhaps` ("),
+        "{said}"
+    );
+    let said = show("[registries.\"a.org/team\"]\nplain_http = true\n").expect(2);
+    assert!(said.stderr().contains("its name is a host"), "{said}");
+    let said = show("[image]\nplatform = \"amd64\"\n").expect(2);
+    assert!(said.stderr().contains("not a platform"), "{said}");
 }
 
 #[test]

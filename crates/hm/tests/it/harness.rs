@@ -116,6 +116,20 @@ impl World {
         fs::write(path, text).expect("a file");
     }
 
+    /// Writes a shell script that can be run.
+    pub fn script(&self, path: &Path, text: &str) {
+        fs::write(path, format!("#!/bin/sh\n{text}\n")).expect("a script");
+        fs::set_permissions(path, Permissions::from_mode(0o755)).expect("a script");
+    }
+
+    /// Logs the home's owner in to a registry, as Docker's client does: by base64 of `NAME:PASSWORD`.
+    pub fn login(&self, registry: &str, auth: &str) {
+        let docker = self.dir.path().join("home/.docker");
+        fs::create_dir_all(&docker).expect("a directory");
+        let text = serde_json::json!({"auths": {registry: {"auth": auth}}}).to_string();
+        fs::write(docker.join("config.json"), text).expect("a file");
+    }
+
     /// The program under test, where any user may start it.
     pub fn program(&self) -> PathBuf {
         let copy = self.dir.path().join("hm");

@@ -10,7 +10,7 @@ fn is_root() -> bool {
 }
 
 /// `hm` as somebody without privileges, whose files lie in the test's own place.
-fn as_user(world: &World, args: &[&str]) -> Command {
+pub fn as_user(world: &World, args: &[&str]) -> Command {
     let hm = world.command(args);
     if !is_root() {
         return hm;
@@ -33,7 +33,8 @@ fn as_user(world: &World, args: &[&str]) -> Command {
     command
 }
 
-fn owned(name: &str) -> World {
+/// An example that belongs to whoever [`as_user`] is.
+pub fn owned(name: &str) -> World {
     let world = World::with_example(name);
     if is_root() {
         let given = Command::new("chown")

@@ -28,8 +28,10 @@ const INTERACTIVE: &str =
 /// # Errors
 /// When there is no such step or snapshot, or it cannot be entered.
 pub fn shell(context: &Context, args: &ShellArgs) -> Result<u8> {
-    let config = context.config()?;
+    let mut config = context.config()?;
     let place = place::find(context, &args.target)?;
+    config.backend = place.backend.or(config.backend);
+    config.platform = place.platform.clone().or(config.platform);
     let machines = Machines::new(context, &config)?;
     let runtime = super::runtime()?;
     let code = runtime.block_on(enter(context, args, &config, &machines, &place));
@@ -56,7 +58,7 @@ async fn enter(
             vm.restore(snapshot).await?
         }
         Start::Image(image) => {
-            let image = config.images.resolve(image).seen_from(context.root()?);
+            let image = place.images.resolve(image).seen_from(&place.repo_root);
             vm.create(&vm.resolve(&image).await?).await?
         }
         Start::DefaultImage => vm.create(&vm.resolve(&vm.default_image()).await?).await?,

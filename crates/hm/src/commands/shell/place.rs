@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hm_exec::Plan;
-use hm_vm::{ImageReference, SnapshotId};
+use hm_vm::oci::Platform;
+use hm_vm::{ImageMap, ImageReference, SnapshotId};
 
+use crate::config::BackendChoice;
 use crate::context::Context;
 use crate::fail::{Failure, Result};
 use crate::record::{FinishedSteps, Run};
@@ -39,6 +41,12 @@ pub struct Place {
     pub repo_root: PathBuf,
     /// The step's environment.
     pub env: BTreeMap<String, String>,
+    /// What stood in for images.
+    pub images: ImageMap,
+    /// What ran it.
+    pub backend: Option<BackendChoice>,
+    /// The platform of images that was asked for.
+    pub platform: Option<Platform>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +117,9 @@ pub fn find(context: &Context, target: &str) -> Result<Place> {
         ),
         start,
         source_id: steps.source_id,
+        images: record.options.repeat().images,
+        backend: BackendChoice::recorded_as(&record.backend),
+        platform: record.options.platform()?,
         include_git: record.options.git,
         repo_root: record.repo_root,
         env,

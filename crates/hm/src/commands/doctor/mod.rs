@@ -1,5 +1,8 @@
 //! `hm doctor`: what this machine can run, and the command that mends what it cannot.
 
+mod engine;
+mod logins;
+
 use hm_vm::sandbox::doctor;
 use serde::Serialize;
 
@@ -15,6 +18,8 @@ use crate::repository;
 #[serde(rename_all = "snake_case")]
 enum Health {
     Ok,
+    /// Not there, and not needed.
+    Absent,
     Degraded,
     Missing,
 }
@@ -45,6 +50,9 @@ impl From<doctor::Finding> for Finding {
     }
 }
 
+/// How many findings are not the sandbox's: they come first.
+const OURS: usize = 2;
+
 /// Tells what this machine can run. The exit code is 1 when something that every build needs is missing.
 ///
 /// # Errors
@@ -58,6 +66,18 @@ pub fn doctor(context: &Context, json: bool) -> Result<u8> {
                 .map(Finding::from),
         );
     }
+    let engine = engine::look(context);
+    // Where the sandbox cannot be, an engine will do.
+    if engine.status == Health::Ok {
+        for finding in findings.iter_mut().skip(OURS) {
+            if finding.status == Health::Missing {
+                finding.status = Health::Degraded;
+                finding.detail.push_str("; builds run on docker");
+            }
+        }
+    }
+    findings.push(engine);
+    findings.extend(logins::look(context));
     let text = if json {
         let text = serde_json::to_string_pretty(&findings).map_err(|error| Failure::Output(error.into()))?;
         text + "\n"
@@ -74,6 +94,7 @@ fn as_text(findings: &[Finding]) -> String {
     for finding in findings {
         let word = match finding.status {
             Health::Ok => "ok",
+            Health::Absent => "absent",
             Health::Degraded => "degraded",
             Health::Missing => "missing",
         };

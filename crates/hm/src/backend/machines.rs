@@ -1,0 +1,95 @@
+//! The machines that builds run in.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use hm_exec::{ExecutionBackend, LocalBackend};
+use hm_vm::VmBackend;
+use hm_vm::registry::Registry;
+use hm_vm::sandbox::SandboxBackend;
+
+use super::choice::choose;
+use super::settings::{sandbox_config, sources};
+use crate::config::{BackendChoice, Config};
+use crate::context::Context;
+use crate::fail::Result;
+use crate::stats::Stats;
+
+/// What runs builds on this machine.
+#[derive(Debug)]
+pub struct Machines {
+    kind: Kind,
+    /// Why these, where one expects others.
+    why: Option<String>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Sandbox(Arc<SandboxBackend>),
+}
+
+impl Machines {
+    /// The machines that the configuration asks for, or those that this machine can run.
+    ///
+    /// # Errors
+    /// When this machine cannot have them.
+    pub fn new(context: &Context, config: &Config) -> Result<Self> {
+        let (backend, why) = choose(context, config);
+        let kind = match backend {
+            BackendChoice::Sandbox => {
+                Kind::Sandbox(Arc::new(SandboxBackend::new(sandbox_config(context, config))?))
+            }
+            BackendChoice::Docker => {
+                return Err(crate::fail::Failure::plain_usage(
+                    "the backend docker is not in this version of hm",
+                ));
+            }
+        };
+        Ok(Self { kind, why })
+    }
+
+    /// Says why these machines run the build, where one expects others.
+    pub fn say_why(&self, context: &Context) {
+        if let Some(why) = &self.why {
+            context.printer.note(why);
+        }
+    }
+
+    /// The machines themselves, for a shell, for the images and for the cache.
+    #[must_use]
+    pub fn vm(&self) -> Arc<dyn VmBackend> {
+        match &self.kind {
+            Kind::Sandbox(sandbox) => Arc::<SandboxBackend>::clone(sandbox),
+        }
+    }
+
+    /// Which of their snapshots stands for which cache key.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn registry(&self, config: &Config) -> Result<Registry> {
+        let registries = config.data_dir.join("registry");
+        Ok(Registry::open(&registries.join(self.vm().name()))?)
+    }
+
+    /// A backend over them, which keeps the snapshots within the configured budget.
+    #[must_use]
+    pub fn backend(&self, context: &Context, config: &Config) -> Box<dyn ExecutionBackend> {
+        let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let parallelism = config.parallelism.unwrap_or(processors);
+        let local = LocalBackend::new(parallelism, self.vm(), config.data_dir.clone())
+            .with_budget(config.cache)
+            .with_sources(sources(context, config));
+        Box::new(local)
+    }
+
+    /// Adds what was counted.
+    pub fn count(&self, stats: &mut Stats) {
+        let Kind::Sandbox(sandbox) = &self.kind;
+        let counted = sandbox.stats();
+        stats.sandboxes_started = counted.machines;
+        stats.helpers_started = counted.supervisors;
+        stats.commands_run = counted.commands;
+        stats.snapshots_taken = counted.snapshots;
+    }
+}

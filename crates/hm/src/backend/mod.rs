@@ -1,0 +1,11 @@
+//! What runs a build: the sandbox or a Docker-compatible engine, chosen and told what they need to know.
+
+mod choice;
+mod engine;
+mod machines;
+mod settings;
+
+pub use engine::find_engine;
+
+pub use machines::Machines;
+pub use settings::{sandbox_config, sources};

@@ -1,0 +1,59 @@
+//! What backends are told of this machine and of the configuration.
+
+use std::sync::Arc;
+
+use hm_vm::oci::ImageSettings;
+use hm_vm::sandbox::{PASSED_VARIABLES, SandboxConfig};
+use hm_vm::source::SourceStore;
+
+use crate::config::Config;
+use crate::context::Context;
+use crate::credentials::Logins;
+use crate::env_vars;
+use crate::pulls::Pulls;
+use crate::repository;
+
+/// Where programs are when nobody says.
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How images are fetched, and who is told about it.
+#[must_use]
+pub fn image_settings(context: &Context, config: &Config) -> ImageSettings {
+    let printer = context.printer;
+    let logins = Logins::new(&context.environment, move |words| printer.warning(words));
+    ImageSettings {
+        registries: config.registries.clone(),
+        pull: config.pull,
+        platform: config.platform.clone(),
+        credentials: Some(Arc::new(logins)),
+        progress: Some(Arc::new(Pulls::new(context))),
+        ..ImageSettings::default()
+    }
+}
+
+/// What the sandbox needs to know of this machine.
+#[must_use]
+pub fn sandbox_config(context: &Context, config: &Config) -> SandboxConfig {
+    let environment = &context.environment;
+    let passed = PASSED_VARIABLES
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), environment.get(name)?.to_owned())));
+    SandboxConfig {
+        home: environment.home(),
+        host_env: passed.collect(),
+        ..SandboxConfig::new(
+            &config.data_dir,
+            environment.get(env_vars::PATH).unwrap_or(USUAL_PATH),
+        )
+    }
+}
+
+/// The frozen sources: what git ignores everywhere is ignored here too, and hm's own data is no source.
+#[must_use]
+pub fn sources(context: &Context, config: &Config) -> SourceStore {
+    let store = SourceStore::new(config.data_dir.join("sources")).hiding(&config.data_dir);
+    match repository::global_excludes(&context.environment) {
+        Some(file) => store.with_global_excludes(file),
+        None => store,
+    }
+}
