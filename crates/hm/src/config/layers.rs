@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::setting::{IMAGES, SETTINGS, by_key};
-use super::{ConfigError, values};
+use super::setting::{IMAGES, REGISTRIES, SETTINGS, by_key};
+use super::{ConfigError, registries, values};
 use crate::env_vars;
 use crate::environment::Environment;
 
@@ -38,6 +38,8 @@ impl fmt::Display for Origin {
 pub struct Layers {
     values: BTreeMap<String, (String, Origin)>,
     images: BTreeMap<String, (String, Origin)>,
+    /// By registry and key.
+    registries: BTreeMap<(String, &'static str), (String, Origin)>,
 }
 
 impl Layers {
@@ -58,6 +60,18 @@ impl Layers {
         self.images.insert(name.into(), (target.into(), origin));
     }
 
+    /// Sets something of a registry; `key` is one of [`super::REGISTRY_SETTINGS`].
+    pub fn set_registry(
+        &mut self,
+        registry: impl Into<String>,
+        key: &'static str,
+        value: impl Into<String>,
+        origin: Origin,
+    ) {
+        self.registries
+            .insert((registry.into(), key), (value.into(), origin));
+    }
+
     /// A value as text, and who set it.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<(&str, &Origin)> {
@@ -71,6 +85,13 @@ impl Layers {
         self.images
             .iter()
             .map(|(name, (target, origin))| (name.as_str(), target.as_str(), origin))
+    }
+
+    /// All that is set of registries: the registry, the key, the value, and who said so.
+    pub fn registries(&self) -> impl Iterator<Item = (&str, &'static str, &str, &Origin)> {
+        self.registries
+            .iter()
+            .map(|((registry, key), (value, origin))| (registry.as_str(), *key, value.as_str(), origin))
     }
 }
 
@@ -91,11 +112,16 @@ pub fn load(
     if let Some(root) = repo_root {
         read_file(&root.join(".hm/config.toml"), &mut layers, warnings)?;
     }
+    if let Some(host) = environment.get(env_vars::DOCKER_HOST) {
+        let origin = Origin::Environment(env_vars::DOCKER_HOST);
+        layers.set("docker.host", host, origin);
+    }
     for setting in SETTINGS {
         if let Some(value) = environment.get(setting.env) {
             layers.set(setting.key, value, Origin::Environment(setting.env));
         }
     }
+    registries::take_environment(environment, &mut layers)?;
     let images = environment.get(env_vars::HM_IMAGES).unwrap_or_default();
     for pair in images.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let origin = Origin::Environment(env_vars::HM_IMAGES);
@@ -155,6 +181,10 @@ fn take(
     } else {
         format!("{section}.{name}")
     };
+    if section == REGISTRIES {
+        registries::take_table(name, value, origin, layers, warnings);
+        return;
+    }
     match (as_text(value), section) {
         (Some(text), IMAGES) => layers.set_image(name, text, origin.clone()),
         (Some(text), _) if by_key(&key).is_some() => layers.set(&key, text, origin.clone()),
@@ -167,7 +197,7 @@ fn nearest(key: &str) -> String {
     crate::suggest::nearest(key, known).map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
 
-fn as_text(value: toml::Value) -> Option<String> {
+pub(super) fn as_text(value: toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text),
         toml::Value::Integer(number) => Some(number.to_string()),

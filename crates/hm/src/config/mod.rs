@@ -3,10 +3,11 @@
 
 mod error;
 mod layers;
+mod registries;
 mod setting;
 mod values;
 
 pub use error::ConfigError;
 pub use layers::{Layers, Origin, load};
-pub use setting::{IMAGES, SETTINGS};
+pub use setting::{IMAGES, REGISTRIES, REGISTRY_SETTINGS, SETTINGS};
 pub use values::{BackendChoice, Config, parse_image_pair, parse_size};

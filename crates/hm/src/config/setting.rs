@@ -18,13 +18,57 @@ pub struct Setting {
 /// The table of image names, whose keys are free.
 pub const IMAGES: &str = "images";
 
-/// All settings but [`IMAGES`].
+/// The table of registries, whose keys are free; each is a table of [`REGISTRY_SETTINGS`].
+pub const REGISTRIES: &str = "registries";
+
+/// One thing that can be configured for each registry.
+#[derive(Debug, Clone, Copy)]
+pub struct RegistrySetting {
+    /// Its key in the registry's table.
+    pub key: &'static str,
+    /// Its environment variable.
+    pub env: &'static str,
+    /// What the variable looks like, in words.
+    pub env_form: &'static str,
+    /// What it is when nobody sets it, in words.
+    pub default: &'static str,
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// What can be set of a registry.
+pub const REGISTRY_SETTINGS: &[RegistrySetting] = &[
+    RegistrySetting {
+        key: "mirrors",
+        env: env_vars::HM_REGISTRIES_MIRRORS,
+        env_form: "in the variable `docker.io=mirror.example.org`, separated by commas",
+        default: "none",
+        help: "Asked in this order before the registry itself: `[\"mirror.example.org/hub\"]`, with `http://` in \
+               front of one without TLS",
+    },
+    RegistrySetting {
+        key: "plain_http",
+        env: env_vars::HM_REGISTRIES_PLAIN_HTTP,
+        env_form: "in the variable the registries' names, separated by commas",
+        default: "true on loopback, false elsewhere",
+        help: "Whether it speaks HTTP without TLS",
+    },
+    RegistrySetting {
+        key: "pull",
+        env: env_vars::HM_REGISTRIES_PULL,
+        env_form: "in the variable `registry.example.org=missing`, separated by commas",
+        default: "`image.pull`",
+        help: "When it is asked: `always`, `missing` or `never`",
+    },
+];
+
+/// All settings but [`IMAGES`] and [`REGISTRIES`].
 pub const SETTINGS: &[Setting] = &[
     Setting {
         key: "backend",
         env: env_vars::HM_BACKEND,
-        default: "sandbox",
-        help: "What runs builds: `sandbox` (also called `local`).",
+        default: "sandbox, or docker where the sandbox cannot be",
+        help: "What runs builds: `sandbox` (also called `local`) or `docker`.",
     },
     Setting {
         key: "parallelism",
@@ -67,6 +111,31 @@ pub const SETTINGS: &[Setting] = &[
         env: env_vars::HM_GIT,
         default: "false",
         help: "Bring `.git` into the source.",
+    },
+    Setting {
+        key: "docker.host",
+        env: env_vars::HM_DOCKER_HOST,
+        default: "$DOCKER_HOST, Docker's context, or the first socket of Docker or Podman that is there",
+        help: "Where the engine of the backend `docker` listens, such as `unix:///run/podman/podman.sock`.",
+    },
+    Setting {
+        key: "image.pull",
+        env: env_vars::HM_IMAGE_PULL,
+        default: "always",
+        help: "When registries are asked for an image: `always` (once a run, by one small request), \
+               `missing` (for those that are not stored) or `never`.",
+    },
+    Setting {
+        key: "image.platform",
+        env: env_vars::HM_IMAGE_PLATFORM,
+        default: "this machine's",
+        help: "The platform of images, such as `linux/arm64`; one that this machine is not is refused unless asked for here.",
+    },
+    Setting {
+        key: "image.budget",
+        env: env_vars::HM_IMAGE_BUDGET,
+        default: "20GiB",
+        help: "How much disk the images may take up; those used longest ago go first.",
     },
     Setting {
         key: "limits.memory",

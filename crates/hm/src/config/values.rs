@@ -1,12 +1,14 @@
 //! The typed configuration.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use hm_vm::oci::{Platform, PullPolicy, RegistrySettings};
 use hm_vm::registry::Budget;
 use hm_vm::{ImageMap, ImageReference, Limits, Network};
 
-use super::{ConfigError, Layers};
+use super::{ConfigError, Layers, registries};
 use crate::cli::{Format, Logs};
 use crate::environment::Environment;
 
@@ -18,13 +20,27 @@ pub enum BackendChoice {
     /// Linux namespaces and overlayfs; nothing to install.
     #[value(alias = "local")]
     Sandbox,
+    /// Containers of Docker, Podman or whatever speaks Docker's API
+    Docker,
+}
+
+impl BackendChoice {
+    /// The one whose builds are recorded under this name; that is where their snapshots are.
+    #[must_use]
+    pub fn recorded_as(name: &str) -> Option<Self> {
+        match name {
+            "local-sandbox" => Some(Self::Sandbox),
+            "local-docker" => Some(Self::Docker),
+            _ => None,
+        }
+    }
 }
 
 /// The configuration, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What runs builds.
-    pub backend: BackendChoice,
+    /// What runs builds; `None` is what this machine can run.
+    pub backend: Option<BackendChoice>,
     /// How many steps may run at once.
     pub parallelism: Option<NonZeroUsize>,
     /// Run what does not depend on a failed step to its end.
@@ -43,8 +59,18 @@ pub struct Config {
     pub git: bool,
     /// What a step may use up.
     pub limits: Limits,
-    /// How much disk hm may keep.
+    /// How much disk the snapshots may take up.
     pub cache: Budget,
+    /// Where Docker's engine listens, when somebody says so.
+    pub docker_host: Option<String>,
+    /// When registries are asked for an image.
+    pub pull: PullPolicy,
+    /// The platform of images; `None` is this machine's.
+    pub platform: Option<Platform>,
+    /// How much disk the images may take up.
+    pub image_budget: u64,
+    /// What is particular to single registries.
+    pub registries: BTreeMap<String, RegistrySettings>,
 }
 
 impl Config {
@@ -63,7 +89,7 @@ impl Config {
             None => environment.default_data_dir().ok_or(ConfigError::NoDataDir)?,
         };
         Ok(Self {
-            backend: read.choice("backend")?.unwrap_or(BackendChoice::Sandbox),
+            backend: read.choice("backend")?,
             parallelism: read.value("parallelism", "a number of steps, at least 1", |text| {
                 text.parse().ok()
             })?,
@@ -95,6 +121,15 @@ impl Config {
                 floor_bytes: read.size("cache.floor")?.unwrap_or(GIB),
                 min_free_bytes: read.size("cache.min_free")?.unwrap_or(2 * GIB),
             },
+            docker_host: layers.get("docker.host").map(|(host, _)| host.to_owned()),
+            pull: read
+                .value("image.pull", registries::PULL_WORDS, registries::parse_pull)?
+                .unwrap_or_default(),
+            platform: read.value("image.platform", "a platform, such as `linux/arm64`", |text| {
+                text.parse().ok()
+            })?,
+            image_budget: read.size("image.budget")?.unwrap_or(20 * GIB),
+            registries: registries::check(layers)?,
         })
     }
 }
@@ -122,11 +157,7 @@ impl Reader<'_> {
     }
 
     fn flag(&self, key: &str) -> Result<bool, ConfigError> {
-        let flag = self.value(key, "`true` or `false`", |text| match text {
-            "true" | "1" | "yes" | "on" => Some(true),
-            "false" | "0" | "no" | "off" => Some(false),
-            _ => None,
-        })?;
+        let flag = self.value(key, "`true` or `false`", parse_flag)?;
         Ok(flag.unwrap_or(false))
     }
 
@@ -143,6 +174,15 @@ impl Reader<'_> {
             .collect();
         let wanted = format!("one of {}", names.join(", "));
         self.value(key, &wanted, |text| T::from_str(text, false).ok())
+    }
+}
+
+/// Reads what stands for yes and no.
+pub(super) fn parse_flag(text: &str) -> Option<bool> {
+    match text {
+        "true" | "1" | "yes" | "on" => Some(true),
+        "false" | "0" | "no" | "off" => Some(false),
+        _ => None,
     }
 }
 
