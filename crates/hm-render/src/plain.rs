@@ -11,8 +11,8 @@ use crate::terminal::Style;
 
 const BUFFER: usize = 64 * 1024;
 
-/// For pipes and logs. A line of output is `[key] line`, as the step wrote it; one of a service is `[key] service | line`; a line of ours begins with `hm: `, and the block
-/// about a failed step, at the end, is indented.
+/// For pipes and logs. A line of output is `[key] line`, as the step wrote it, or `[key] service | line`; a line of ours begins with
+/// `hm: `, and the block about a failed step, at the end, is indented.
 ///
 /// A piece of a line is written as it comes. When another line has to be written before it goes on, it is cut visibly: it ends with
 /// ` \`, and goes on behind `[key]+ `. So nothing is held in memory and no byte is lost.

@@ -2,12 +2,14 @@
 
 mod artifacts;
 mod build;
+mod counts;
 mod services;
 mod step;
 mod tail;
 
 pub use artifacts::{Artifact, Artifacts, Tests};
-pub use build::{BuildState, Counts, Verdict};
+pub use build::BuildState;
+pub use counts::{Counts, Verdict};
 pub use services::ServiceOutput;
 pub use step::{Phase, Step};
 pub use tail::Tail;
