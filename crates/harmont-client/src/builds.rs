@@ -2,12 +2,17 @@
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
-use reqwest::Body;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Body, Method, Response};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::models::{Build, Job, LogToken, NewBuild, NewRepoBuild, Page};
+use crate::retry::retried;
 use crate::{HarmontClient, HarmontError, Result};
+
+/// In which hm's own server says a build's id.
+const BUILD_ID: &str = "x-hm-build-id";
 
 impl HarmontClient {
     /// Makes a build of a pipeline that is known by its slug. `archive` is the source as gzipped tar in base64, in
@@ -50,8 +55,9 @@ impl HarmontClient {
     where
         S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
     {
+        let request = self.request(Method::POST, path)?;
         let Some(archive) = archive else {
-            return self.post(path, build).await;
+            return self.build_of(self.send(request.json(build)).await?).await;
         };
         let mut opening = serde_json::to_string(build)
             .map_err(|error| HarmontError::Usage(format!("the build cannot be written as JSON: {error}")))?;
@@ -61,7 +67,19 @@ impl HarmontClient {
         let pieces = stream::once(async { Ok(Bytes::from(opening)) })
             .chain(archive)
             .chain(stream::once(async { Ok(Bytes::from_static(b"\"}")) }));
-        self.post_stream(path, Body::wrap_stream(pieces)).await
+        let request = request
+            .header(CONTENT_TYPE, "application/json")
+            .body(Body::wrap_stream(pieces));
+        self.build_of(self.send(request).await?).await
+    }
+
+    async fn build_of(&self, response: Response) -> Result<Build> {
+        let id = response.headers().get(BUILD_ID).and_then(|id| id.to_str().ok());
+        let id = id.and_then(|id| id.parse().ok());
+        Ok(Build {
+            id,
+            ..self.answer(response).await?
+        })
     }
 
     /// A build.
@@ -69,8 +87,12 @@ impl HarmontClient {
     /// # Errors
     /// [`HarmontError::NotFound`].
     pub async fn build(&self, org: &str, pipeline: &str, number: i64) -> Result<Build> {
-        self.get(&builds(org, pipeline, &number.to_string(), &[]), &[])
-            .await
+        let number = number.to_string();
+        retried(|| async {
+            let request = self.request(Method::GET, &builds(org, pipeline, &number, &[]))?;
+            self.build_of(self.send(request).await?).await
+        })
+        .await
     }
 
     /// A page of a pipeline's builds, newest first.

@@ -1,6 +1,6 @@
 //! Sending a request and reading its answer.
 
-use reqwest::{Body, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -67,24 +67,19 @@ impl HarmontClient {
         self.answer(self.send(request).await?).await
     }
 
-    /// Makes something out of JSON that comes in pieces.
-    pub(crate) async fn post_stream<T: DeserializeOwned>(&self, path: &[&str], body: Body) -> Result<T> {
-        let request = self
-            .request(Method::POST, path)?
-            .header(reqwest::header::CONTENT_TYPE, "application/json")
-            .body(body);
-        self.answer(self.send(request).await?).await
-    }
-
     /// A request to a path below `/api/v0`, with the token.
     pub(crate) fn request(&self, method: Method, path: &[&str]) -> Result<RequestBuilder> {
+        self.request_to(method, &[&["api", "v0"], path].concat())
+    }
+
+    /// A request to any path of the server, with the token.
+    pub(crate) fn request_to(&self, method: Method, path: &[&str]) -> Result<RequestBuilder> {
         let mut url = reqwest::Url::parse(&self.base).map_err(|error| {
             HarmontError::Usage(format!("`{}` is no URL of a server: {error}", self.base))
         })?;
         url.path_segments_mut()
             .map_err(|()| HarmontError::Usage(format!("`{}` is no URL of a server", self.base)))?
             .pop_if_empty()
-            .extend(["api", "v0"])
             .extend(path);
         let mut request = self.http.request(method, url);
         if let Some(token) = &self.token {
@@ -131,7 +126,7 @@ impl HarmontClient {
         })
     }
 
-    async fn answer<T: DeserializeOwned>(&self, mut response: Response) -> Result<T> {
+    pub(crate) async fn answer<T: DeserializeOwned>(&self, mut response: Response) -> Result<T> {
         let url = response.url().path().to_owned();
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&error))? {

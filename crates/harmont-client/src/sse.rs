@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use backon::BackoffBuilder;
+use backon::{BackoffBuilder, ExponentialBuilder};
 use eventsource_stream::{Event, Eventsource};
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
@@ -30,14 +30,14 @@ struct Following {
 }
 
 impl HarmontClient {
-    /// Every event below `path`, until the server says `last` or an error that stays. Connections that break are made
+    /// Every event of a stream, until one that `is_last` or an error that stays. Connections that break are made
     /// anew, and begin after the last event that had an id.
     pub(crate) fn follow(
         &self,
         path: &[&str],
         query: Vec<(&'static str, String)>,
         after: Option<String>,
-        last: &'static str,
+        is_last: fn(&Event) -> bool,
     ) -> BoxStream<'static, Result<Event>> {
         let following = Following {
             client: self.clone(),
@@ -45,11 +45,11 @@ impl HarmontClient {
             query,
             last: after,
             open: None,
-            pauses: pauses().build(),
+            pauses: patience().build(),
             over: false,
         };
         stream::unfold(following, move |mut following| async move {
-            let event = following.next(last).await?;
+            let event = following.next(is_last).await?;
             Some((event, following))
         })
         .boxed()
@@ -57,7 +57,7 @@ impl HarmontClient {
 }
 
 impl Following {
-    async fn next(&mut self, last: &str) -> Option<Result<Event>> {
+    async fn next(&mut self, is_last: fn(&Event) -> bool) -> Option<Result<Event>> {
         if self.over {
             return None;
         }
@@ -72,11 +72,11 @@ impl Following {
                 },
                 Some(events) => match events.next().await {
                     Some(Ok(event)) => {
-                        self.pauses = pauses().build();
+                        self.pauses = patience().build();
                         if !event.id.is_empty() {
                             self.last = Some(event.id.clone());
                         }
-                        self.over = event.event == last;
+                        self.over = is_last(&event);
                         return Some(Ok(event));
                     }
                     Some(Err(error)) => self.broken(&error.to_string()),
@@ -98,7 +98,7 @@ impl Following {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         let mut request = self
             .client
-            .request(Method::GET, &path)?
+            .request_to(Method::GET, &path)?
             .query(&self.query)
             .header(ACCEPT, "text/event-stream");
         if let Some(last) = &self.last {
@@ -117,3 +117,8 @@ impl Following {
 
 /// A connection is made anew after this, whatever lies between that loses silent ones.
 const LONGEST_CONNECTION: Duration = Duration::from_secs(6 * 3600);
+
+/// How long a server may be away before its watchers give up: about ten minutes.
+fn patience() -> ExponentialBuilder {
+    pauses().with_max_times(64)
+}

@@ -181,15 +181,18 @@ async fn records_go_on_where_the_connection_broke_and_none_comes_twice() {
         1 => refused(502, "restarting"),
         // It begins too early.
         2 => format!(": hello\n\n{}{}", event(2), event(3)).into_response(),
-        _ => format!("{}event: done\ndata:\n\n", event(4)).into_response(),
+        _ => {
+            let end = r#"{"seq":5,"attempt":1,"event":{"kind":"build_end","exit_code":0,"duration_ms":1}}"#;
+            format!("{}id: 5\ndata: {end}\n\n", event(4)).into_response()
+        }
     })
     .await;
-    let records: Vec<_> = client.build_records("o", "p", 1, 0).collect().await;
-    let notes: Vec<String> = records
-        .into_iter()
-        .map(|record| record.expect("no error").note.expect("a note"))
+    let records: Vec<_> = client.build_records(uuid::Uuid::nil(), 0).collect().await;
+    let numbers: Vec<u64> = records
+        .iter()
+        .map(|record| record.as_ref().expect("no error").seq)
         .collect();
-    assert_eq!(notes, ["n1", "n2", "n3", "n4"]);
+    assert_eq!(numbers, [1, 2, 3, 4, 5]);
     let last: Vec<Option<String>> = server
         .asked()
         .iter()
@@ -202,7 +205,7 @@ async fn records_go_on_where_the_connection_broke_and_none_comes_twice() {
 #[tokio::test]
 async fn a_stream_that_is_refused_ends_with_the_error() {
     let (client, _server) = serve(|_, _| refused(404, "no_build")).await;
-    let records: Vec<_> = client.build_records("o", "p", 1, 0).collect().await;
+    let records: Vec<_> = client.build_records(uuid::Uuid::nil(), 0).collect().await;
     assert!(
         matches!(records.as_slice(), [Err(HarmontError::NotFound { .. })]),
         "{records:?}"

@@ -82,6 +82,9 @@ impl BuildState {
 /// A run of a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Build {
+    /// Identifies it on the server, where the server says so: beside the published API, in a header.
+    #[serde(skip)]
+    pub id: Option<Uuid>,
     /// Its number within the pipeline.
     pub number: i64,
     /// The pipeline.

@@ -104,6 +104,12 @@ impl ExecutionBackend for CloudBackend {
         let source = Arc::new(freeze(&self.sources, &request).await?);
         archive::check_size(&source, self.config.source_cap)?;
         let build = self.submit(&request, Arc::clone(&source)).await?;
+        let id = build.id.ok_or_else(|| {
+            BackendError::Other(format!(
+                "build {} of {} was submitted, but the server does not stream events: it is no server of hm's",
+                build.number, build.pipeline_slug
+            ))
+        })?;
         let reference = BuildRef {
             run_id: request.run_id,
             number: Some(build.number),
@@ -126,6 +132,7 @@ impl ExecutionBackend for CloudBackend {
             request,
             source,
             reference,
+            id,
             watch_url,
             sender,
             cancel: cancel.clone(),

@@ -11,6 +11,7 @@ use hm_plugin_protocol::events::{BuildEvent, BuildRef, RunHeader, SCHEMA_VERSION
 use hm_vm::source::Source;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::attempts::Attempts;
 use super::backend::backend_error;
@@ -27,6 +28,8 @@ pub(super) struct Watch {
     pub(super) request: RunRequest,
     pub(super) source: Arc<Source>,
     pub(super) reference: BuildRef,
+    /// The build's id on the server.
+    pub(super) id: Uuid,
     pub(super) watch_url: Option<String>,
     pub(super) sender: mpsc::Sender<BuildEvent>,
     pub(super) cancel: CancellationToken,
@@ -115,8 +118,7 @@ impl Watch {
     }
 
     async fn watch(&self, attempts: &mut Attempts, results: &mut Results) -> Result<Ended> {
-        let (org, pipeline, number) = self.place();
-        let mut records = self.client.build_records(org, pipeline, number, 0);
+        let mut records = self.client.build_records(self.id, 0);
         let mut canceled = false;
         loop {
             let record = tokio::select! {
