@@ -12,6 +12,7 @@ use super::stats::count;
 use super::vm::SandboxVm;
 use super::{SandboxConfig, Stats};
 use crate::source::Source;
+use crate::{CacheDirectory, Features, PodId, PodRequest};
 use crate::{
     ImageReference, ResolvedImage, Result, SnapshotCheck, SnapshotId, Usage, Vm, VmBackend, VmError,
 };
@@ -62,6 +63,50 @@ impl VmBackend for SandboxBackend {
         super::doctor::notices(&self.shared.config)
     }
 
+    /// All of them. A limit that this machine's cgroups cannot keep is accepted, and each step that asks for it is told
+    /// so: a plan that runs here as root runs here for everybody.
+    fn features(&self) -> Features {
+        Features {
+            pods: true,
+            secrets: true,
+            caches: true,
+            exports: true,
+            limits_memory: true,
+            limits_cpus: true,
+            limits_pids: true,
+            limits_disk: true,
+        }
+    }
+
+    async fn ready(&self) -> Result<()> {
+        let shared = self.shared.clone();
+        blocking(move || {
+            let supervision = &shared.supervision;
+            super::doctor::ready(&shared.config, || supervision.supervisor().map(drop))
+        })
+        .await
+    }
+
+    async fn open_pod(&self, request: &PodRequest) -> Result<PodId> {
+        let (shared, request) = (self.shared.clone(), request.clone());
+        blocking(move || shared.pods.open(&shared.supervision.supervisor()?, &request)).await
+    }
+
+    async fn close_pod(&self, pod: &PodId) -> Result<()> {
+        self.shared.pods.close(pod);
+        Ok(())
+    }
+
+    async fn cache_directories(&self) -> Result<Vec<CacheDirectory>> {
+        let caches = self.shared.caches.clone();
+        blocking(move || caches.list()).await
+    }
+
+    async fn remove_cache_directory(&self, name: &str) -> Result<u64> {
+        let (caches, name) = (self.shared.caches.clone(), name.to_owned());
+        blocking(move || caches.remove(&name)).await
+    }
+
     fn prepare(&self, parallelism: usize) {
         // An error is reported by the first machine that needs the supervisor.
         if let Ok(supervisor) = self.shared.supervision.supervisor() {
@@ -107,8 +152,8 @@ impl VmBackend for SandboxBackend {
     }
 
     async fn reclaim(&self) -> Result<()> {
-        let layers = self.shared.layers.clone();
-        blocking(move || layers.reclaim()).await
+        let (layers, caches) = (self.shared.layers.clone(), self.shared.caches.clone());
+        blocking(move || caches.reclaim().and(layers.reclaim())).await
     }
 
     async fn shutdown(&self) {
@@ -117,7 +162,9 @@ impl VmBackend for SandboxBackend {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| VmError::Other(format!("a task of the sandbox failed: {error}")))?

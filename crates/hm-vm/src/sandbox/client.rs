@@ -13,12 +13,13 @@ use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::sync::oneshot;
 
+use super::export::CopyOut;
 use super::idmap::{self, IdRanges};
 use super::layers::{FileOp, FileReply};
 use super::protocol::{self, Ending, Reply, Request, Root, Setup, Spawn, Work, Worked};
 use super::supervisor::ENTRY_VARIABLE;
 use super::tarball::Unpack;
-use crate::{KillReason, Result, VmError};
+use crate::{Exported, KillReason, PodRequest, Result, VmError};
 
 /// How long a supervisor may take to end its steps when it is no longer wanted.
 const ENDING: Timespec = Timespec {
@@ -123,6 +124,19 @@ impl Supervisor {
         let _ = self.send(&Request::Unmount(id), &[]);
     }
 
+    /// Opens a pod; the first command in it hears of an error.
+    pub(super) fn open_pod(&self, request: &PodRequest) -> Result<u64> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        self.send(&Request::OpenPod(id, request.network, request.hosts.clone()), &[])?;
+        Ok(id)
+    }
+
+    /// Gives a pod up; its network goes when no command is in it any more.
+    pub(super) fn close_pod(&self, id: u64) {
+        // When the supervisor is gone, so are its pods.
+        let _ = self.send(&Request::ClosePod(id), &[]);
+    }
+
     /// Kills every process of a command.
     pub(super) fn kill(&self, id: u64, reason: KillReason) {
         // When the supervisor is gone, so is the command.
@@ -136,27 +150,33 @@ impl Supervisor {
 
     /// Runs a file operation where the files' owners exist, and waits for it.
     pub(super) fn files(&self, op: FileOp) -> Result<FileReply> {
-        match self.work(Work::Layers(op))? {
+        match self.work(Work::Layers(op), &[])? {
             Worked::Layers(reply) => Ok(reply),
-            Worked::Unpacked => Err(VmError::Other(
-                "the supervisor process answered something else".into(),
-            )),
+            Worked::Unpacked | Worked::CopiedOut(_) => Err(something_else()),
+        }
+    }
+
+    /// Copies files out of a mounted root into a directory, and waits for it.
+    pub(super) fn copy_out(&self, order: CopyOut, into: BorrowedFd<'_>) -> Result<Exported> {
+        match self.work(Work::CopyOut(order), &[into])? {
+            Worked::CopiedOut(copied) => Ok(copied.into()),
+            Worked::Unpacked | Worked::Layers(_) => Err(something_else()),
         }
     }
 
     /// Unpacks a tarball where its files' owners exist, and waits for it.
     pub(super) fn unpack(&self, order: Unpack) -> Result<()> {
-        self.work(Work::Unpack(order)).map(|_| ())
+        self.work(Work::Unpack(order), &[]).map(|_| ())
     }
 
-    fn work(&self, work: Work) -> Result<Worked> {
+    fn work(&self, work: Work, fds: &[BorrowedFd<'_>]) -> Result<Worked> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = mpsc::channel();
         match lock(&self.pending.works).as_mut() {
             Some(works) => works.insert(id, sender),
             None => return Err(gone()),
         };
-        self.send(&Request::Work(id, work), &[])?;
+        self.send(&Request::Work(id, work), fds)?;
         receiver.recv().map_err(|_| gone())?.map_err(VmError::Other)
     }
 
@@ -236,6 +256,10 @@ fn greet(socket: BorrowedFd<'_>, process: &mut Child, setup: Setup, ranges: Opti
 
 pub(super) fn gone() -> VmError {
     VmError::Setup("the supervisor process is gone: was it killed?".into())
+}
+
+fn something_else() -> VmError {
+    VmError::Other("the supervisor process answered something else".into())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

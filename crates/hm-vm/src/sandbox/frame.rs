@@ -73,6 +73,7 @@ impl FramePlan {
             ("/proc", 0o555),
             ("/root", 0o700),
             ("/run", 0o755),
+            (crate::SECRETS_DIR, 0o755),
             ("/sys", 0o555),
             ("/tmp", 0o1777),
             ("/workspace", 0o755),

@@ -9,20 +9,27 @@
 //! backend    SandboxBackend: images, machines, snapshots          vm        one machine
 //! images     what a reference means   host  tarball  frame        layers    what steps wrote, sealed
 //! client     hm's end of the supervisor   protocol   supervisor   the process that starts commands
+//! caches     cache directories   pods   networks that commands share   export   files that leave a machine
 //! ```
 
 mod alone;
 mod backend;
+mod caches;
 mod client;
 pub mod doctor;
+mod export;
 mod frame;
+mod hidden;
 mod host;
 mod idmap;
 mod images;
 pub mod layers;
+mod order;
+mod pods;
 mod protocol;
 mod pump;
 mod roots;
+mod running;
 mod shared;
 mod stats;
 mod supervision;

@@ -12,9 +12,12 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
 };
+use secrecy::zeroize::Zeroizing;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::export::{Copied, CopyOut};
+use super::hidden::Hidden;
 use super::layers::{FileOp, FileReply};
 use super::tarball::Unpack;
 use crate::{ExitStatus, KillReason, Limits, Network};
@@ -22,6 +25,7 @@ use crate::{ExitStatus, KillReason, Limits, Network};
 /// More than any message of ours; a longer one means that the other end is not ours.
 const MAX_MESSAGE: usize = 64 << 20;
 const MAX_FDS: usize = 4;
+const ROOM: usize = 4 * 1024;
 
 /// Who the supervisor is inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,9 +87,22 @@ pub(super) struct Spawn {
     /// The root that it runs in, mounted by [`Request::Mount`].
     pub root: u64,
     pub argv: Vec<String>,
+    /// What the image gives; `HOME`, `USER` and `LOGNAME` are another user's where the command is one's.
+    pub defaults: Vec<(String, String)>,
+    /// What was asked for, over the defaults.
     pub env: Vec<(String, String)>,
     pub cwd: PathBuf,
+    /// Within a pod, the pod's.
     pub network: Network,
+    /// Opened by [`Request::OpenPod`].
+    pub pod: Option<u64>,
+    pub user: Option<String>,
+    /// Variables over all others.
+    pub secrets: Vec<(String, Hidden)>,
+    /// Files by their names in [`crate::SECRETS_DIR`].
+    pub secret_files: Vec<(String, Hidden)>,
+    /// Cache directories, in the order of mounting.
+    pub caches: Vec<Overlay>,
     pub limits: Limits,
     pub terminal: bool,
 }
@@ -103,6 +120,10 @@ pub(super) enum Request {
     Mount(u64, Box<Root>),
     /// Unmount it again; no command is in it.
     Unmount(u64),
+    /// Open a pod under this number: its network, and the names that lead to its localhost.
+    OpenPod(u64, Network, Vec<String>),
+    /// Give it up once no command is in it.
+    ClosePod(u64),
     Spawn(u64, Box<Spawn>),
     Kill(u64, KillReason),
     Work(u64, Work),
@@ -113,6 +134,8 @@ pub(super) enum Request {
 pub(super) enum Work {
     Layers(FileOp),
     Unpack(Unpack),
+    /// Its descriptor is the directory to copy to.
+    CopyOut(CopyOut),
 }
 
 /// What came of a [`Work`].
@@ -120,6 +143,7 @@ pub(super) enum Work {
 pub(super) enum Worked {
     Layers(FileReply),
     Unpacked,
+    CopiedOut(Copied),
 }
 
 /// How a spawned command ended.
@@ -154,8 +178,10 @@ pub(super) fn send<T: Serialize>(
     message: &T,
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    let mut bytes = vec![0; 4];
-    bytes = postcard::to_extend(message, bytes).map_err(io::Error::other)?;
+    // Room for any message with secrets in it: a buffer that grows leaves copies behind.
+    let mut bytes = Vec::with_capacity(ROOM);
+    bytes.extend_from_slice(&[0; 4]);
+    let mut bytes = Zeroizing::new(postcard::to_extend(message, bytes).map_err(io::Error::other)?);
     let length = u32::try_from(bytes.len() - 4).map_err(io::Error::other)?;
     bytes[..4].copy_from_slice(&length.to_le_bytes());
 
@@ -208,7 +234,7 @@ pub(super) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result
     if length > MAX_MESSAGE {
         return Err(io::Error::other("a message that is too long"));
     }
-    let mut bytes = vec![0; length];
+    let mut bytes = Zeroizing::new(vec![0; length]);
     let mut filled = 0;
     while filled < length {
         match retry(|| rustix::net::recv(socket.as_fd(), &mut bytes[filled..], RecvFlags::empty()))?.0 {

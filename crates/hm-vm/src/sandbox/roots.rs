@@ -82,12 +82,7 @@ impl Spares {
         }
         let parts: Vec<_> = stack.overlays.iter().map(|(mount, _)| part_name(mount)).collect();
         let live = layers.begin(&parts)?;
-        // The supervisor works in the data directory: mount options have little room.
-        let short = |path: &Path| {
-            path.strip_prefix(supervision.data_dir())
-                .unwrap_or(path)
-                .to_owned()
-        };
+        let short = |path: &Path| supervision.short(path);
         let overlay = |((mount, lower), part): (&(PathBuf, Vec<PathBuf>), &String)| Overlay {
             target: mount.clone(),
             lower: lower.iter().map(|path| short(path)).collect(),

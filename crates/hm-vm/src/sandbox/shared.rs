@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::SandboxConfig;
+use super::caches::CacheStore;
 use super::images::{self, Image};
 use super::layers::{DirectFileOps, FileOps, LayerStore};
+use super::pods::Pods;
 use super::roots::Spares;
 use super::stats::Counters;
 use super::supervision::Supervision;
@@ -15,6 +17,8 @@ use crate::{ResolvedImage, Result, VmError};
 pub(super) struct Shared {
     pub config: SandboxConfig,
     pub layers: LayerStore,
+    pub caches: CacheStore,
+    pub pods: Pods,
     pub counters: Counters,
     pub supervision: Arc<Supervision>,
     pub spares: Spares,
@@ -37,8 +41,11 @@ impl Shared {
         } else {
             supervision.clone()
         };
+        let layers = LayerStore::open(&root, files)?;
         Ok(Self {
-            layers: LayerStore::open(&root, files)?,
+            caches: CacheStore::new(layers.clone()),
+            layers,
+            pods: Pods::default(),
             config,
             counters: Counters::default(),
             supervision,

@@ -48,9 +48,9 @@ impl Supervision {
         self.setup.identity
     }
 
-    /// Where the supervisor works.
-    pub(super) fn data_dir(&self) -> &Path {
-        &self.setup.data_dir
+    /// A path as the supervisor, which works in the data directory, may name it: mount options have little room.
+    pub(super) fn short(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.setup.data_dir).unwrap_or(path).to_owned()
     }
 
     /// How many supervisors were started.

@@ -1,28 +1,33 @@
 //! One machine: a directory to write to above the layers of its snapshot and today's source.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::alone::Alone;
-use super::client::{self, Supervisor};
+use super::backend::blocking;
+use super::caches::CacheViews;
+use super::client;
+use super::export::CopyOut;
 use super::images::Image;
 use super::layers::{FileOp, FileReply, LayerChain, RawPath, perform};
-use super::protocol::{Ending, Spawn};
+use super::order::order;
 use super::pump::{self, Stopped};
 use super::roots::{MountedRoot, Stack};
+use super::running::{Abandoned, Running};
 use super::shared::Shared;
 use super::stats::count;
 use super::terminal;
+use crate::patterns::Patterns;
 use crate::source::Source;
 use crate::{
-    ExecOutcome, ExecRequest, KillReason, OutputChunk, Result, Snapshot, SnapshotId, Stream, Terminal, Vm,
-    VmError,
+    ExecOutcome, ExecRequest, ExitStatus, Export, Exported, KillReason, OutputChunk, Result, Snapshot,
+    SnapshotId, Stream, Terminal, Vm, VmError,
 };
 
 /// How often a running command's use of the disk is looked at.
@@ -39,6 +44,7 @@ pub(super) struct SandboxVm {
     root: OnceLock<MountedRoot>,
     /// Two commands at once mount one root.
     mounting: Mutex<()>,
+    abandoned: Abandoned,
     source: Arc<Source>,
 }
 
@@ -52,6 +58,7 @@ impl SandboxVm {
             base,
             root: OnceLock::new(),
             mounting: Mutex::default(),
+            abandoned: Abandoned::default(),
             source: Arc::new(Source::empty()),
         })
     }
@@ -74,36 +81,56 @@ impl SandboxVm {
         self.root.get().ok_or_else(client::gone)
     }
 
-    fn start(&self, request: &ExecRequest, terminal: bool, fds: &[BorrowedFd<'_>]) -> Result<Running> {
-        let mut env = self.image.env.clone();
-        env.extend(request.env.clone());
+    async fn start(
+        &self,
+        request: &ExecRequest,
+        terminal: bool,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<Running<'_>> {
+        let caches = self.begin_caches(request).await?;
         let root = self.root()?;
+        let mut spawn = order(&self.backend, &self.image, root, request, caches.as_ref())?;
+        spawn.terminal = terminal;
         let supervisor = root.supervisor.clone();
-        let spawn = Spawn {
-            root: root.id,
-            argv: request.argv.clone(),
-            env: env.into_iter().collect(),
-            cwd: request.cwd.clone(),
-            network: request.network,
-            limits: request.limits.clone(),
-            terminal,
-        };
         let (id, ending) = supervisor.spawn(spawn, fds)?;
         count(&self.backend.counters.commands);
         Ok(Running {
             supervisor,
             id,
             ending: Some(ending),
+            caches,
+            abandoned: &self.abandoned,
         })
     }
 
+    async fn begin_caches(&self, request: &ExecRequest) -> Result<Option<CacheViews>> {
+        if request.caches.is_empty() {
+            return Ok(None);
+        }
+        let (store, mounts) = (self.backend.caches.clone(), request.caches.clone());
+        blocking(move || store.begin(&mounts)).await.map(Some)
+    }
+
+    /// Keeps what a command that passed wrote to its cache directories. One that cannot be kept is as it was before.
+    async fn end_caches(&self, caches: Option<CacheViews>, outcome: &mut ExecOutcome) {
+        let Some(caches) = caches else { return };
+        let passed = outcome.status == ExitStatus::Code(0) && outcome.killed.is_none();
+        let store = self.backend.caches.clone();
+        if let Err(error) = blocking(move || store.end(caches, passed)).await {
+            outcome.notes.push(format!(
+                "what it wrote to its cache directories is not all kept: {error}"
+            ));
+        }
+    }
+
     /// Resolves when the command uses more of the disk than it may.
-    async fn watch_disk(&self, limit: Option<u64>) -> String {
+    async fn watch_disk(&self, limit: Option<u64>, caches: Vec<PathBuf>) -> String {
         let Some(root) = self.root.get() else {
             return std::future::pending().await;
         };
         let live = &root.live;
-        let uppers: Vec<_> = live.parts().iter().map(|part| live.upper(part)).collect();
+        let uppers = live.parts().iter().map(|part| live.upper(part));
+        let uppers: Vec<_> = uppers.chain(caches).collect();
         let root = self.backend.layers.root();
         loop {
             tokio::time::sleep(DISK_WATCH).await;
@@ -143,47 +170,6 @@ fn measure(uppers: &[PathBuf]) -> u64 {
         .sum()
 }
 
-/// A command under way. Dropping it kills the command.
-struct Running {
-    supervisor: Arc<Supervisor>,
-    id: u64,
-    ending: Option<oneshot::Receiver<Ending>>,
-}
-
-impl Running {
-    fn kill(&self, reason: KillReason) {
-        self.supervisor.kill(self.id, reason);
-    }
-
-    async fn ending(&mut self) -> Result<ExecOutcome> {
-        let Some(receiver) = self.ending.as_mut() else {
-            return Err(client::gone());
-        };
-        let ending = receiver.await.map_err(|_| client::gone());
-        self.ending = None;
-        match ending? {
-            Ending::Ran {
-                status,
-                killed,
-                notes,
-            } => Ok(ExecOutcome {
-                status,
-                killed,
-                notes,
-            }),
-            Ending::NotSetUp(reason) => Err(VmError::Setup(reason)),
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.ending.is_some() {
-            self.kill(KillReason::Canceled);
-        }
-    }
-}
-
 #[async_trait]
 impl Vm for SandboxVm {
     async fn inject(&mut self, source: Arc<Source>) -> Result<()> {
@@ -199,7 +185,8 @@ impl Vm for SandboxVm {
     ) -> Result<ExecOutcome> {
         let (stdout, stdout_writer) = pump::pipe()?;
         let (stderr, stderr_writer) = pump::pipe()?;
-        let mut running = self.start(request, false, &[stdout_writer.as_fd(), stderr_writer.as_fd()])?;
+        let fds = [stdout_writer.as_fd(), stderr_writer.as_fd()];
+        let mut running = self.start(request, false, &fds).await?;
         drop((stdout_writer, stderr_writer));
 
         let alone = Alone::new(self.backend.supervision.identity());
@@ -210,7 +197,9 @@ impl Vm for SandboxVm {
             )
         };
         tokio::pin!(pumps);
-        let watch = self.watch_disk(request.limits.disk);
+        let caches = running.caches.iter().flat_map(CacheViews::overlays);
+        let caches = caches.map(|cache| cache.upper).collect();
+        let watch = self.watch_disk(request.limits.disk, caches);
         tokio::pin!(watch);
         let (mut over_disk, mut cancel_told) = (None, false);
         let pumped = loop {
@@ -252,6 +241,7 @@ impl Vm for SandboxVm {
         };
         outcome.notes.extend(over_disk);
         alone.explain(&mut outcome);
+        self.end_caches(running.caches.take(), &mut outcome).await;
         Ok(outcome)
     }
 
@@ -262,10 +252,11 @@ impl Vm for SandboxVm {
         cancel: CancellationToken,
     ) -> Result<ExecOutcome> {
         let (ours, theirs) = terminal::open(terminal.size)?;
-        let mut running = self.start(request, true, &[theirs.as_fd(), theirs.as_fd()])?;
+        let fds = [theirs.as_fd(), theirs.as_fd()];
+        let mut running = self.start(request, true, &fds).await?;
         drop(theirs);
         let screen = terminal::relay(ours, terminal)?;
-        let outcome = tokio::select! {
+        let mut outcome = tokio::select! {
             outcome = running.ending() => outcome?,
             () = cancel.cancelled() => {
                 running.kill(KillReason::Canceled);
@@ -274,11 +265,28 @@ impl Vm for SandboxVm {
         };
         // What the command wrote last is still in the terminal's buffer.
         let _ = tokio::time::timeout(Duration::from_secs(1), screen).await;
+        self.end_caches(running.caches.take(), &mut outcome).await;
         Ok(outcome)
+    }
+
+    async fn export(&self, what: &Export, into: &Path) -> Result<Exported> {
+        // What is no pattern is told before anything is done.
+        Patterns::compile(&what.patterns)?;
+        let directory = std::fs::File::open(into).map_err(VmError::io("cannot open", into))?;
+        let root = self.root()?;
+        let order = CopyOut {
+            root: root.id,
+            patterns: what.patterns.clone(),
+            max_bytes: what.max_bytes,
+            max_files: what.max_files,
+        };
+        let supervisor = root.supervisor.clone();
+        blocking(move || supervisor.copy_out(order, directory.as_fd())).await
     }
 
     async fn snapshot(&mut self) -> Result<Snapshot> {
         count(&self.backend.counters.snapshots);
+        self.abandoned.settle().await;
         let layers = &self.backend.layers;
         let live = match (self.root.take(), &self.base) {
             // Who wrote nothing is where it began.
@@ -297,6 +305,7 @@ impl Vm for SandboxVm {
     }
 
     async fn destroy(mut self: Box<Self>) -> Result<()> {
+        self.abandoned.settle().await;
         match self.root.take() {
             Some(root) if root.live.is_untouched() => {
                 self.backend.spares.give_back(root);

@@ -42,6 +42,7 @@ impl Layers {
         let op = FileOp::Merge {
             sources: vec![self.at("top").into(), self.at("bottom").into()],
             destination: self.at("out").into(),
+            closed: false,
         };
         assert_eq!(perform(op).expect("merge"), FileReply::Merged);
     }

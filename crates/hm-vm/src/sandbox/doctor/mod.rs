@@ -20,6 +20,24 @@ pub fn check(config: &SandboxConfig) -> Vec<Finding> {
     verdict::judge(&Facts::read(config), &trial)
 }
 
+/// Whether a step can run at all, as far as reading tells, in a moment. `try_it` starts what shows the rest, where
+/// reading leaves it open.
+pub(super) fn ready(config: &SandboxConfig, try_it: impl FnOnce() -> crate::Result<()>) -> crate::Result<()> {
+    let facts = Facts::read(config);
+    let Some(Finding { detail, fix, .. }) = verdict::missing(&facts) else {
+        return if verdict::is_uncertain(&facts) {
+            try_it()
+        } else {
+            Ok(())
+        };
+    };
+    let fix = fix.map_or_else(String::new, |fix| format!("; mend it by `{fix}`"));
+    Err(crate::VmError::Unsupported {
+        what: "the sandbox".into(),
+        reason: format!("{detail}{fix} (`hm doctor` tells more)"),
+    })
+}
+
 /// What a run's header should tell, found without trying anything.
 pub(super) fn notices(config: &SandboxConfig) -> Vec<String> {
     let without = |why: &str| vec![format!("steps have no network beyond their own localhost: {why}")];

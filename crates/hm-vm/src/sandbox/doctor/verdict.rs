@@ -24,13 +24,25 @@ const NOT_WRITABLE_BY_OVERLAYS: &[(i64, &str)] = &[
 
 pub(super) fn judge(facts: &Facts, trial: &Trial) -> Vec<Finding> {
     let mut findings = vec![step(facts, trial), kernel(facts)];
-    findings.extend(user_namespaces(facts, trial));
+    findings.extend(user_namespaces(facts, ran(trial)));
     findings.push(filesystem(facts, trial));
     findings.push(user_ids(facts));
     findings.push(network(facts, trial));
     findings.push(limits(facts, trial));
     findings.extend(space(facts));
     findings
+}
+
+/// What keeps every step from running, as far as that is certain without trying one.
+pub(super) fn missing(facts: &Facts) -> Option<Finding> {
+    let certain = [Some(kernel(facts)), user_namespaces(facts, true)];
+    let mut certain = certain.into_iter().flatten();
+    certain.find(|finding| finding.status == Status::Missing)
+}
+
+/// Whether only trying tells if this user may make user namespaces.
+pub(super) fn is_uncertain(facts: &Facts) -> bool {
+    facts.identity != Identity::Root && is(facts.apparmor_restrict.as_ref(), "1")
 }
 
 fn finding(name: &str, status: Status, detail: impl Into<String>, fix: Option<String>) -> Finding {
@@ -111,7 +123,7 @@ fn is(text: Option<&String>, value: &str) -> bool {
 }
 
 /// What keeps ordinary users from making user namespaces. Root needs none.
-fn user_namespaces(facts: &Facts, trial: &Trial) -> Option<Finding> {
+fn user_namespaces(facts: &Facts, a_step_ran: bool) -> Option<Finding> {
     const NAME: &str = "user namespaces";
     if facts.identity == Identity::Root {
         return None;
@@ -137,13 +149,13 @@ fn user_namespaces(facts: &Facts, trial: &Trial) -> Option<Finding> {
         );
     }
     // An AppArmor profile may allow hm what it keeps from others: the step tells.
-    if is(facts.apparmor_restrict.as_ref(), "1") && !ran(trial) {
+    if is(facts.apparmor_restrict.as_ref(), "1") && !a_step_ran {
         return missing(
             "AppArmor takes all rights away in the user namespaces of programs that it does not know",
             "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
         );
     }
-    Some(if ran(trial) {
+    Some(if a_step_ran {
         finding(NAME, Status::Ok, "this user may make them", None)
     } else {
         finding(NAME, Status::Ok, "no setting forbids them", None)

@@ -78,6 +78,7 @@ fn merge_parts(store: &Inner, layers: &[LayerRef], meta: &LayerMeta, path: &std:
         store.run_merge(&FileOp::Merge {
             sources,
             destination: path.join(part).into(),
+            closed: false,
         })?;
     }
     Inner::write_meta(path, meta)

@@ -22,6 +22,7 @@
 //! [`FileOp`] is what can be done to them, [`FileOps`] where it is done.
 
 mod chain;
+mod files;
 mod flatten;
 mod live;
 mod ops;

@@ -1,8 +1,8 @@
 //! Memory, processor and process limits by cgroups: version 2 where its controllers are delegated to us,
 //! version 1 as root.
 //!
-//! A run has one directory, `hm.PID`, in each hierarchy, and in it one per slot, used by one step after
-//! another. What a supervisor that was killed left is empty and goes when the next one begins.
+//! A run has one directory, `hm.PID`, in each hierarchy, and in it one for each step at one time, used by one step
+//! after another. What a supervisor that was killed left is empty and goes when the next one begins.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -40,9 +40,10 @@ pub(super) struct Cgroups {
     /// The run's own directory in each hierarchy, by what it controls.
     controllers: BTreeMap<Controller, (Version, PathBuf)>,
     made: u64,
+    free: Vec<StepCgroup>,
 }
 
-/// One slot's cgroups.
+/// One step's cgroups.
 #[derive(Debug)]
 pub(super) struct StepCgroup {
     controllers: BTreeMap<Controller, (Version, PathBuf)>,
@@ -107,8 +108,34 @@ impl Cgroups {
         }
     }
 
-    /// A cgroup for a slot, or none where there are no controllers.
-    pub(super) fn make(&mut self) -> Option<StepCgroup> {
+    /// Makes cgroups until `count` are free.
+    pub(super) fn prepare(&mut self, count: usize) {
+        for _ in self.free.len()..count {
+            let Some(cgroup) = self.make() else { return };
+            self.free.push(cgroup);
+        }
+    }
+
+    /// A cgroup for a step with these limits, or none where there are no controllers.
+    pub(super) fn take(&mut self, limits: &Limits) -> io::Result<Option<StepCgroup>> {
+        let Some(mut cgroup) = self.free.pop().or_else(|| self.make()) else {
+            return Ok(None);
+        };
+        match cgroup.limit(limits) {
+            Ok(()) => Ok(Some(cgroup)),
+            Err(error) => {
+                self.free.push(cgroup);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes a cgroup back from a step that has ended.
+    pub(super) fn give_back(&mut self, cgroup: StepCgroup) {
+        self.free.push(cgroup);
+    }
+
+    fn make(&mut self) -> Option<StepCgroup> {
         self.made += 1;
         let mut controllers = BTreeMap::new();
         for (controller, (version, run)) in &self.controllers {
@@ -138,14 +165,6 @@ impl Cgroups {
         pids.ok().map(|()| cgroup)
     }
 
-    /// Sets a slot's limits for its next step.
-    pub(super) fn limit(cgroup: Option<&mut StepCgroup>, limits: &Limits) -> io::Result<()> {
-        match cgroup {
-            Some(cgroup) => cgroup.limit(limits),
-            None => Ok(()),
-        }
-    }
-
     /// Removes what this run made; its processes are gone.
     pub(super) fn remove(&self) {
         for (_, run) in self.controllers.values() {
@@ -169,6 +188,7 @@ impl StepCgroup {
         Ok(())
     }
 
+    /// Sets the limits of its next step.
     fn limit(&mut self, limits: &Limits) -> io::Result<()> {
         let number = |limit: Option<u64>| limit.map_or_else(|| "max".to_owned(), |limit| limit.to_string());
         if limits.memory != self.limits.memory {

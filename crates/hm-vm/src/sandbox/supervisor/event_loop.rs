@@ -7,13 +7,15 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
+use super::cgroup::{self, Cgroups, StepCgroup};
 use super::network::{Slot, Slots};
+use super::pods::Pods;
 use super::roots::Roots;
-use super::step::Place;
+use super::step::{Entry, Place};
 use super::{confine, parent, step};
 use crate::sandbox::protocol::{self, Ending, Reply, Request, Setup, Spawn, Work, Worked};
 use crate::sandbox::sys::{self, Cloned};
-use crate::sandbox::{layers, tarball};
+use crate::sandbox::{export, layers, tarball};
 use crate::{KillReason, Limits, Network};
 
 /// A clone of this process, and what it has said so far.
@@ -30,11 +32,27 @@ struct Child {
 #[derive(Debug)]
 enum Task {
     Step {
-        slot: Slot,
+        connection: Connection,
+        cgroup: Option<StepCgroup>,
         limits: Limits,
         killed: Option<KillReason>,
     },
     Work,
+}
+
+/// The network that a step is in.
+#[derive(Debug)]
+enum Connection {
+    Own(Slot),
+    Pod(u64),
+}
+
+/// A step's first process.
+struct Started {
+    pidfd: OwnedFd,
+    report: OwnedFd,
+    cgroup: Option<StepCgroup>,
+    limits: Limits,
 }
 
 /// A step that waits for a network slot.
@@ -50,6 +68,8 @@ pub(super) struct EventLoop {
     socket: OwnedFd,
     setup: Setup,
     slots: Slots,
+    pods: Pods,
+    cgroups: Cgroups,
     roots: Roots,
     children: BTreeMap<u64, Child>,
     waiting: VecDeque<Waiting>,
@@ -74,12 +94,15 @@ impl EventLoop {
                 return Err(error);
             }
         };
-        let slots = Slots::new(setup.pasta.clone(), setup.identity)?;
+        let slots = Slots::new(setup.pasta.clone(), setup.identity);
+        let cgroups = Cgroups::find(setup.identity);
         protocol::send(socket.as_fd(), &Reply::Ready, &[])?;
         Ok(Self {
             socket,
             setup,
             slots,
+            pods: Pods::default(),
+            cgroups,
             roots,
             children: BTreeMap::new(),
             waiting: VecDeque::new(),
@@ -117,7 +140,7 @@ impl EventLoop {
         for child in self.children.values() {
             let _ = rustix::process::waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
         }
-        self.slots.remove();
+        self.cgroups.remove();
     }
 
     fn wait(&mut self) -> io::Result<Events> {
@@ -165,12 +188,21 @@ impl EventLoop {
         };
         match request {
             Request::Setup(_) | Request::Mapped => {}
-            Request::Prepare(count) => self.slots.prepare(count),
+            Request::Prepare(count) => {
+                self.slots.prepare(count);
+                self.cgroups.prepare(count);
+            }
             Request::Mount(id, root) => self.roots.mount(id, &root),
             Request::Unmount(id) => self.roots.unmount(id),
+            Request::OpenPod(id, network, hosts) => self.pods.open(id, network, hosts),
+            Request::ClosePod(id) => {
+                if let Some(slot) = self.pods.close(id) {
+                    self.slots.give_back(slot);
+                }
+            }
             Request::Spawn(id, spawn) => self.waiting.push_back(Waiting { id, spawn, fds }),
             Request::Kill(id, reason) => self.kill(id, reason)?,
-            Request::Work(id, work) => self.start_work(id, work)?,
+            Request::Work(id, work) => self.start_work(id, work, fds)?,
         }
         Ok(Turn::GoOn)
     }
@@ -196,21 +228,45 @@ impl EventLoop {
     }
 
     fn start_waiting(&mut self) -> io::Result<()> {
-        let outbound = |waiting: &&Waiting| waiting.spawn.network == Network::Outbound;
-        self.slots.prepare(self.waiting.iter().filter(outbound).count());
-        while let Some(first) = self.waiting.front() {
-            let Some(slot) = self.slots.take(first.spawn.network, &first.spawn.limits) else {
+        let outbound =
+            |waiting: &&Waiting| waiting.spawn.pod.is_none() && waiting.spawn.network == Network::Outbound;
+        let alone = self.waiting.iter().filter(outbound).count();
+        self.slots.prepare(alone + self.pods.wanting());
+        let mut index = 0;
+        while let Some(waiting) = self.waiting.get(index) {
+            let connected = match waiting.spawn.pod {
+                Some(pod) => {
+                    let joined = self.pods.join(pod, &mut self.slots);
+                    joined.map(|joined| joined.map(|()| Connection::Pod(pod)))
+                }
+                None => {
+                    let slot = self.slots.take(waiting.spawn.network);
+                    slot.map(|slot| slot.map(Connection::Own))
+                }
+            };
+            let Some(connected) = connected else {
+                index += 1;
+                continue;
+            };
+            let Some(Waiting { id, spawn, fds }) = self.waiting.remove(index) else {
                 break;
             };
-            let Some(Waiting { id, spawn, fds }) = self.waiting.pop_front() else {
-                break;
-            };
-            match slot {
-                Ok(slot) => self.start_step(id, &spawn, &fds, slot)?,
+            match connected {
+                Ok(connection) => self.start_step(id, spawn, &fds, connection)?,
                 Err(error) => self.tell_not_set_up(id, error.to_string())?,
             }
         }
         Ok(())
+    }
+
+    fn disconnect(&mut self, connection: Connection) {
+        let free = match connection {
+            Connection::Own(slot) => Some(slot),
+            Connection::Pod(pod) => self.pods.leave(pod),
+        };
+        if let Some(slot) = free {
+            self.slots.give_back(slot);
+        }
     }
 
     fn tell_not_set_up(&self, id: u64, reason: String) -> io::Result<()> {
@@ -221,53 +277,111 @@ impl EventLoop {
         )
     }
 
-    fn start_step(&mut self, id: u64, spawn: &Spawn, fds: &[OwnedFd], slot: Slot) -> io::Result<()> {
-        let root = match self.roots.place(spawn.root) {
-            Ok(root) => root.to_owned(),
-            Err(reason) => {
-                self.slots.give_back(slot);
-                return self.tell_not_set_up(id, reason);
-            }
-        };
-        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-        match sys::clone_process(namespaces) {
-            Ok(Cloned::Child) => {
-                // Held on to here, their pipes would seem open until this step's end.
-                self.waiting.clear();
-                drop(reader);
-                let place = Place {
-                    root: &root,
-                    dev: self.roots.dev(),
-                    identity: self.setup.identity,
-                };
-                step::init(&place, spawn, fds, &slot, &writer)
-            }
-            Ok(Cloned::Parent { pidfd, .. }) => {
+    fn start_step(
+        &mut self,
+        id: u64,
+        spawn: Box<Spawn>,
+        fds: &[OwnedFd],
+        connection: Connection,
+    ) -> io::Result<()> {
+        match self.try_start(spawn, fds, &connection) {
+            Ok(Started {
+                pidfd,
+                report,
+                cgroup,
+                limits,
+            }) => {
                 let task = Task::Step {
-                    slot,
-                    limits: spawn.limits.clone(),
+                    connection,
+                    cgroup,
+                    limits,
                     killed: None,
                 };
-                self.children.insert(
-                    id,
-                    Child {
-                        pidfd,
-                        report: Some(reader.into()),
-                        said: Vec::new(),
-                        task,
-                    },
-                );
+                let child = Child {
+                    pidfd,
+                    report: Some(report.into()),
+                    said: Vec::new(),
+                    task,
+                };
+                self.children.insert(id, child);
                 Ok(())
             }
-            Err(error) => {
-                self.slots.give_back(slot);
-                self.tell_not_set_up(id, format!("cannot make a process in new namespaces: {error}"))
+            Err(reason) => {
+                self.disconnect(connection);
+                self.tell_not_set_up(id, reason)
             }
         }
     }
 
-    fn start_work(&mut self, id: u64, work: Work) -> io::Result<()> {
+    fn try_start(
+        &mut self,
+        spawn: Box<Spawn>,
+        fds: &[OwnedFd],
+        connection: &Connection,
+    ) -> Result<Started, String> {
+        let root = self.roots.place(spawn.root)?.to_owned();
+        let cgroup = self
+            .cgroups
+            .take(&spawn.limits)
+            .map_err(|error| error.to_string())?;
+        let started = self.clone_step(spawn, fds, connection, &root, cgroup.as_ref());
+        match started {
+            Ok((pidfd, report, limits)) => Ok(Started {
+                pidfd,
+                report,
+                cgroup,
+                limits,
+            }),
+            Err(error) => {
+                cgroup
+                    .into_iter()
+                    .for_each(|cgroup| self.cgroups.give_back(cgroup));
+                Err(format!("cannot make a process in new namespaces: {error}"))
+            }
+        }
+    }
+
+    fn clone_step(
+        &mut self,
+        spawn: Box<Spawn>,
+        fds: &[OwnedFd],
+        connection: &Connection,
+        root: &std::path::Path,
+        cgroup: Option<&StepCgroup>,
+    ) -> io::Result<(OwnedFd, OwnedFd, Limits)> {
+        let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (slot, hosts) = match connection {
+            Connection::Own(slot) => (slot, None),
+            Connection::Pod(pod) => {
+                let pod = self.pods.get(*pod);
+                let (slot, hosts) = pod.ok_or_else(|| io::Error::other("its pod is closed"))?;
+                (slot, Some(hosts))
+            }
+        };
+        let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+        match sys::clone_process(namespaces)? {
+            Cloned::Child => {
+                // Held on to here, their pipes would seem open until this step's end, and their secrets be in its memory.
+                self.waiting.clear();
+                drop(reader);
+                let entry = Entry {
+                    place: Place {
+                        root,
+                        stage: self.roots.stage(),
+                        dev: self.roots.dev(),
+                        identity: self.setup.identity,
+                    },
+                    slot,
+                    cgroup,
+                    hosts,
+                };
+                step::init(&entry, spawn, fds, &writer)
+            }
+            Cloned::Parent { pidfd, .. } => Ok((pidfd, reader, spawn.limits.clone())),
+        }
+    }
+
+    fn start_work(&mut self, id: u64, work: Work, fds: Vec<OwnedFd>) -> io::Result<()> {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         match sys::clone_process(0) {
             Ok(Cloned::Child) => {
@@ -276,6 +390,11 @@ impl EventLoop {
                 let reply = match work {
                     Work::Layers(op) => layers::perform(op).map(Worked::Layers),
                     Work::Unpack(order) => tarball::unpack(&order).map(|()| Worked::Unpacked),
+                    Work::CopyOut(order) => {
+                        let root = self.roots.place(order.root).map_err(crate::VmError::Setup);
+                        root.and_then(|root| export::copy_out(&order, root, &fds))
+                            .map(Worked::CopiedOut)
+                    }
                 };
                 let reply = reply.map_err(|error| error.to_string());
                 let said = postcard::to_stdvec(&reply).unwrap_or_default();
@@ -326,10 +445,20 @@ impl EventLoop {
                     .unwrap_or_else(|_| Err("the file operation's process was killed".into()));
                 Reply::Worked(id, reply)
             }
-            Task::Step { slot, limits, killed } => {
-                let notes = slot.notes(&limits);
-                let out_of_memory = slot.ran_out_of_memory();
-                self.slots.give_back(slot);
+            Task::Step {
+                connection,
+                cgroup,
+                limits,
+                killed,
+            } => {
+                let notes = cgroup
+                    .as_ref()
+                    .map_or_else(|| cgroup::unlimited(&limits), StepCgroup::notes);
+                let out_of_memory = cgroup.as_ref().is_some_and(StepCgroup::ran_out_of_memory);
+                self.disconnect(connection);
+                cgroup
+                    .into_iter()
+                    .for_each(|cgroup| self.cgroups.give_back(cgroup));
                 let mut ending = postcard::from_bytes(&child.said).unwrap_or(Ending::Ran {
                     status: crate::ExitStatus::Signal(libc::SIGKILL),
                     killed: None,

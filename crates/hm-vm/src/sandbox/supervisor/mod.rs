@@ -17,9 +17,12 @@ mod event_loop;
 mod mounts;
 mod network;
 mod parent;
+mod pods;
+mod private;
 mod root;
 mod roots;
 mod step;
+mod user;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,7 +1,7 @@
 //! Mounting, with errors that say what could not be mounted where.
 
-use std::ffi::{CString, OsString};
-use std::io;
+use std::ffi::{CString, OsStr, OsString};
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ pub(super) fn remount_read_only(target: &Path, with: MountFlags) -> io::Result<(
 #[derive(Debug)]
 pub(super) struct Place {
     /// Keeps `path` valid.
-    _fd: OwnedFd,
+    fd: OwnedFd,
     path: PathBuf,
 }
 
@@ -114,12 +114,82 @@ impl Place {
             }
         };
         let path = PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-        Ok(Self { _fd: fd, path })
+        Ok(Self { fd, path })
     }
 
     /// A path that leads there as long as this value lives.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// The most of a file that [`read`] reads.
+const READ: u64 = 4 << 20;
+
+/// The text of a regular file of the step, found as the step would find it. A step may have put anything there: what
+/// is no such file, or a huge one, is an error.
+pub(super) fn read(root: &Path, path: &Path) -> io::Result<String> {
+    let place = Place::find(root, path)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let is_file = |file: &std::fs::Metadata| file.is_file() && file.len() <= READ;
+    // Before it is opened: opening a device can have effects.
+    if !std::fs::metadata(place.path()).is_ok_and(|file| is_file(&file)) {
+        return Err(io::Error::other(format!("{} is no regular file", path.display())));
+    }
+    let file = rustix::fs::open(place.path(), flags, Mode::empty())?;
+    let mut bytes = Vec::new();
+    std::fs::File::from(file).take(READ).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Finds a directory of the step, and makes it and those above it where they are missing.
+pub(super) fn make_directory(root: &Path, path: &Path) -> io::Result<Place> {
+    if let Ok(found) = Place::find(root, path) {
+        return Ok(found);
+    }
+    let mut above: Vec<_> = path
+        .ancestors()
+        .filter(|path| path.file_name().is_some())
+        .collect();
+    above.reverse();
+    for directory in above {
+        make(root, directory, |parent, name| {
+            rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755))
+        })?;
+    }
+    Place::find(root, path)
+}
+
+/// Finds a file of the step, and makes an empty one where it is missing.
+pub(super) fn make_file(root: &Path, path: &Path) -> io::Result<Place> {
+    if let Ok(found) = Place::find(root, path) {
+        return Ok(found);
+    }
+    if let Some(directory) = path.parent() {
+        make_directory(root, directory)?;
+    }
+    make(root, path, |parent, name| {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        rustix::fs::openat(parent, name, flags, Mode::from_raw_mode(0o644)).map(drop)
+    })?;
+    Place::find(root, path)
+}
+
+/// Makes one thing in a directory that is there; never through a link that is the last part of its path.
+fn make(
+    root: &Path,
+    path: &Path,
+    make: impl FnOnce(&OwnedFd, &OsStr) -> rustix::io::Result<()>,
+) -> io::Result<()> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(());
+    };
+    match make(&Place::find(root, directory)?.fd, name) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(error) => Err(io::Error::other(format!(
+            "cannot make {}: {error}",
+            path.display()
+        ))),
     }
 }
 

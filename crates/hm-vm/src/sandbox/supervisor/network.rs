@@ -1,8 +1,8 @@
 //! Network slots: a network namespace with its localhost up, and connections out where `pasta` gives them.
 //!
 //! Making one takes a tenth of a second, so they are made ahead, as many as steps run at once, and used again
-//! by one step after another: a step cannot change its namespace (it has no `CAP_NET_ADMIN`), and all its
-//! sockets are gone when it has ended.
+//! by one step, or one pod of steps, after another: a step cannot change its namespace (it has no `CAP_NET_ADMIN`),
+//! and all its sockets are gone when it has ended.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -13,11 +13,10 @@ use std::process::Command;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::cgroup::{self, Cgroups, StepCgroup};
 use super::parent;
+use crate::Network;
 use crate::sandbox::protocol::Identity;
 use crate::sandbox::sys::{self, Cloned};
-use crate::{Limits, Network};
 
 /// The address at which a step finds the host's resolver; `/etc/resolv.conf` of the frame names it.
 pub(in crate::sandbox) const RESOLVER: &str = "169.254.1.1";
@@ -29,34 +28,13 @@ pub(super) struct Slot {
     namespace: OwnedFd,
     /// Ends with the slot: its parent-death signal, or its pidfd here.
     pasta: Option<OwnedFd>,
-    cgroup: Option<StepCgroup>,
 }
 
 impl Slot {
     /// Moves the calling process in.
     pub(super) fn enter(&self) -> io::Result<()> {
-        if let Some(cgroup) = &self.cgroup {
-            cgroup.enter()?;
-        }
         move_into_link_name_space(self.namespace.as_fd(), Some(LinkNameSpaceType::Network))
             .map_err(|error| io::Error::other(format!("cannot enter the network namespace: {error}")))
-    }
-
-    /// What a step with these limits that ran here should be told.
-    pub(super) fn notes(&self, limits: &Limits) -> Vec<String> {
-        self.cgroup
-            .as_ref()
-            .map_or_else(|| cgroup::unlimited(limits), StepCgroup::notes)
-    }
-
-    /// Whether the number of its processes is limited by a cgroup.
-    pub(super) fn limits_processes(&self) -> bool {
-        self.cgroup.is_some()
-    }
-
-    /// Whether the kernel killed a process of the step that ran here for want of memory.
-    pub(super) fn ran_out_of_memory(&self) -> bool {
-        self.cgroup.as_ref().is_some_and(StepCgroup::ran_out_of_memory)
     }
 }
 
@@ -71,21 +49,18 @@ struct Starting {
 pub(super) struct Slots {
     pasta: Option<PathBuf>,
     identity: Identity,
-    cgroups: Cgroups,
     free: Vec<Slot>,
     starting: VecDeque<Starting>,
 }
 
 impl Slots {
-    pub(super) fn new(pasta: Option<PathBuf>, identity: Identity) -> io::Result<Self> {
-        let cgroups = Cgroups::find(identity);
-        Ok(Self {
+    pub(super) fn new(pasta: Option<PathBuf>, identity: Identity) -> Self {
+        Self {
             pasta,
             identity,
-            cgroups,
             free: Vec::new(),
             starting: VecDeque::new(),
-        })
+        }
     }
 
     /// Begins to make slots with connections out, until `count` are free or on their way.
@@ -118,8 +93,8 @@ impl Slots {
         }
     }
 
-    /// A slot for one step; `None` while the one that will do is being made.
-    pub(super) fn take(&mut self, network: Network, limits: &Limits) -> Option<io::Result<Slot>> {
+    /// A slot for a step or a pod; `None` while the one that will do is being made.
+    pub(super) fn take(&mut self, network: Network) -> Option<io::Result<Slot>> {
         if self.of(network) == 0 {
             if network == Network::Outbound && !self.starting.is_empty() {
                 return None;
@@ -129,22 +104,12 @@ impl Slots {
             }
         }
         let index = self.free.iter().position(|slot| slot.network == network)?;
-        let mut slot = self.free.swap_remove(index);
-        if let Err(error) = Cgroups::limit(slot.cgroup.as_mut(), limits) {
-            self.free.push(slot);
-            return Some(Err(error));
-        }
-        Some(Ok(slot))
+        Some(Ok(self.free.swap_remove(index)))
     }
 
-    /// Takes a slot back from a step that has ended.
+    /// Takes a slot back that no process is in.
     pub(super) fn give_back(&mut self, slot: Slot) {
         self.free.push(slot);
-    }
-
-    /// Removes what outlives processes. Called when no step is left.
-    pub(super) fn remove(&self) {
-        self.cgroups.remove();
     }
 
     fn of(&self, network: Network) -> usize {
@@ -157,7 +122,6 @@ impl Slots {
             network,
             namespace,
             pasta: None,
-            cgroup: self.cgroups.make(),
         };
         match (&self.pasta, network) {
             (Some(pasta), Network::Outbound) => {

@@ -23,6 +23,9 @@ pub(super) struct Roots {
     mounted: HashMap<u64, Result<PathBuf, String>>,
 }
 
+/// A directory of the stage on which a step mounts what it alone has.
+pub(super) const PRIVATE: &str = "private";
+
 const DEVICES: &[&str] = &["full", "null", "random", "tty", "urandom", "zero"];
 const DEVICE_LINKS: &[(&str, &str)] = &[
     ("/proc/self/fd", "fd"),
@@ -39,6 +42,7 @@ impl Roots {
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
         mount("tmpfs", &stage, "tmpfs", flags, "mode=0755,size=16m")?;
         std::fs::create_dir(&dev)?;
+        std::fs::create_dir(stage.join(PRIVATE))?;
         mount(
             "tmpfs",
             &dev,
@@ -117,6 +121,11 @@ impl Roots {
             Some(Err(error)) => Err(error.clone()),
             None => Err("its root is not mounted".into()),
         }
+    }
+
+    /// Where roots are mounted.
+    pub(super) fn stage(&self) -> &Path {
+        &self.stage
     }
 
     /// The shared `/dev`.

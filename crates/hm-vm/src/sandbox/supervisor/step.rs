@@ -1,16 +1,19 @@
 //! A step's first process: sets the sandbox up from within, starts the command, waits, and reports.
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, WaitOptions};
 
-use super::confine;
+use super::cgroup::StepCgroup;
 use super::network::Slot;
-use super::{parent, root};
+use super::user::User;
+use super::{confine, parent, private, root};
 use crate::ExitStatus;
 use crate::sandbox::protocol::{Ending, Identity, Spawn};
 use crate::sandbox::sys::{self, Cloned};
@@ -21,17 +24,27 @@ const UNGROUPED_PROCESSES: u64 = 16_384;
 /// Where a step goes.
 pub(super) struct Place<'a> {
     pub root: &'a Path,
+    pub stage: &'a Path,
     pub dev: &'a Path,
     pub identity: Identity,
 }
 
+/// What a step is put into.
+pub(super) struct Entry<'a> {
+    pub place: Place<'a>,
+    pub slot: &'a Slot,
+    pub cgroup: Option<&'a StepCgroup>,
+    /// The names of its pod.
+    pub hosts: Option<&'a [String]>,
+}
+
 /// Process 1 of the step's namespaces. Its end is the end of every process of the step.
-pub(super) fn init(place: &Place<'_>, spawn: &Spawn, fds: &[OwnedFd], slot: &Slot, report: &OwnedFd) -> ! {
+pub(super) fn init(entry: &Entry<'_>, spawn: Box<Spawn>, fds: &[OwnedFd], report: &OwnedFd) -> ! {
     parent::die_with_it();
     if parent::is_gone(report) {
         sys::exit_now(1);
     }
-    let ending = match run(place, spawn, fds, slot) {
+    let ending = match run(entry, spawn, fds) {
         Ok(status) => Ending::Ran {
             status,
             killed: None,
@@ -45,19 +58,26 @@ pub(super) fn init(place: &Place<'_>, spawn: &Spawn, fds: &[OwnedFd], slot: &Slo
     sys::exit_now(i32::from(told.is_err()))
 }
 
-fn run(place: &Place<'_>, spawn: &Spawn, fds: &[OwnedFd], slot: &Slot) -> io::Result<ExitStatus> {
-    slot.enter()?;
+fn run(entry: &Entry<'_>, spawn: Box<Spawn>, fds: &[OwnedFd]) -> io::Result<ExitStatus> {
+    if let Some(cgroup) = entry.cgroup {
+        cgroup.enter()?;
+    }
+    entry.slot.enter()?;
     sys::unshare(libc::CLONE_NEWCGROUP)
         .map_err(|error| io::Error::other(format!("cannot make a cgroup namespace: {error}")))?;
-    if !slot.limits_processes() {
+    if entry.cgroup.is_none() {
         limit_processes()?;
     }
+    let place = &entry.place;
+    let user = spawn.user.as_deref();
+    let user = user.map(|user| User::find(place.root, user)).transpose()?;
+    private::mount(entry, &spawn, user.as_ref())?;
     root::enter(place.root, place.dev, place.identity)?;
     rustix::system::sethostname(b"hm")
         .map_err(|error| io::Error::other(format!("cannot set the host name: {error}")))?;
     match sys::clone_process(0)? {
         Cloned::Child => {
-            let error = command(spawn, fds);
+            let error = command(&spawn, user.as_ref(), fds);
             // The step's own log is the place for "command not found" and the like.
             let _ = writeln!(io::stderr(), "hm: cannot run {}: {error}", spawn.argv.join(" "));
             sys::exit_now(if error.kind() == io::ErrorKind::NotFound {
@@ -66,7 +86,11 @@ fn run(place: &Place<'_>, spawn: &Spawn, fds: &[OwnedFd], slot: &Slot) -> io::Re
                 126
             })
         }
-        Cloned::Parent { pid, .. } => wait_for(pid),
+        Cloned::Parent { pid, .. } => {
+            // Its secrets are the command's alone.
+            drop(spawn);
+            wait_for(pid)
+        }
     }
 }
 
@@ -99,14 +123,14 @@ fn wait_for(command: rustix::process::Pid) -> io::Result<ExitStatus> {
 }
 
 /// Becomes the command; returns only when that failed.
-fn command(spawn: &Spawn, fds: &[OwnedFd]) -> io::Error {
-    match prepare(spawn, fds) {
+fn command(spawn: &Spawn, user: Option<&User>, fds: &[OwnedFd]) -> io::Error {
+    match prepare(spawn, user, fds) {
         Ok(mut command) => command.exec(),
         Err(error) => error,
     }
 }
 
-fn prepare(spawn: &Spawn, fds: &[OwnedFd]) -> io::Result<Command> {
+fn prepare(spawn: &Spawn, user: Option<&User>, fds: &[OwnedFd]) -> io::Result<Command> {
     rustix::process::setsid()?;
     let [output, .., errors] = fds else {
         return Err(io::Error::other("no descriptors came with the request"));
@@ -123,11 +147,22 @@ fn prepare(spawn: &Spawn, fds: &[OwnedFd]) -> io::Result<Command> {
         .split_first()
         .ok_or_else(|| io::Error::other("the command is empty"))?;
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env_clear()
-        .envs(spawn.env.iter().map(|(name, value)| (name, value)));
+    let set = |command: &mut Command, variables: &[(String, String)]| {
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+    };
+    command.args(arguments).env_clear();
+    set(&mut command, &spawn.defaults);
+    if let Some(user) = user {
+        set(&mut command, &user.variables());
+    }
+    set(&mut command, &spawn.env);
+    for (name, value) in &spawn.secrets {
+        command.env(name, OsStr::from_bytes(value.0.expose()));
+    }
     confine::confine()?;
+    if let Some(user) = user {
+        user.become_it(&[output.as_fd(), errors.as_fd()])?;
+    }
     Ok(command)
 }
 

@@ -126,7 +126,7 @@ pub async fn a_cache_directory_lies_where_it_is_asked_for(subject: &Subject) {
         let vm = subject.machine().await;
         let ran = run(
             vm.as_ref(),
-            &with_cache(place, &format!("echo {place} >> {file}; cat {file}")),
+            &with_cache(place, &format!("echo '{place}' >> {file}; cat {file}")),
         )
         .await;
         assert_eq!(ran.code(), 0, "{place}: {ran:?}");

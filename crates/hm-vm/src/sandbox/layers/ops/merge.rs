@@ -1,5 +1,5 @@
 //! Merging one part of several layers into one, so that a stack with the merged layer shows what the stack
-//! with the single ones showed. Below them still lie the source and the image, so what they hide there must
+//! with the single ones showed. Where the source and the image still lie below them, what they hide there must
 //! stay hidden: whiteouts and opaque marks are kept.
 
 use std::collections::BTreeMap;
@@ -32,13 +32,13 @@ enum Slot {
     Directory { sources: Vec<PathBuf>, closed: bool },
 }
 
-pub(super) fn merge(sources: Vec<PathBuf>, destination: PathBuf) -> Result<()> {
+pub(super) fn merge(sources: Vec<PathBuf>, destination: PathBuf, closed: bool) -> Result<()> {
     let mut finished = Vec::new();
     make_directory(&destination)?;
     let mut jobs = vec![Job {
         sources,
         destination,
-        closed: false,
+        closed,
     }];
     while let Some(job) = jobs.pop() {
         merge_directory(&job, &mut jobs)?;

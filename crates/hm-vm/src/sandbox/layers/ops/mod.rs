@@ -28,6 +28,8 @@ pub enum FileOp {
         sources: Vec<RawPath>,
         /// The directory to make.
         destination: RawPath,
+        /// Nothing lies below what is merged, so nothing needs hiding there.
+        closed: bool,
     },
     /// Lists directories of a part, not what is below them.
     List {
@@ -105,9 +107,13 @@ pub fn perform(op: FileOp) -> Result<FileReply> {
             freed: done.freed,
             denied: done.denied,
         }),
-        FileOp::Merge { sources, destination } => {
+        FileOp::Merge {
+            sources,
+            destination,
+            closed,
+        } => {
             let sources = sources.into_iter().map(|source| source.0).collect();
-            merge::merge(sources, destination.0).map(|()| FileReply::Merged)
+            merge::merge(sources, destination.0, closed).map(|()| FileReply::Merged)
         }
         FileOp::List { directories } => directories
             .iter()
