@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hm_exec::testing::{Played, play, request};
 use hm_exec::{LocalBackend, Plan, RunOptions, RunRequest};
 use hm_plugin_protocol::events::StdStream;
+use hm_vm::Features;
 use hm_vm::source::SourceStore;
 use hm_vm::testing::MemoryBackend;
 use tempfile::TempDir;
@@ -21,10 +22,18 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
+        Self::on(MemoryBackend::with_images(["ubuntu:24.04"]))
+    }
+
+    /// One whose machines can do only this.
+    pub fn with_features(features: Features) -> Self {
+        Self::on(MemoryBackend::new().with_features(features))
+    }
+
+    fn on(vm: MemoryBackend) -> Self {
         let dirs = tempfile::tempdir().expect("a temporary directory");
         let tree = dirs.path().join("tree");
         std::fs::create_dir(&tree).expect("a worktree");
-        let vm = MemoryBackend::with_images(["ubuntu:24.04"]);
         let slots = NonZeroUsize::new(4).expect("not zero");
         let backend = LocalBackend::new(slots, Arc::new(vm.clone()), dirs.path().join("data"));
         Self {

@@ -110,7 +110,7 @@ impl Beside {
     /// Stops the step's own services, and the chain's where it does not go `on`; tells all that they wrote. What comes
     /// back is what is to be said of those that ended by themselves.
     pub(in crate::local) async fn end(mut self, on: bool, passed: bool) -> Vec<String> {
-        let kept = on && self.usable;
+        let kept = on && (self.usable || self.fresh.as_ref().is_some_and(Group::is_usable));
         let chain = self.chain.iter().flat_map(|alive| &alive.groups);
         let stopped = chain
             .filter(|_| !on)

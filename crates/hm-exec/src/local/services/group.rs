@@ -44,6 +44,12 @@ impl Group {
         self.services.iter().map(|service| service.name.as_str())
     }
 
+    pub(super) fn is_usable(&self) -> bool {
+        self.services
+            .iter()
+            .all(|service| service.state() == State::Usable)
+    }
+
     /// Those that cannot be used yet.
     pub(super) fn starting(&self) -> impl Iterator<Item = &str> {
         let starting = self

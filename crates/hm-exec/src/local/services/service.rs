@@ -161,36 +161,33 @@ impl Task {
             Ok(vm) => vm,
             Err(error) => return self.broken(&error.to_string()),
         };
-        if let Err(error) = self.serve(vm.as_mut(), turns).await {
-            self.broken(&error.to_string());
+        match vm.inject(Arc::clone(&self.site.source)).await {
+            Ok(()) => self.serve(vm.as_ref(), turns).await,
+            Err(error) => self.broken(&error.to_string()),
         }
         if let Err(error) = vm.destroy().await {
             tracing::warn!(%error, "a service's machine could not be removed; the next run tries again");
         }
     }
 
-    async fn serve(&self, vm: &mut dyn Vm, turns: mpsc::Receiver<Turn>) -> Result<(), VmError> {
-        vm.inject(Arc::clone(&self.site.source)).await?;
-        let vm = &*vm;
+    async fn serve(&self, vm: &dyn Vm, turns: mpsc::Receiver<Turn>) {
         let output = Output::of_service(&self.site.sink, self.step_id, &self.spec.name);
         let (sender, chunks) = mpsc::channel(CHUNKS);
         let over = self.kill.child_token();
         let command = async {
-            let outcome = vm.exec(&self.request, sender, self.kill.clone()).await;
+            match vm.exec(&self.request, sender, self.kill.clone()).await {
+                Ok(outcome) => self.turn(State::Ended(outcome)),
+                Err(error) => self.broken(&error.to_string()),
+            }
             over.cancel();
-            let outcome = outcome?;
-            self.become_(State::Ended(outcome));
-            Ok::<_, VmError>(())
         };
         let checked = async {
-            let checked = self.check(vm, &over).await;
-            if checked.is_err() {
+            if let Err(error) = self.check(vm, &over).await {
+                self.broken(&error.to_string());
                 self.kill.cancel();
             }
-            checked
         };
-        let (ended, (), checked) = tokio::join!(command, log::tell(output, chunks, turns), checked);
-        ended.and(checked)
+        tokio::join!(command, log::tell(output, chunks, turns), checked);
     }
 
     async fn check(&self, vm: &dyn Vm, over: &CancellationToken) -> Result<(), VmError> {
@@ -199,9 +196,9 @@ impl Task {
             Some(health) => health::check(vm, &self.request, health, over).await?,
         };
         match (health, &self.spec.health) {
-            (Health::Passed, _) => self.become_(State::Usable),
+            (Health::Passed, _) => self.turn(State::Usable),
             (Health::Late(last), Some(health)) => {
-                self.become_(State::Unready(words::late(
+                self.turn(State::Unready(words::late(
                     &self.spec.name,
                     health,
                     last.as_deref(),
@@ -213,7 +210,8 @@ impl Task {
         Ok(())
     }
 
-    fn become_(&self, next: State) {
+    /// Moves on to a state, unless it has come further.
+    fn turn(&self, next: State) {
         self.state.send_if_modified(|state| {
             let on = match (&*state, &next) {
                 (State::Starting, _) => true,
