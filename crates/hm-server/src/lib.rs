@@ -1,1 +1,26 @@
-//! The cloud of hm.
+//! The cloud of hm in one process: the REST API, the agents' API, and what is behind them.
+//!
+//! Four narrow traits keep the server's state, each with an embedded implementation beside it, so that nothing
+//! else has to be installed: [`store::Store`], [`queue::Queue`], [`logs::LogBus`] and [`blobs::Blobs`].
+#![forbid(unsafe_code)]
+
+mod api;
+mod auth;
+mod build;
+mod config;
+mod ids;
+mod secret;
+mod server;
+mod state;
+
+pub mod blobs;
+pub mod logs;
+pub mod model;
+pub mod queue;
+pub mod store;
+
+pub use auth::SigningError;
+pub use config::{AgentRules, Limits, Rate, Rates, ServerConfig};
+pub use ids::{BuildId, InviteId, JobId, OrgId, PipelineId, TokenId, UserId};
+pub use secret::{NoRandomness, Secret, SecretHash};
+pub use server::{Server, ServerError};

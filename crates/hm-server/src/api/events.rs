@@ -1,0 +1,149 @@
+//! A build's log as it is: events and notes, resumable by their numbers.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::http::HeaderMap;
+use axum::response::Sse;
+use axum::response::sse::{Event, KeepAlive};
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, stream};
+use hm_plugin_protocol::events::BuildEvent;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::extract::Query;
+use super::{ApiError, ApiResult, Ctx};
+use crate::auth::Watched;
+use crate::logs::{LogReader, Record};
+use crate::state::App;
+
+/// How much is read at a time.
+pub(super) const PIECE: usize = 256 << 10;
+
+/// Below the minute after which proxies tend to give up.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// From where on.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WatchQuery {
+    /// A log token of the build, for those who cannot send a header.
+    #[param(nullable = false)]
+    #[expect(dead_code, reason = "the guard has read it")]
+    token: Option<String>,
+    /// The number of the last event that was received. A `Last-Event-ID` header goes before.
+    #[param(nullable = false)]
+    after: Option<u64>,
+}
+
+impl WatchQuery {
+    /// The first number that is wanted.
+    pub(super) fn from(&self, headers: &HeaderMap) -> ApiResult<u64> {
+        let last = match headers.get("last-event-id").filter(|value| !value.is_empty()) {
+            None => self.after.unwrap_or(0),
+            Some(value) => {
+                let number = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+                number.ok_or_else(|| ApiError::malformed("`Last-Event-ID` is no number of this stream."))?
+            }
+        };
+        Ok(last.saturating_add(1))
+    }
+}
+
+/// Server-sent events.
+pub(super) type Events =
+    Sse<axum::response::sse::KeepAliveStream<BoxStream<'static, Result<Event, Infallible>>>>;
+
+/// Sends events until the stream ends or the server stops. A comment now and then shows that it is alive.
+pub(super) fn serve(app: &App, events: impl Stream<Item = Event> + Send + 'static) -> Events {
+    let stopping = app.stopping.clone();
+    let events = events.take_until(stopping.cancelled_owned()).map(Ok).boxed();
+    Sse::new(events).keep_alive(KeepAlive::new().interval(QUIET))
+}
+
+/// A log read to its end, piece by piece; each is asked whether it is the last.
+pub(super) struct Follow {
+    pub(super) app: Arc<App>,
+    pub(super) reader: Box<dyn LogReader>,
+    pub(super) over: bool,
+}
+
+impl Follow {
+    /// What is there already, up to a piece; none at the log's end.
+    pub(super) async fn there_is(&mut self) -> Vec<(u64, Bytes)> {
+        self.read().await.unwrap_or_default()
+    }
+
+    async fn read(&mut self) -> Option<Vec<(u64, Bytes)>> {
+        let read = self.reader.next(PIECE).await;
+        read.inspect_err(|error| {
+            tracing::error!(error = error as &dyn std::error::Error, "cannot go on with a log");
+        })
+        .ok()
+    }
+
+    /// The next records, waited for; none when the log cannot be read any more.
+    pub(super) async fn next(&mut self) -> Vec<(u64, Bytes)> {
+        loop {
+            match self.read().await {
+                Some(records) if records.is_empty() => self.reader.more().await,
+                records => return records.unwrap_or_default(),
+            }
+        }
+    }
+}
+
+/// Whether a stored record is an event of this kind. Whoever passes records on need not parse them all.
+fn is_end(bytes: &[u8]) -> bool {
+    let may_be = bytes.len() < 200;
+    may_be
+        && matches!(
+            Record::decode(bytes),
+            Ok(Record {
+                event: Some(BuildEvent::BuildEnd { .. }),
+                ..
+            })
+        )
+}
+
+fn event((seq, bytes): (u64, Bytes)) -> Event {
+    let data = String::from_utf8_lossy(&bytes);
+    Event::default().event("record").id(seq.to_string()).data(data)
+}
+
+/// Watch a build
+///
+/// Each server-sent event `record` has a record's number as its id and the record as its data: `{"seq", "attempt", "event"}`, where `event` is
+/// one line of `hm run --format json`, or `{"seq", "attempt", "note"}`. A larger `attempt` than before says that the build starts over. The
+/// stream ends after `build_end`.
+#[utoipa::path(get, path = "/hm/v1/builds/{build_uuid}/events", operation_id = "watchBuild", tag = "hm",
+    params(("build_uuid" = String, Path, description = "The build's id."), WatchQuery,
+        ("last-event-id" = Option<String>, Header, description = "The number of the last event that was received.")),
+    responses((status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream")))]
+pub(super) async fn watch(
+    state: Ctx,
+    watched: Extension<Watched>,
+    headers: HeaderMap,
+    Query(query): Query<WatchQuery>,
+) -> ApiResult<Events> {
+    let from = query.from(&headers)?;
+    let follow = Follow {
+        reader: state.logs.read(watched.build.id, from).await?,
+        app: Arc::clone(&state),
+        over: watched.build.state.is_terminal() && from > state.logs.head(watched.build.id).await?,
+    };
+    let pieces = stream::unfold(follow, |mut follow| async move {
+        if follow.over {
+            return None;
+        }
+        let records = follow.next().await;
+        follow.over = records.last().is_none_or(|(_, bytes)| is_end(bytes));
+        let events: Vec<Event> = records.into_iter().map(event).collect();
+        Some((stream::iter(events), follow))
+    });
+    Ok(serve(&state, pieces.flatten()))
+}

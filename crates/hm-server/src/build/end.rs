@@ -1,0 +1,202 @@
+//! A build ends: completed by its agent, given back, or canceled.
+
+use bytes::Bytes;
+use chrono::Utc;
+use hm_plugin_protocol::events::BuildEvent;
+
+use crate::build::{EventsError, Fault, LeaseError};
+use crate::logs::Record;
+use crate::model::{Build, BuildState, Ending};
+use crate::queue::Fence;
+use crate::state::App;
+use crate::store::CancelRequest;
+
+/// What the build came to, as its agent says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AgentVerdict {
+    Passed,
+    Failed,
+    Canceled,
+    TimedOut,
+}
+
+/// How a build ended, as its agent says.
+#[derive(Debug, Clone)]
+pub(crate) struct AgentEnding {
+    pub(crate) verdict: AgentVerdict,
+    /// Why it failed without a step's fault.
+    pub(crate) error: Option<String>,
+}
+
+const TIMED_OUT: &str = "timed_out";
+
+impl AgentEnding {
+    fn ending(self) -> Ending {
+        let (state, code) = match self.verdict {
+            AgentVerdict::Passed => (BuildState::Passed, None),
+            AgentVerdict::Canceled => (BuildState::Canceled, None),
+            AgentVerdict::TimedOut => (BuildState::Failed, Some(TIMED_OUT)),
+            AgentVerdict::Failed => (BuildState::Failed, self.error.as_ref().map(|_| "agent_error")),
+        };
+        Ending {
+            state,
+            error_code: code.map(str::to_owned),
+            error_message: self.error,
+        }
+    }
+}
+
+impl App {
+    /// The build is over, after so many events. Said again by the same attempt, it is answered again.
+    pub(crate) async fn complete(
+        &self,
+        fence: Fence,
+        events: u64,
+        ending: AgentEnding,
+    ) -> Result<Build, EventsError> {
+        let _alone = self.live.lock(fence.build).await;
+        let build = self
+            .store
+            .build_by_id(fence.build)
+            .await?
+            .ok_or(LeaseError::Lost)?;
+        if build.attempt != fence.attempt {
+            return Err(LeaseError::Lost.into());
+        }
+        if !build.state.is_terminal() {
+            let told = self.logs.head(build.id).await?.saturating_sub(build.base_seq);
+            if told != events {
+                return Err(EventsError::Gap { next: told + 1 });
+            }
+            let ending = ending.ending();
+            if !self
+                .store
+                .finish_build(fence.build, fence.attempt, &ending, Utc::now())
+                .await?
+            {
+                return Err(LeaseError::Lost.into());
+            }
+        }
+        let build = self
+            .store
+            .build_by_id(fence.build)
+            .await?
+            .ok_or(LeaseError::Lost)?;
+        self.settle(&build, fence).await?;
+        Ok(build)
+    }
+
+    /// What follows on a build's end: its log's last event, and no place in the queue.
+    pub(crate) async fn settle(&self, build: &Build, fence: Fence) -> Result<(), Fault> {
+        self.seal(build).await?;
+        self.queue.complete(fence).await?;
+        self.live.forget(build.id);
+        Ok(())
+    }
+
+    /// The agent cannot go on with the build, and somebody else shall.
+    pub(crate) async fn give_back(&self, fence: Fence, agent: &str) -> Result<(), LeaseError> {
+        let _alone = self.live.lock(fence.build).await;
+        let build = self.held(fence).await?;
+        if build.state == BuildState::Canceling {
+            self.end(&build, fence, canceled()).await?;
+            return Ok(());
+        }
+        if !self.store.abandon_attempt(fence.build, fence.attempt).await? {
+            return Err(LeaseError::Lost);
+        }
+        let note = format!("Agent `{agent}` gave the build back; it starts over on the next one.");
+        self.note(&build, note).await?;
+        self.queue.release(fence).await?;
+        Ok(())
+    }
+
+    /// Ends a build that no agent ends.
+    pub(crate) async fn end(&self, build: &Build, fence: Fence, ending: Ending) -> Result<(), Fault> {
+        self.store
+            .finish_build(build.id, build.attempt, &ending, Utc::now())
+            .await?;
+        if let Some(build) = self.store.build_by_id(build.id).await? {
+            self.settle(&build, fence).await?;
+        }
+        Ok(())
+    }
+
+    /// Cancels a build that has not ended. What an agent runs ends when the agent says so.
+    pub(crate) async fn cancel(&self, build: &Build) -> Result<(), Fault> {
+        let _alone = self.live.lock(build.id).await;
+        if self.store.cancel_build(build.id, Utc::now()).await? == CancelRequest::Canceled {
+            self.queue.remove(build.id).await?;
+            if let Some(build) = self.store.build_by_id(build.id).await? {
+                self.seal(&build).await?;
+            }
+            self.live.forget(build.id);
+        }
+        Ok(())
+    }
+
+    /// Says something in a build's log. The caller has the build's lock.
+    pub(crate) async fn note(&self, build: &Build, note: String) -> Result<(), Fault> {
+        let seq = self.logs.head(build.id).await? + 1;
+        let record = Record::note(seq, build.attempt, note).encode()?;
+        self.logs.append(build.id, seq, &[record]).await?;
+        Ok(())
+    }
+
+    /// Gives an ended build's log its last event, unless it has that.
+    pub(crate) async fn seal(&self, build: &Build) -> Result<(), Fault> {
+        let head = self.logs.head(build.id).await?;
+        if !self.ends_at(build, head).await? {
+            let mut records: Vec<Bytes> = Vec::new();
+            let mut seq = head + 1;
+            if let Some(message) = &build.error_message {
+                records.push(Record::note(seq, build.attempt, message.clone()).encode()?);
+                seq += 1;
+            }
+            records.push(Record::event(seq, build.attempt, last_event(build)).encode()?);
+            self.logs.append(build.id, head + 1, &records).await?;
+        }
+        self.store.seal_build(build.id).await?;
+        Ok(())
+    }
+
+    async fn ends_at(&self, build: &Build, head: u64) -> Result<bool, Fault> {
+        if head == 0 {
+            return Ok(false);
+        }
+        let last = self.logs.read(build.id, head).await?.next(1).await?;
+        let last = last.first().map(|(_, bytes)| Record::decode(bytes)).transpose()?;
+        Ok(matches!(
+            last,
+            Some(Record {
+                event: Some(BuildEvent::BuildEnd { .. }),
+                ..
+            })
+        ))
+    }
+}
+
+pub(super) const fn canceled() -> Ending {
+    Ending {
+        state: BuildState::Canceled,
+        error_code: None,
+        error_message: None,
+    }
+}
+
+fn last_event(build: &Build) -> BuildEvent {
+    let exit_code = match (build.state, build.error_code.as_deref()) {
+        (BuildState::Passed, _) => 0,
+        (BuildState::Canceled, _) => 130,
+        (_, Some(TIMED_OUT)) => 124,
+        _ => 1,
+    };
+    let duration = match (build.started_at, build.finished_at) {
+        (Some(start), Some(end)) => u64::try_from((end - start).num_milliseconds()).unwrap_or(0),
+        _ => 0,
+    };
+    BuildEvent::BuildEnd {
+        exit_code,
+        duration_ms: duration,
+    }
+}

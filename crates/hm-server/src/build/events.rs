@@ -1,0 +1,206 @@
+//! An agent tells what its build does.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use chrono::Utc;
+use hm_plugin_protocol::events::{BuildEvent, StepEndStatus};
+use uuid::Uuid;
+
+use crate::JobId;
+use crate::build::{Fault, LeaseError};
+use crate::logs::{LogError, Record};
+use crate::model::{Build, BuildState, JobChange, JobState};
+use crate::queue::Fence;
+use crate::state::App;
+
+/// What an agent is answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Accepted {
+    /// The number of the event that is wanted next, counted from 1 within the attempt.
+    pub(crate) next: u64,
+    /// It shall stop.
+    pub(crate) cancel: bool,
+}
+
+/// Why events were refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EventsError {
+    #[error("events are missing: send from {next} on")]
+    Gap { next: u64 },
+    #[error("event {number}: {what}")]
+    Bad { number: u64, what: &'static str },
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+}
+
+impl<T> From<T> for EventsError
+where
+    Fault: From<T>,
+{
+    fn from(error: T) -> Self {
+        Self::Lease(LeaseError::Fault(error.into()))
+    }
+}
+
+impl App {
+    /// The build, when the fence's attempt is the one that may write to it.
+    pub(crate) async fn held(&self, fence: Fence) -> Result<Build, LeaseError> {
+        let build = self.store.build_by_id(fence.build).await?;
+        let running = |build: &Build| {
+            build.attempt == fence.attempt
+                && matches!(
+                    build.state,
+                    BuildState::Running | BuildState::Failing | BuildState::Canceling
+                )
+        };
+        build.filter(running).ok_or(LeaseError::Lost)
+    }
+
+    /// The lease holds on. Answers whether the agent shall stop.
+    pub(crate) async fn heartbeat(&self, fence: Fence) -> Result<bool, LeaseError> {
+        let build = self.held(fence).await?;
+        let until = Utc::now() + self.config.agents.lease;
+        if !self.queue.extend(fence, until).await? {
+            return Err(LeaseError::Lost);
+        }
+        Ok(build.state == BuildState::Canceling)
+    }
+
+    /// Keeps events, the first of which has the number `first` within the attempt. It is safe to send again what
+    /// was not acknowledged.
+    pub(crate) async fn tell(
+        &self,
+        fence: Fence,
+        first: u64,
+        events: Vec<BuildEvent>,
+    ) -> Result<Accepted, EventsError> {
+        let mut live = self.live.lock(fence.build).await;
+        let cancel = self.heartbeat(fence).await?;
+        let build = self.held(fence).await?;
+        if live.jobs.is_none() {
+            let jobs = self.store.jobs(build.id).await?;
+            live.jobs = Some(jobs.into_iter().map(|job| job.id).collect());
+        }
+        let jobs = live.jobs.get_or_insert_default();
+        let mut records = Vec::with_capacity(events.len());
+        let mut changes = Vec::new();
+        for (number, mut event) in (first..).zip(events) {
+            check(&mut event, build.id.0, jobs).map_err(|what| EventsError::Bad { number, what })?;
+            changes.extend(change(&event));
+            let record = Record::event(build.base_seq.saturating_add(number), fence.attempt, event);
+            records.push(record.encode()?);
+        }
+        let head = match self.append(&build, first, &records).await {
+            Err(LogError::Gap { head, .. }) => {
+                let next = head.saturating_sub(build.base_seq) + 1;
+                return Err(EventsError::Gap { next });
+            }
+            head => head?,
+        };
+        if !changes.is_empty()
+            && !self
+                .store
+                .change_jobs(build.id, fence.attempt, &changes, Utc::now())
+                .await?
+        {
+            return Err(LeaseError::Lost.into());
+        }
+        Ok(Accepted {
+            next: head.saturating_sub(build.base_seq) + 1,
+            cancel,
+        })
+    }
+
+    async fn append(&self, build: &Build, first: u64, records: &[Bytes]) -> Result<u64, LogError> {
+        let first = build.base_seq.saturating_add(first);
+        if first <= build.base_seq {
+            // Events are counted from 1; a 0 would reach into the attempt before.
+            let head = self.logs.head(build.id).await?;
+            return Err(LogError::Gap {
+                build: build.id,
+                head,
+            });
+        }
+        self.logs.append(build.id, first, records).await
+    }
+}
+
+/// The step that an event is about.
+pub(crate) const fn step_of(event: &BuildEvent) -> Option<Uuid> {
+    match event {
+        BuildEvent::StepQueued { step_id, .. }
+        | BuildEvent::StepStart { step_id, .. }
+        | BuildEvent::StepLog { step_id, .. }
+        | BuildEvent::ServiceLog { step_id, .. }
+        | BuildEvent::StepArtifact { step_id, .. }
+        | BuildEvent::StepRetry { step_id, .. }
+        | BuildEvent::StepCacheHit { step_id, .. }
+        | BuildEvent::StepSkipped { step_id, .. }
+        | BuildEvent::StepEnd { step_id, .. } => Some(*step_id),
+        BuildEvent::ChainFailed { failed_step_id, .. } => Some(*failed_step_id),
+        _ => None,
+    }
+}
+
+/// Gives the build its own name, and refuses what is not this build's.
+fn check(event: &mut BuildEvent, build: Uuid, jobs: &HashSet<JobId>) -> Result<(), &'static str> {
+    match event {
+        BuildEvent::BuildStart { run_id, .. } => *run_id = build,
+        BuildEvent::BuildAccepted { build: accepted, .. } => accepted.run_id = build,
+        BuildEvent::BuildEnd { .. } => {
+            return Err("the server itself says build_end, once the agent has completed the build");
+        }
+        _ => {}
+    }
+    if step_of(event).is_some_and(|step| !jobs.contains(&JobId(step))) {
+        return Err("its step_id is no job of this build: use the ids that came with the lease");
+    }
+    Ok(())
+}
+
+/// What an event says about a job.
+fn change(event: &BuildEvent) -> Option<JobChange> {
+    let to = |step: &Uuid, state| JobChange {
+        id: JobId(*step),
+        state,
+        exit_code: None,
+        soft_failed: false,
+        message: None,
+    };
+    match event {
+        BuildEvent::StepQueued { step_id, .. } => Some(to(step_id, JobState::Scheduled)),
+        BuildEvent::StepStart { step_id, .. } => Some(to(step_id, JobState::Running)),
+        BuildEvent::StepCacheHit { step_id, .. } => Some(JobChange {
+            exit_code: Some(0),
+            ..to(step_id, JobState::Passed)
+        }),
+        BuildEvent::StepSkipped { step_id, reason, .. } => Some(JobChange {
+            message: Some(reason.clone()),
+            ..to(step_id, JobState::Skipped)
+        }),
+        BuildEvent::StepEnd {
+            step_id,
+            exit_code,
+            status,
+            message,
+            ..
+        } => Some(JobChange {
+            exit_code: Some(*exit_code),
+            soft_failed: *status == Some(StepEndStatus::SoftFailed),
+            message: message.clone(),
+            ..to(step_id, ended(*exit_code, *status))
+        }),
+        _ => None,
+    }
+}
+
+/// A sender that knows no statuses says it by the exit code alone.
+const fn ended(exit_code: i32, status: Option<StepEndStatus>) -> JobState {
+    match (status, exit_code) {
+        (Some(StepEndStatus::Passed), _) | (None, 0) => JobState::Passed,
+        (Some(StepEndStatus::Canceled), _) | (None, 130) => JobState::Canceled,
+        (Some(StepEndStatus::TimedOut), _) | (None, 124) => JobState::TimedOut,
+        _ => JobState::Failed,
+    }
+}

@@ -1,0 +1,147 @@
+//! Submitting a build.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use chrono::Utc;
+use hm_pipeline_ir::{PipelineGraph, PlanError};
+use serde::Deserialize;
+
+use crate::blobs::BlobName;
+use crate::build::Fault;
+use crate::model::{Build, NewBuild, NewJob, Pipeline, SourceArchive};
+use crate::queue::NewItem;
+use crate::state::App;
+use crate::{BuildId, JobId};
+
+/// What is submitted. Its source archive is stored already.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) id: BuildId,
+    pub(crate) branch: String,
+    pub(crate) commit: String,
+    pub(crate) message: Option<String>,
+    pub(crate) trigger: String,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) archive: SourceArchive,
+    pub(crate) plan: String,
+}
+
+/// Why there is no build, or only a failed one.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SubmitError {
+    /// The plan was refused; the build is there, failed.
+    #[error("{error}")]
+    Rejected { build: Box<Build>, error: PlanError },
+    #[error(transparent)]
+    Fault(Fault),
+}
+
+impl<T> From<T> for SubmitError
+where
+    Fault: From<T>,
+{
+    fn from(error: T) -> Self {
+        Self::Fault(error.into())
+    }
+}
+
+/// What a plan may say beside its graph: an optional `labels`, which an agent must all have to be given the build.
+#[derive(Deserialize)]
+struct Wishes {
+    #[serde(default)]
+    labels: BTreeSet<String>,
+}
+
+/// The labels of a plan; a field of another form is not ours.
+fn labels(plan: &str) -> BTreeSet<String> {
+    serde_json::from_str(plan)
+        .map(|wishes: Wishes| wishes.labels)
+        .unwrap_or_default()
+}
+
+fn jobs(plan: &str) -> Result<Vec<NewJob>, PlanError> {
+    let graph = PipelineGraph::parse(plan)?;
+    let ids: HashMap<_, _> = graph.steps().map(|(index, _)| (index, JobId::new())).collect();
+    let id = |index| ids.get(&index).copied();
+    let job = |(index, step): (_, &hm_pipeline_ir::Step)| {
+        Some(NewJob {
+            id: id(index)?,
+            key: step.key.to_string(),
+            name: step.display_name(),
+            command: step.cmd.clone(),
+            depends_on: graph.dependencies(index).iter().copied().filter_map(id).collect(),
+        })
+    };
+    Ok(graph.steps().filter_map(job).collect())
+}
+
+impl App {
+    /// Adds a build and queues it.
+    pub(crate) async fn submit(&self, pipeline: &Pipeline, new: Submission) -> Result<Build, SubmitError> {
+        let plan = new.plan;
+        let (plan, planned) = tokio::task::spawn_blocking(move || {
+            let jobs = jobs(&plan);
+            (plan, jobs)
+        })
+        .await?;
+        let (jobs, refused) = match planned {
+            Ok(jobs) => (jobs, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let wanted = labels(&plan);
+        let build = NewBuild {
+            id: new.id,
+            org: pipeline.org,
+            pipeline: pipeline.id,
+            branch: new.branch,
+            commit: new.commit,
+            message: new.message,
+            trigger: new.trigger,
+            env: new.env,
+            archive: new.archive,
+            plan,
+            jobs,
+            rejected: refused
+                .as_ref()
+                .map(|error| ("plan_rejected".to_owned(), error.to_string())),
+        };
+        let now = Utc::now();
+        let build = self.store.create_build(build, now).await?;
+        if let Some(error) = refused {
+            self.blobs.remove(&BlobName::source(build.id)).await?;
+            self.seal(&build).await?;
+            return Err(SubmitError::Rejected {
+                build: Box::new(build),
+                error,
+            });
+        }
+        let item = NewItem {
+            build: build.id,
+            org: build.org,
+            labels: wanted,
+        };
+        self.queue.enqueue(item, now).await?;
+        Ok(build)
+    }
+
+    /// Queues what a crash left scheduled and not queued.
+    pub(crate) async fn queue_scheduled(&self) -> Result<(), Fault> {
+        let mut after = None;
+        loop {
+            let builds = self.store.scheduled_builds(after, 100).await?;
+            let Some(last) = builds.last() else {
+                return Ok(());
+            };
+            after = Some(last.id);
+            for build in builds {
+                let plan = self.store.plan(build.id).await?.unwrap_or_default();
+                let item = NewItem {
+                    build: build.id,
+                    org: build.org,
+                    labels: labels(&plan),
+                };
+                self.queue.enqueue(item, build.created_at).await?;
+            }
+        }
+    }
+}

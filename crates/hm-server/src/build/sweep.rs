@@ -1,0 +1,96 @@
+//! Looking for lost agents and for what a crash left.
+
+use chrono::Utc;
+
+use crate::build::{Fault, end};
+use crate::model::{BuildState, Ending};
+use crate::queue::Lease;
+use crate::state::App;
+
+/// How much one sweep takes on.
+const BATCH: u32 = 100;
+
+impl App {
+    /// Sweeps until the server stops. A failed sweep is tried again by the next.
+    pub(crate) async fn keep_sweeping(&self) {
+        loop {
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = tokio::time::sleep(self.config.agents.sweep) => {}
+            }
+            if let Err(error) = self.sweep().await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot look for lost agents"
+                );
+            }
+            self.rates.sweep();
+        }
+    }
+
+    /// Finishes what a crash left, at the server's start.
+    pub(crate) async fn recover(&self) -> Result<(), Fault> {
+        self.queue_scheduled().await?;
+        self.seal_ended().await
+    }
+
+    /// Puts builds of lost agents back, or ends them.
+    pub(crate) async fn sweep(&self) -> Result<(), Fault> {
+        for lease in self.queue.expired(Utc::now(), BATCH).await? {
+            self.lose(&lease).await?;
+        }
+        self.seal_ended().await
+    }
+
+    async fn seal_ended(&self) -> Result<(), Fault> {
+        for build in self.store.unsealed_builds(BATCH).await? {
+            let _alone = self.live.lock(build.id).await;
+            self.seal(&build).await?;
+            self.live.forget(build.id);
+        }
+        Ok(())
+    }
+
+    async fn lose(&self, lease: &Lease) -> Result<(), Fault> {
+        let fence = lease.fence;
+        let _alone = self.live.lock(fence.build).await;
+        let Some(build) = self.store.build_by_id(fence.build).await? else {
+            self.queue.complete(fence).await?;
+            return Ok(());
+        };
+        // The agent may have come back while we waited for the lock.
+        let expired = self.queue.expired(Utc::now(), u32::MAX).await?;
+        if !expired.iter().any(|expired| expired.fence == fence) {
+            return Ok(());
+        }
+        if build.state.is_terminal() {
+            return self.settle(&build, fence).await;
+        }
+        if build.state == BuildState::Canceling {
+            return self.end(&build, fence, end::canceled()).await;
+        }
+        let agents = self.config.agents.losses + 1;
+        if lease.losses >= self.config.agents.losses {
+            let ending = Ending {
+                state: BuildState::Failed,
+                error_code: Some("agent_lost".to_owned()),
+                error_message: Some(format!(
+                    "Agent `{}` was lost, as was every one before it: {agents} agents have been tried.",
+                    lease.agent
+                )),
+            };
+            return self.end(&build, fence, ending).await;
+        }
+        // A lease that the store never saw has nothing to tell.
+        if build.attempt == fence.attempt && self.store.abandon_attempt(build.id, fence.attempt).await? {
+            let note = format!(
+                "Agent `{}` was lost; the build starts over on the next one ({} of at most {agents}).",
+                lease.agent,
+                lease.losses + 2,
+            );
+            self.note(&build, note).await?;
+        }
+        self.queue.requeue(fence).await?;
+        Ok(())
+    }
+}

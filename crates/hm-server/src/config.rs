@@ -1,0 +1,138 @@
+//! What a server is told. Nothing is read from the environment.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a server is told.
+#[derive(Debug, Clone)]
+pub struct ServerConfig {
+    /// Where everything is kept: the database, logs, blobs and the signing key.
+    pub data: PathBuf,
+    /// How agents and clients reach this server, without a slash at the end.
+    pub public_url: String,
+    /// How people reach the dashboard, without a slash at the end.
+    pub app_url: String,
+    /// How large things may be.
+    pub limits: Limits,
+    /// How often somebody may ask.
+    pub rates: Rates,
+    /// What holds for agents.
+    pub agents: AgentRules,
+}
+
+impl ServerConfig {
+    /// A server that keeps its data here and is reached by this URL, with the usual limits.
+    #[must_use]
+    pub fn new(data: PathBuf, public_url: impl Into<String>) -> Self {
+        let public_url = public_url.into();
+        let public_url = public_url.trim_end_matches('/').to_owned();
+        Self {
+            data,
+            app_url: public_url.clone(),
+            public_url,
+            limits: Limits::default(),
+            rates: Rates::default(),
+            agents: AgentRules::default(),
+        }
+    }
+
+    /// Where people watch a build.
+    #[must_use]
+    pub fn watch_url(&self, org: &str, pipeline: &str, number: i64) -> String {
+        format!("{}/{org}/{pipeline}/builds/{number}", self.app_url)
+    }
+}
+
+/// How large things may be, in bytes.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// A source archive.
+    pub source: u64,
+    /// A build's description without its source archive; most of it is the plan.
+    pub description: usize,
+    /// Events that an agent sends at a time.
+    pub events: usize,
+    /// Any other request.
+    pub request: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            source: 1 << 30,
+            description: 32 << 20,
+            events: 8 << 20,
+            request: 1 << 20,
+        }
+    }
+}
+
+/// How often somebody may ask: so many per second in the long run, and so many at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Rate {
+    /// In the long run.
+    pub per_second: NonZeroU32,
+    /// At once.
+    pub burst: NonZeroU32,
+}
+
+impl Rate {
+    /// A rate. A zero counts as one.
+    #[must_use]
+    pub fn new(per_second: u32, burst: u32) -> Self {
+        let positive = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+        Self {
+            per_second: positive(per_second),
+            burst: positive(burst),
+        }
+    }
+}
+
+/// How often somebody may ask.
+#[derive(Debug, Clone)]
+pub struct Rates {
+    /// With one person's token.
+    pub token: Rate,
+    /// With one agent's token.
+    pub agent: Rate,
+    /// From one address without a good token.
+    pub address: Rate,
+    /// From one address with a code that could be guessed.
+    pub login: Rate,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            token: Rate::new(50, 500),
+            agent: Rate::new(500, 2000),
+            address: Rate::new(10, 100),
+            login: Rate::new(1, 10),
+        }
+    }
+}
+
+/// What holds for agents.
+#[derive(Debug, Clone)]
+pub struct AgentRules {
+    /// How long a build stays an agent's that says nothing.
+    pub lease: Duration,
+    /// How long a request for a build may wait for one.
+    pub poll: Duration,
+    /// How many agents a build may lose before it fails.
+    pub losses: u32,
+    /// How often to look for lost agents.
+    pub sweep: Duration,
+}
+
+impl Default for AgentRules {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(30),
+            poll: Duration::from_secs(30),
+            losses: 3,
+            sweep: Duration::from_secs(2),
+        }
+    }
+}

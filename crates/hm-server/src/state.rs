@@ -1,0 +1,30 @@
+//! What every request sees.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio_util::sync::CancellationToken;
+use utoipa::openapi::OpenApi;
+
+use crate::auth::{RateLimits, Signer};
+use crate::blobs::Blobs;
+use crate::build::LiveBuilds;
+use crate::config::ServerConfig;
+use crate::logs::LogBus;
+use crate::queue::Queue;
+use crate::store::Store;
+
+/// What every request sees.
+pub(crate) struct App {
+    pub(crate) config: ServerConfig,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) queue: Arc<dyn Queue>,
+    pub(crate) logs: Arc<dyn LogBus>,
+    pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) signer: Signer,
+    pub(crate) rates: RateLimits,
+    pub(crate) live: LiveBuilds,
+    /// Ends what would otherwise wait for long: streams and polls.
+    pub(crate) stopping: CancellationToken,
+    /// Made when it is first asked for.
+    pub(crate) document: OnceLock<OpenApi>,
+}

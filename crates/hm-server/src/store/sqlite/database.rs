@@ -1,0 +1,104 @@
+//! The database file.
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{SqlStr, Sqlite, SqlitePool, Transaction};
+
+use crate::store::{Result, StoreError};
+
+/// Appended to, never changed: each has run on somebody's database.
+const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "begin", include_str!("../../../migrations/0001_begin.sql"))];
+
+const READERS: u32 = 4;
+
+/// Longer than any write takes; only another process can make us wait.
+const BUSY: Duration = Duration::from_secs(20);
+
+/// An open SQLite database, its schema up to date.
+#[derive(Debug, Clone)]
+pub struct Database {
+    reader: SqlitePool,
+    writer: SqlitePool,
+}
+
+impl Database {
+    /// Opens a database file, makes it where there is none, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When it cannot be opened, is no database, or was written by a newer version.
+    pub async fn open(path: &Path) -> Result<Self> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // What is committed outlives the process; a power cut may take the last moments, never the whole.
+            .synchronous(SqliteSynchronous::Normal)
+            .foreign_keys(true)
+            .busy_timeout(BUSY);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options.clone())
+            .await?;
+        migrations()
+            .run(&writer)
+            .await
+            .map_err(|error| StoreError::Database(Box::new(error)))?;
+        let reader = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options.read_only(true))
+            .await?;
+        Ok(Self { reader, writer })
+    }
+
+    /// For statements that change nothing.
+    pub(crate) const fn reader(&self) -> &SqlitePool {
+        &self.reader
+    }
+
+    /// For single statements that change something.
+    pub(crate) const fn writer(&self) -> &SqlitePool {
+        &self.writer
+    }
+
+    /// For several statements that hold together.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Waits for what is under way and closes the file.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+fn migrations() -> Migrator {
+    let migrations = MIGRATIONS.map(|(version, name, sql)| {
+        Migration::new(
+            version,
+            Cow::Borrowed(name),
+            MigrationType::Simple,
+            SqlStr::from_static(sql),
+            false,
+        )
+    });
+    Migrator::with_migrations(migrations.to_vec())
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Box::new(error))
+    }
+}
+
+/// A statement's error, where breaking a rule of uniqueness has a meaning.
+pub(super) fn or_taken(what: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
+    move |error| match &error {
+        sqlx::Error::Database(database) if database.is_unique_violation() => StoreError::Taken(what),
+        _ => error.into(),
+    }
+}
