@@ -1,4 +1,5 @@
-//! Eviction: the snapshots used longest ago go until the rest is within the budget.
+//! Eviction: the snapshots and cache directories used longest ago go until the rest is within the budget, which they
+//! share.
 //!
 //! ```text
 //! registered --(chosen: gate held exclusively, not pinned)--> evicting --(the backend removed it)--> gone
@@ -9,16 +10,16 @@ use std::fs::File;
 use std::time::{Duration, SystemTime};
 
 use super::{Registry, SnapshotRecord, files};
-use crate::{Result, SnapshotId, VmBackend, VmError};
+use crate::{CacheDirectory, Result, SnapshotId, VmBackend, VmError};
 
-/// How much the snapshots may take up.
+/// How much the snapshots and the cache directories may take up together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// Above this, snapshots are evicted.
+    /// Above this, snapshots and cache directories are evicted.
     pub max_bytes: u64,
     /// Cleaning stops before less than this would be left, whatever the other two say.
     pub floor_bytes: u64,
-    /// Below this much free disk space, snapshots are evicted.
+    /// Below this much free disk space, they are evicted.
     pub min_free_bytes: u64,
 }
 
@@ -28,6 +29,8 @@ pub struct Budget {
 pub struct Collected {
     /// How many snapshots.
     pub removed: u64,
+    /// How many cache directories.
+    pub directories: u64,
     /// How many bytes of real blocks.
     pub freed: u64,
     /// Another process was cleaning at that time, so this one did not.
@@ -38,9 +41,9 @@ pub struct Collected {
 const TIDY_INTERVAL: Duration = Duration::from_secs(600);
 
 impl Registry {
-    /// Brings the snapshots within the budget: first those that a power loss may have damaged, then those
-    /// used longest ago, the youngest of equals first; never one that a living process has pinned. One that
-    /// the backend fails to remove is tried again next time.
+    /// Brings the snapshots and the cache directories within the budget: first snapshots that a power loss may have
+    /// damaged, then of both those used longest ago, the youngest of equal snapshots first; never a snapshot that a
+    /// living process has pinned. What the backend fails to remove is tried again next time.
     ///
     /// # Errors
     /// When the registry or the backend's store cannot be read.
@@ -54,24 +57,37 @@ impl Registry {
         if self.tidy_is_due() {
             self.tidy(backend, &mut collected).await?;
         }
+        let mut directories = backend.cache_directories().await?;
         let mut used = backend.usage().await?.bytes;
+        used += directories.iter().map(|directory| directory.bytes).sum::<u64>();
         let within = |used: u64| {
             Ok::<_, VmError>(used <= budget.max_bytes && self.free_bytes()? >= budget.min_free_bytes)
         };
         if within(used)? {
             return Ok(collected);
         }
-        for candidate in self.records()? {
+        directories.sort_by_key(|directory| directory.used);
+        for candidate in in_turn(self.records()?, directories) {
             if within(used)? {
                 break;
             }
-            let would_free = backend.reclaimable(&candidate.id).await?;
+            let would_free = match &candidate {
+                Candidate::Snapshot(record) => backend.reclaimable(&record.id).await?,
+                Candidate::Directory(directory) => directory.bytes,
+            };
             if used.saturating_sub(would_free) < budget.floor_bytes {
                 break;
             }
-            if self.condemn(&candidate)? {
-                used = used.saturating_sub(self.evict(backend, &candidate.id, &mut collected).await);
-            }
+            let freed = match candidate {
+                Candidate::Snapshot(record) if self.condemn(&record)? => {
+                    self.evict(backend, &record.id, &mut collected).await
+                }
+                Candidate::Snapshot(_) => 0,
+                Candidate::Directory(directory) => {
+                    remove_directory(backend, &directory.name, &mut collected).await
+                }
+            };
+            used = used.saturating_sub(freed);
         }
         if collected.removed > 0 {
             self.drop_dangling_keys()?;
@@ -79,7 +95,8 @@ impl Registry {
         Ok(collected)
     }
 
-    /// Removes every snapshot that no living run has pinned, every key and everything remembered.
+    /// Removes every snapshot that no living run has pinned, every key, everything remembered, and every cache directory
+    /// that no command uses.
     ///
     /// # Errors
     /// When the registry or the backend's store cannot be read.
@@ -96,6 +113,9 @@ impl Registry {
             if self.condemn(&candidate)? {
                 self.evict(backend, &candidate.id, &mut collected).await;
             }
+        }
+        for directory in backend.cache_directories().await? {
+            remove_directory(backend, &directory.name, &mut collected).await;
         }
         for name in files::names(&self.dir("slots"))? {
             files::remove(&self.dir("slots").join(name))?;
@@ -174,5 +194,42 @@ impl Registry {
         last.ok()
             .and_then(|last| SystemTime::now().duration_since(last).ok())
             .is_none_or(|age| age > TIDY_INTERVAL)
+    }
+}
+
+/// What may be evicted.
+enum Candidate {
+    Snapshot(SnapshotRecord),
+    Directory(CacheDirectory),
+}
+
+/// Both in the order in which they are evicted, each of which is in that order already.
+fn in_turn(records: Vec<SnapshotRecord>, directories: Vec<CacheDirectory>) -> Vec<Candidate> {
+    let mut turns = Vec::with_capacity(records.len() + directories.len());
+    let mut directories = directories.into_iter().peekable();
+    for record in records {
+        while let Some(older) =
+            directories.next_if(|directory| !record.lost && directory.used < record.last_used)
+        {
+            turns.push(Candidate::Directory(older));
+        }
+        turns.push(Candidate::Snapshot(record));
+    }
+    turns.extend(directories.map(Candidate::Directory));
+    turns
+}
+
+/// Has the backend remove a cache directory; returns the bytes that it freed: none when a command uses it.
+async fn remove_directory(backend: &dyn VmBackend, name: &str, collected: &mut Collected) -> u64 {
+    match backend.remove_cache_directory(name).await {
+        Ok(freed) => {
+            collected.directories += u64::from(freed > 0);
+            collected.freed += freed;
+            freed
+        }
+        Err(error) => {
+            tracing::warn!(name, %error, "cannot remove a cache directory; the next cleaning tries again");
+            0
+        }
     }
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use hm_vm::registry::{Budget, Registry};
 use hm_vm::source::Source;
 use hm_vm::{
-    ImageReference, ResolvedImage, Result, SnapshotCheck, SnapshotId, Usage, Vm, VmBackend, VmError,
+    CacheDirectory, ImageReference, ResolvedImage, Result, SnapshotCheck, SnapshotId, Usage, Vm, VmBackend,
+    VmError,
 };
 
 #[derive(Debug)]
@@ -27,6 +28,19 @@ impl FileBackend {
         let file = fs::File::create(self.root.join(id)).expect("snapshot");
         file.set_len(bytes).expect("length");
         SnapshotId(id.to_owned())
+    }
+
+    /// Keeps a cache directory of that many bytes, used that many seconds ago.
+    pub fn keep_directory(&self, name: &str, bytes: u64, seconds_ago: u64) {
+        fs::create_dir_all(self.directories()).expect("directories");
+        let file = fs::File::create(self.directories().join(name)).expect("directory");
+        file.set_len(bytes).expect("length");
+        file.set_modified(SystemTime::now() - Duration::from_secs(seconds_ago))
+            .expect("time");
+    }
+
+    fn directories(&self) -> PathBuf {
+        self.root.with_file_name("directories")
     }
 
     pub fn has(&self, id: &SnapshotId) -> bool {
@@ -101,6 +115,29 @@ impl VmBackend for FileBackend {
             usage.snapshots += 1;
         }
         Ok(usage)
+    }
+
+    async fn cache_directories(&self) -> Result<Vec<CacheDirectory>> {
+        let Ok(entries) = fs::read_dir(self.directories()) else {
+            return Ok(Vec::new());
+        };
+        let directory = |entry: fs::DirEntry| {
+            let metadata = entry.metadata().ok()?;
+            Some(CacheDirectory {
+                name: entry.file_name().into_string().ok()?,
+                bytes: metadata.len(),
+                used: metadata.modified().ok()?,
+            })
+        };
+        Ok(entries.flatten().filter_map(directory).collect())
+    }
+
+    async fn remove_cache_directory(&self, name: &str) -> Result<u64> {
+        let path = self.directories().join(name);
+        let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+        fs::remove_file(&path)
+            .map(|()| bytes)
+            .map_err(VmError::io("cannot remove", path))
     }
 
     async fn reclaim(&self) -> Result<()> {

@@ -1,8 +1,8 @@
 //! What goes, in which order, and what stays.
 
 use super::backend::{FileBackend, assert_valid, budget, registry, used};
-use hm_vm::SnapshotId;
 use hm_vm::registry::{Budget, Registry};
+use hm_vm::{SnapshotId, VmBackend};
 
 fn ids(registry: &Registry) -> Vec<String> {
     registry
@@ -79,6 +79,51 @@ async fn a_pinned_snapshot_stays_until_its_lease_ends() {
     registry.clean(&backend).await.expect("clean");
     assert!(ids(&registry).is_empty());
     assert!(!backend.has(&snapshots[0]));
+}
+
+async fn directories(backend: &FileBackend) -> Vec<String> {
+    let mut directories = backend.cache_directories().await.expect("directories");
+    directories.sort_by_key(|directory| directory.used);
+    directories.into_iter().map(|directory| directory.name).collect()
+}
+
+#[tokio::test]
+async fn cache_directories_share_the_budget_and_go_in_their_turn() {
+    let data = tempfile::tempdir().expect("directory");
+    // Used 1000, 999 and 998 seconds ago.
+    let (registry, backend, _) = filled(data.path(), 3);
+    backend.keep_directory("oldest", 1000, 2000);
+    backend.keep_directory("between", 1000, 999 - 1);
+    backend.keep_directory("young", 1000, 10);
+    used(&registry, &SnapshotId("c".into()), 20);
+    let collected = registry.collect(&backend, &budget(4500)).await.expect("collect");
+    assert_eq!(
+        (collected.removed, collected.directories, collected.freed),
+        (1, 1, 2000)
+    );
+    assert_eq!(directories(&backend).await, ["between", "young"]);
+    assert_eq!(ids(&registry), ["b", "c"]);
+    registry.collect(&backend, &budget(1000)).await.expect("collect");
+    assert_eq!(directories(&backend).await, ["young"]);
+    assert!(ids(&registry).is_empty());
+    let collected = registry.clean(&backend).await.expect("clean");
+    assert_eq!((collected.directories, collected.freed), (1, 1000));
+    assert!(directories(&backend).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_floor_holds_for_cache_directories_too() {
+    let data = tempfile::tempdir().expect("directory");
+    let (registry, backend, _) = filled(data.path(), 1);
+    backend.keep_directory("large", 5000, 5000);
+    let tight = Budget {
+        max_bytes: 0,
+        floor_bytes: 2000,
+        min_free_bytes: 0,
+    };
+    let collected = registry.collect(&backend, &tight).await.expect("collect");
+    assert_eq!((collected.removed, collected.directories), (0, 0));
+    assert_eq!(directories(&backend).await, ["large"]);
 }
 
 #[tokio::test]
