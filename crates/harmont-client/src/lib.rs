@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+pub mod agent;
 mod builds;
 mod client;
 mod error;
