@@ -26,6 +26,8 @@ pub(super) struct Request<'a> {
     pub hidden: &'a [Vec<u8>],
     /// The user's own list of ignored files.
     pub global_excludes: Option<&'a Path>,
+    /// Nothing is left out for being ignored.
+    pub takes_ignored: bool,
 }
 
 /// One path found.
@@ -312,6 +314,7 @@ impl Walker<'_> {
             let inside_git = job.inside_git || name == b".git";
             let ignores = ignores.as_ref().filter(|_| !inside_git);
             let is_ignored = !inside_git
+                && !self.request.takes_ignored
                 && (job.is_ignored || ignores.is_some_and(|ignores| ignores.leaves_out(&path, is_directory)));
             if is_ignored && (is_nested || !self.is_tracked(&path, is_directory)) {
                 continue;

@@ -42,6 +42,7 @@ pub struct SourceStore {
     root: PathBuf,
     hidden: Vec<PathBuf>,
     global_excludes: Option<PathBuf>,
+    takes_ignored: bool,
 }
 
 impl SourceStore {
@@ -52,7 +53,16 @@ impl SourceStore {
             hidden: vec![root.clone()],
             root,
             global_excludes: None,
+            takes_ignored: false,
         }
+    }
+
+    /// Takes what git would ignore too: for a worktree that was a frozen source before, from which nothing is to be
+    /// left out a second time.
+    #[must_use]
+    pub const fn taking_ignored(mut self) -> Self {
+        self.takes_ignored = true;
+        self
     }
 
     /// Leaves this directory out where a worktree holds it: hm's own data, for one. The store itself is
@@ -86,7 +96,7 @@ impl SourceStore {
             return Err(SourceError::NotADirectory { path: worktree });
         }
         let mut key = blake3::Hasher::new();
-        key.update(&[u8::from(options.include_git)]);
+        key.update(&[u8::from(options.include_git) | u8::from(self.takes_ignored) << 1]);
         key.update(worktree.as_os_str().as_bytes());
         let key = key.finalize().to_hex().chars().take(32).collect();
         let freeze = Freeze {
@@ -95,6 +105,7 @@ impl SourceStore {
             worktree,
             include_git: options.include_git,
             global_excludes: self.global_excludes.as_deref(),
+            takes_ignored: self.takes_ignored,
         };
         freeze.run()
     }
@@ -206,6 +217,7 @@ struct Freeze<'a> {
     include_git: bool,
     hidden: Vec<Vec<u8>>,
     global_excludes: Option<&'a Path>,
+    takes_ignored: bool,
 }
 
 impl Freeze<'_> {
@@ -222,6 +234,7 @@ impl Freeze<'_> {
                 include_git: self.include_git,
                 hidden: &self.hidden,
                 global_excludes: self.global_excludes,
+                takes_ignored: self.takes_ignored,
             })?;
             let found = match found {
                 Some(found) => {

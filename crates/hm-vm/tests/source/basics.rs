@@ -613,3 +613,18 @@ fn a_sparse_file_stays_sparse_and_whole() {
     assert_eq!(frozen.len(), 64 << 20);
     assert!(frozen.blocks() * 512 < 1 << 20, "{} blocks", frozen.blocks());
 }
+
+#[test]
+fn a_store_that_takes_ignored_files_leaves_nothing_out() {
+    let fixture = Fixture::new();
+    fixture.write(".gitignore", "*.log\nout/\n");
+    fixture.write("kept.log", "1");
+    fixture.write("out/deep/file", "2");
+    assert_eq!(paths(&fixture.freeze()), [".gitignore"]);
+    let all = SourceStore::new(fixture.worktree.with_extension("all")).taking_ignored();
+    let source = all.freeze(&fixture.worktree, &SourceOptions::default()).unwrap();
+    assert_eq!(
+        paths(&source),
+        [".gitignore", "kept.log", "out", "out/deep", "out/deep/file"]
+    );
+}
