@@ -4,11 +4,9 @@
 //! and shared by all images that have it, ready to be stacked by an overlay.
 //!
 //! ```text
-//! registries, credentials, platform, progress    what the caller says, and what it is told
-//! name  remote  download                         a registry's side
-//! manifest  layout  archive                      what an image is made of, wherever it comes from
-//! store  record  layers  collect                 what is kept
-//! unpack                                         a layer's archive becomes a directory
+//! registries, credentials, platform, limits, progress    what the caller says, and what it is told
+//! store           what is kept: found, made ready, removed
+//! store::unpack   a layer's archive becomes a directory
 //! ```
 
 mod credentials;
@@ -16,6 +14,11 @@ mod limits;
 mod platform;
 mod progress;
 mod registries;
+
+#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
+mod store;
+#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
+pub use store::{ImageStore, LayerFiles, OpenImage, Unpacking, unpack};
 
 pub use credentials::{CredentialSource, Credentials};
 pub use limits::UnpackLimits;

@@ -14,7 +14,8 @@ use super::{SandboxConfig, Stats};
 use crate::source::Source;
 use crate::{CacheDirectory, Features, PodId, PodRequest};
 use crate::{
-    ImageReference, ResolvedImage, Result, SnapshotCheck, SnapshotId, Usage, Vm, VmBackend, VmError,
+    ImageConfig, ImageReference, Images, ResolvedImage, Result, SnapshotCheck, SnapshotId, Usage, Vm,
+    VmBackend, VmError,
 };
 
 /// Runs steps in namespaces over overlays on this machine.
@@ -115,20 +116,42 @@ impl VmBackend for SandboxBackend {
     }
 
     async fn resolve(&self, image: &ImageReference) -> Result<ResolvedImage> {
-        images::resolve(&self.shared.config, image)
+        images::resolve(&self.shared.config, &self.shared.store, image).await
+    }
+
+    async fn image_config(&self, image: &ResolvedImage) -> Result<ImageConfig> {
+        if images::is_stored(image) {
+            self.shared.store.config(image)
+        } else {
+            Ok(ImageConfig::default())
+        }
+    }
+
+    fn images(&self) -> Option<&dyn Images> {
+        Some(self.shared.as_ref())
     }
 
     async fn create(&self, image: &ResolvedImage) -> Result<Box<dyn Vm>> {
+        self.shared.fetch(image).await?;
         machine(&self.shared, LayerChain::new(image.clone()), None)
     }
 
     async fn restore(&self, snapshot: &SnapshotId) -> Result<Box<dyn Vm>> {
         let chain = self.shared.layers.load(snapshot)?;
+        self.shared.fetch(&chain.image).await?;
         machine(&self.shared, chain, Some(snapshot.clone()))
     }
 
     async fn check(&self, snapshot: &SnapshotId, source: &Source) -> Result<SnapshotCheck> {
-        self.shared.layers.check(snapshot, source)
+        let checked = self.shared.layers.check(snapshot, source)?;
+        if checked == SnapshotCheck::Usable {
+            // Its image may have been removed.
+            let image = self.shared.layers.load(snapshot)?.image;
+            if images::is_stored(&image) && !self.shared.store.has(&image.digest)? {
+                return Ok(SnapshotCheck::Missing);
+            }
+        }
+        Ok(checked)
     }
 
     async fn remove(&self, snapshot: &SnapshotId) -> Result<u64> {

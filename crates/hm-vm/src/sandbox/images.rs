@@ -1,4 +1,5 @@
-//! What a reference means to the sandbox: the host's root, a root filesystem directory, or a tarball of one.
+//! What a reference means to the sandbox: the host's root, a root filesystem directory, a tarball of one, or an image
+//! of the store.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::frame::FramePlan;
 use super::protocol::{Bind, Identity};
 use super::{SandboxConfig, host, tarball};
+use crate::oci::{ImageStore, OpenImage};
 use crate::{ImageReference, ResolvedImage, Result, VmError};
 
 /// Where a source is laid, and where a step runs.
@@ -22,34 +24,72 @@ pub(super) struct Image {
     pub binds: Vec<Bind>,
     /// What every command gets: `PATH`, `HOME`.
     pub env: BTreeMap<String, String>,
+    /// Keeps the store from removing it.
+    _stored: Option<OpenImage>,
+}
+
+/// Whether an image is the store's, by its digest.
+pub(super) fn is_stored(image: &ResolvedImage) -> bool {
+    image.digest.starts_with("sha256:")
 }
 
 /// Finds an image and pins it.
-pub(super) fn resolve(config: &SandboxConfig, reference: &ImageReference) -> Result<ResolvedImage> {
+pub(super) async fn resolve(
+    config: &SandboxConfig,
+    store: &ImageStore,
+    reference: &ImageReference,
+) -> Result<ResolvedImage> {
     let digest = if reference.is_host() {
         host::digest(config)
     } else if reference.is_path() {
         let path = Path::new(reference.as_str());
         let metadata = std::fs::metadata(path).map_err(|error| VmError::ImageNotFound {
             image: reference.clone(),
-            reason: format!("{error}; it has to be a root filesystem directory or a tarball of one"),
+            reason: format!(
+                "{error}; it has to be a root filesystem directory, a tarball of one, an OCI layout or a `docker save` \
+                 archive"
+            ),
         })?;
         if metadata.is_dir() {
-            refuse_above_data(config, reference, path)?;
-            directory_digest(path)
+            match store.resolve_path(reference).await? {
+                Some(stored) => stored.digest,
+                None => {
+                    refuse_above_data(config, reference, path)?;
+                    directory_digest(path)
+                }
+            }
         } else {
-            tarball::digest(config, path, &metadata)?
+            file_digest(config, store, reference, &metadata).await?
         }
     } else {
-        return Err(VmError::ImageNotFound {
-            image: reference.clone(),
-            reason: "the sandbox cannot pull from a registry yet".into(),
-        });
+        return store.resolve(reference).await;
     };
     Ok(ResolvedImage {
         reference: reference.clone(),
         digest,
     })
+}
+
+/// Identifies an image's file. One that was looked at before is not read again.
+async fn file_digest(
+    config: &SandboxConfig,
+    store: &ImageStore,
+    reference: &ImageReference,
+    metadata: &std::fs::Metadata,
+) -> Result<String> {
+    let path = Path::new(reference.as_str());
+    let seen = tarball::seen_path(config, path, metadata)?;
+    if let Some(digest) = tarball::seen(&seen)
+        && (!digest.starts_with("sha256:") || store.knows(&digest)?)
+    {
+        return Ok(digest);
+    }
+    let digest = match store.resolve_path(reference).await? {
+        Some(stored) => stored.digest,
+        None => tarball::digest(path)?,
+    };
+    tarball::remember(&seen, &digest)?;
+    Ok(digest)
 }
 
 /// An overlay cannot write to what lies below its own lower layer.
@@ -116,6 +156,7 @@ pub(super) fn open(
             overlays,
             binds: host.binds,
             env: host.env,
+            _stored: None,
         });
     }
     let path = Path::new(image.reference.as_str());
@@ -123,33 +164,54 @@ pub(super) fn open(
         Some(directory) => directory,
         None => std::fs::canonicalize(path).map_err(VmError::io("cannot open the image", path))?,
     };
-    let mut plan = FramePlan::new(&[]);
-    plan.resolver();
-    let apt = directory.join(host::APT_SETTINGS.trim_start_matches('/'));
-    if matches!(identity, Identity::Single { .. }) && apt.is_dir() {
-        plan.file(Path::new(host::APT_SETTINGS).join("99hm"), host::APT_ALONE.into());
-    }
-    let frame = plan.build(&frames)?;
-    let root = PathBuf::from("/");
     let skeleton = if identity != Identity::Root && belongs_to_root(&directory) {
         Some(host::owned::foreign(&frames, &image.digest, &directory)?)
     } else {
         None
     };
-    let skeleton = skeleton.and_then(|skeleton| skeleton.part(&root));
-    let above = frame.part(&root).into_iter().chain(skeleton);
-    let lower = above.chain([directory]).collect();
+    let skeleton = skeleton.and_then(|skeleton| skeleton.part(Path::new("/")));
+    let layers: Vec<_> = skeleton.into_iter().chain([directory]).collect();
+    framed(&frames, identity, layers, BTreeMap::new(), None)
+}
+
+/// Makes an image of the store ready, whose layers are here.
+pub(super) fn stacked(config: &SandboxConfig, identity: Identity, image: OpenImage) -> Result<Image> {
+    let frames = config.data_dir.join("sandbox/frames");
+    let (layers, env) = (image.layers.clone(), image.config.env.clone());
+    framed(&frames, identity, layers, env, Some(image))
+}
+
+/// Layers with hm's own frame above them.
+fn framed(
+    frames: &Path,
+    identity: Identity,
+    layers: Vec<PathBuf>,
+    own_env: BTreeMap<String, String>,
+    stored: Option<OpenImage>,
+) -> Result<Image> {
+    let mut plan = FramePlan::new(&[]);
+    plan.resolver();
+    let apt = host::APT_SETTINGS.trim_start_matches('/');
+    if matches!(identity, Identity::Single { .. }) && layers.iter().any(|layer| layer.join(apt).is_dir()) {
+        plan.file(Path::new(host::APT_SETTINGS).join("99hm"), host::APT_ALONE.into());
+    }
+    let root = PathBuf::from("/");
+    let frame = plan.build(frames)?;
+    let lower = frame.part(&root).into_iter().chain(layers).collect();
     let env = [
         ("PATH", PATH),
         ("HOME", "/root"),
         ("USER", "root"),
         ("LOGNAME", "root"),
     ];
+    let mut env: BTreeMap<_, _> = env
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    env.extend(own_env);
     Ok(Image {
-        overlays: vec![(root, lower), (workspace.to_owned(), Vec::new())],
+        overlays: vec![(root, lower), (PathBuf::from(WORKSPACE), Vec::new())],
         binds: Vec::new(),
-        env: env
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
+        env,
+        _stored: stored,
     })
 }

@@ -15,6 +15,7 @@
 mod alone;
 mod backend;
 mod caches;
+mod catalogue;
 mod client;
 pub mod doctor;
 mod export;

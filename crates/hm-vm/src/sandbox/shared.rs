@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::SandboxConfig;
 use super::caches::CacheStore;
+use super::catalogue::ImageFiles;
 use super::images::{self, Image};
 use super::layers::{DirectFileOps, FileOps, LayerStore};
 use super::pods::Pods;
 use super::roots::Spares;
 use super::stats::Counters;
 use super::supervision::Supervision;
+use crate::oci::ImageStore;
 use crate::{ResolvedImage, Result, VmError};
 
 #[derive(Debug)]
@@ -22,6 +24,7 @@ pub(super) struct Shared {
     pub counters: Counters,
     pub supervision: Arc<Supervision>,
     pub spares: Spares,
+    pub store: ImageStore,
     images: Mutex<HashMap<ResolvedImage, Arc<OnceLock<Arc<Image>>>>>,
 }
 
@@ -41,8 +44,14 @@ impl Shared {
         } else {
             supervision.clone()
         };
+        let image_files = ImageFiles {
+            supervision: supervision.clone(),
+            files: files.clone(),
+        };
+        let (oci, settings) = (config.data_dir.join("oci"), config.images.clone());
         let layers = LayerStore::open(&root, files)?;
         Ok(Self {
+            store: ImageStore::open(oci, settings, Arc::new(image_files)),
             caches: CacheStore::new(layers.clone()),
             layers,
             pods: Pods::default(),
@@ -54,12 +63,28 @@ impl Shared {
         })
     }
 
+    /// Fetches what is missing of an image of the store, so that it can be opened.
+    pub(super) async fn fetch(&self, image: &ResolvedImage) -> Result<()> {
+        if !images::is_stored(image) {
+            return Ok(());
+        }
+        let cell = self.cell(image);
+        if cell.get().is_none() {
+            let fetched = self.store.open_image(image).await?;
+            let opened = images::stacked(&self.config, self.supervision.identity(), fetched)?;
+            cell.get_or_init(|| Arc::new(opened));
+        }
+        Ok(())
+    }
+
+    fn cell(&self, image: &ResolvedImage) -> Arc<OnceLock<Arc<Image>>> {
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        images.entry(image.clone()).or_default().clone()
+    }
+
     /// An image, opened once.
     pub(super) fn image(&self, image: &ResolvedImage) -> Result<Arc<Image>> {
-        let cell = {
-            let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-            images.entry(image.clone()).or_default().clone()
-        };
+        let cell = self.cell(image);
         if let Some(opened) = cell.get() {
             return Ok(opened.clone());
         }

@@ -1,27 +1,30 @@
-//! Root filesystem tarballs: identified by their content, unpacked once.
+//! Root filesystem tarballs: identified by their content, unpacked once. And the unpacking of all archives.
 
 use std::fs::{File, Metadata};
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::SandboxConfig;
-use super::layers::{FileOp, RawPath, perform};
+use super::layers::{FileOp, FileReply, RawPath, perform};
+use crate::oci::Unpacking;
+use crate::oci::unpack::{self, Form};
 use crate::{ImageReference, ResolvedImage, Result, VmError};
 
 /// Unpacks an archive; runs where the owners of its files exist.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Unpack {
-    archive: PathBuf,
-    destination: PathBuf,
+    pub order: unpack::Unpack,
+    /// Where to write what came of it.
+    pub report: Option<PathBuf>,
 }
 
 const PREFIX: &str = "tarball:";
 
-/// The digest of a tarball's content. A file that was hashed before is not read again.
-pub(super) fn digest(config: &SandboxConfig, path: &Path, metadata: &Metadata) -> Result<String> {
+/// The file that remembers what a file was found to be: one that was looked at before is not read again.
+pub(super) fn seen_path(config: &SandboxConfig, path: &Path, metadata: &Metadata) -> Result<PathBuf> {
     let canonical = std::fs::canonicalize(path).map_err(VmError::io("cannot open the image", path))?;
     let seen = format!(
         "{}\0{}\0{}.{:09}",
@@ -30,40 +33,50 @@ pub(super) fn digest(config: &SandboxConfig, path: &Path, metadata: &Metadata) -
         metadata.mtime(),
         metadata.mtime_nsec()
     );
-    let record = images(config)
+    Ok(images(config)
         .join("seen")
-        .join(blake3::hash(seen.as_bytes()).to_hex().as_str());
-    if let Ok(digest) = std::fs::read_to_string(&record)
-        && digest.starts_with(PREFIX)
-    {
-        return Ok(digest);
-    }
+        .join(blake3::hash(seen.as_bytes()).to_hex().as_str()))
+}
+
+/// What a file was found to be.
+pub(super) fn seen(record: &Path) -> Option<String> {
+    let digest = std::fs::read_to_string(record).ok()?;
+    (digest.starts_with(PREFIX) || digest.starts_with("sha256:")).then_some(digest)
+}
+
+/// Remembers what a file was found to be.
+pub(super) fn remember(record: &Path, digest: &str) -> Result<()> {
+    let write = || {
+        std::fs::create_dir_all(record.parent().unwrap_or(record))?;
+        let temporary = record.with_extension(uuid::Uuid::new_v4().simple().to_string());
+        std::fs::write(&temporary, digest)?;
+        std::fs::rename(&temporary, record)
+    };
+    write().map_err(VmError::io("cannot write", record))
+}
+
+/// The digest of a tarball's content.
+pub(super) fn digest(path: &Path) -> Result<String> {
     if !is_archive(path) {
         return Err(VmError::ImageNotFound {
             image: ImageReference::new(path.to_string_lossy()),
-            reason: "it is neither a root filesystem directory nor a tarball of one".into(),
+            reason: "it is neither an image nor a root filesystem: neither a directory nor a tar archive"
+                .into(),
         });
     }
     let mut hasher = blake3::Hasher::new();
     let mut file = File::open(path).map_err(VmError::io("cannot open the image", path))?;
     io::copy(&mut file, &mut hasher).map_err(VmError::io("cannot read the image", path))?;
-    let digest = format!("{PREFIX}{}", &hasher.finalize().to_hex()[..32]);
-    let write = || {
-        std::fs::create_dir_all(images(config).join("seen"))?;
-        let temporary = record.with_extension(uuid::Uuid::new_v4().simple().to_string());
-        std::fs::write(&temporary, &digest)?;
-        std::fs::rename(&temporary, &record)
-    };
-    write().map_err(VmError::io("cannot write", &record))?;
-    Ok(digest)
+    Ok(format!("{PREFIX}{}", &hasher.finalize().to_hex()[..32]))
 }
 
 /// Whether a file begins with an entry of a tar archive, packed or not.
 fn is_archive(path: &Path) -> bool {
     let first = || -> io::Result<bool> {
-        let file = BufReader::new(File::open(path)?);
-        let mut archive = tar::Archive::new(decompressed(file)?);
-        Ok(matches!(archive.entries()?.next(), Some(Ok(_))))
+        let mut block = [0; 512];
+        unpack::decompressing(path)?.read_exact(&mut block)?;
+        let header = tar::Header::from_byte_slice(&block);
+        Ok(header.cksum().is_ok_and(|sum| sum > 0) && header.entry_size().is_ok())
     };
     first().unwrap_or(false)
 }
@@ -89,10 +102,18 @@ pub(super) fn unpacked(
     lock.lock().map_err(VmError::io("cannot lock", &lock_path))?;
     if !destination.is_dir() {
         let temporary = images(config).join(format!("{digest}.partial"));
-        unpack(Unpack {
+        let order = unpack::Unpack {
             archive: archive.to_owned(),
+            offset: 0,
+            length: None,
             destination: temporary.clone(),
-        })?;
+            form: Form::RootFilesystem,
+            digest: None,
+            diff_id: None,
+            limits: config.images.limits,
+        };
+        let damaged = |error: VmError| VmError::Other(format!("image {}: {error}", archive.display()));
+        unpack(Unpack { order, report: None }).map_err(damaged)?;
         std::fs::rename(&temporary, &destination).map_err(VmError::io("cannot rename", &temporary))?;
     }
     Ok(Some(destination))
@@ -103,57 +124,22 @@ fn images(config: &SandboxConfig) -> PathBuf {
 }
 
 /// Does it, in this process. What an earlier try left is removed first.
-pub(super) fn unpack(order: &Unpack) -> Result<()> {
+pub(super) fn unpack(unpack: &Unpack) -> Result<()> {
+    let destination = &unpack.order.destination;
     perform(FileOp::RemoveTree {
-        path: RawPath(order.destination.clone()),
+        path: RawPath(destination.clone()),
     })?;
-    std::fs::create_dir(&order.destination).map_err(VmError::io("cannot create", &order.destination))?;
-    let file = File::open(&order.archive).map_err(VmError::io("cannot open the image", &order.archive))?;
-    let damaged = |error: io::Error| VmError::Corrupt {
-        path: order.archive.clone(),
-        reason: format!("it cannot be unpacked as a root filesystem: {error}"),
+    std::fs::create_dir(destination).map_err(VmError::io("cannot create", destination))?;
+    let unpacked = unpack::unpack(&unpack.order).map_err(|error| VmError::Other(error.to_string()))?;
+    let Some(report) = &unpack.report else {
+        return Ok(());
     };
-    let mut archive = tar::Archive::new(decompressed(BufReader::new(file)).map_err(damaged)?);
-    archive.set_preserve_permissions(true);
-    archive.set_preserve_mtime(true);
-    archive.set_preserve_ownerships(has_other_ids());
-    archive.set_unpack_xattrs(false);
-    let mut directories = Vec::new();
-    for entry in archive.entries().map_err(damaged)? {
-        let mut entry = entry.map_err(damaged)?;
-        match entry.header().entry_type() {
-            // A step gets its devices from hm.
-            tar::EntryType::Char | tar::EntryType::Block | tar::EntryType::Fifo => {}
-            // Last, so that one that may not be written to can be filled.
-            tar::EntryType::Directory => directories.push(entry),
-            _ => {
-                entry.unpack_in(&order.destination).map_err(damaged)?;
-            }
-        }
-    }
-    directories.sort_by(|one, other| other.path_bytes().cmp(&one.path_bytes()));
-    for mut directory in directories {
-        directory.unpack_in(&order.destination).map_err(damaged)?;
-    }
-    Ok(())
-}
-
-/// Whether files here can belong to others: a user who is alone in the step owns everything.
-fn has_other_ids() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let counts = map
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
-    counts.sum::<u64>() > 1
-}
-
-/// The archive's bytes, whatever packed them.
-fn decompressed(mut file: BufReader<File>) -> io::Result<Box<dyn Read>> {
-    let magic = io::BufRead::fill_buf(&mut file)?;
-    Ok(match magic {
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(file)),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(zstd::Decoder::new(file)?),
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => Box::new(liblzma::read::XzDecoder::new_multi_decoder(file)),
-        _ => Box::new(file),
-    })
+    let measured = perform(FileOp::Measure {
+        path: RawPath(destination.clone()),
+    })?;
+    let blocks = match measured {
+        FileReply::Measured { bytes, .. } => bytes,
+        _ => 0,
+    };
+    Unpacking::new(unpacked, blocks).write(report)
 }

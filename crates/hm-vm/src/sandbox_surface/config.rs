@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::oci::ImageSettings;
+
 /// Variables of the host's environment that say where a toolchain lies: a step on `host` gets them.
 pub const PASSED_VARIABLES: &[&str] = &[
     "CARGO_HOME",
@@ -27,6 +29,8 @@ pub struct SandboxConfig {
     pub path: String,
     /// What a step on `host` gets of the host's environment: those of [`crate::sandbox::PASSED_VARIABLES`] that are set.
     pub host_env: BTreeMap<String, String>,
+    /// How images are found in registries and stored; they lie in `oci/` of the data directory.
+    pub images: ImageSettings,
     /// A step is stopped when the disk would have fewer bytes free than this.
     pub min_free: u64,
 }
@@ -39,6 +43,7 @@ impl SandboxConfig {
             home: None,
             path: path.into(),
             host_env: BTreeMap::new(),
+            images: ImageSettings::default(),
             min_free: 256 << 20,
         }
     }

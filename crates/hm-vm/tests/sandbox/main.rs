@@ -19,4 +19,5 @@ mod packages;
 mod persons;
 mod processes;
 mod secrets;
+mod stored;
 mod support;

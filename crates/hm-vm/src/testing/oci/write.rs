@@ -46,8 +46,11 @@ impl BuiltImage {
     #[must_use]
     pub fn docker_archive(&self, name: &str) -> Vec<u8> {
         let config = format!("{}.json", &digest(&self.config)["sha256:".len()..]);
-        let layers: Vec<_> = (0..self.archives.len())
-            .map(|number| format!("{number}/layer.tar"))
+        let id = |archive: &Vec<u8>| digest(archive)["sha256:".len()..].to_owned();
+        let layers: Vec<_> = self
+            .archives
+            .iter()
+            .map(|archive| format!("{}/layer.tar", id(archive)))
             .collect();
         let manifest = json!([{ "Config": config, "RepoTags": [name], "Layers": layers }]);
         let mut files: Vec<_> = layers.into_iter().zip(self.archives.iter().cloned()).collect();
