@@ -18,6 +18,7 @@ mod pod;
 mod secret;
 mod vm;
 
+pub mod docker;
 pub mod oci;
 pub mod registry;
 #[cfg(all(target_os = "linux", not(hm_elsewhere)))]

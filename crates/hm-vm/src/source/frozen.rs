@@ -102,6 +102,14 @@ impl Source {
         self.tree.iter().map(move |at| (path(at), self.tree.entry(at)))
     }
 
+    /// Every path as [`Source::entries`] gives it, with its modification time in nanoseconds since 1970.
+    pub fn entries_with_times(&self) -> impl Iterator<Item = (&Path, Entry, i64)> {
+        let path = |at| Path::new(OsStr::from_bytes(self.tree.path(at)));
+        self.tree
+            .iter()
+            .map(move |at| (path(at), self.tree.entry(at), self.tree.record(at).stat.mtime))
+    }
+
     /// How many regular files and links there are.
     #[must_use]
     pub fn files(&self) -> u64 {

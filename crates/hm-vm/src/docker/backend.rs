@@ -1,0 +1,150 @@
+//! [`DockerBackend`]: images, machines and snapshots of an engine.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+
+use super::base::{Base, is_id, snapshot_image};
+use super::shared::Shared;
+use super::vm::DockerVm;
+use super::{DockerConfig, engine, image, pods, state};
+use crate::source::Source;
+use crate::{
+    Features, ImageConfig, ImageReference, PodId, PodRequest, ResolvedImage, Result, SnapshotCheck,
+    SnapshotId, Usage, Vm, VmBackend, VmError,
+};
+
+/// Runs steps in containers of a Docker-compatible engine.
+#[derive(Debug)]
+pub struct DockerBackend {
+    shared: Arc<Shared>,
+}
+
+impl DockerBackend {
+    /// A backend. It connects to the engine when that is first needed; [`VmBackend::ready`] says whether it can.
+    ///
+    /// # Errors
+    /// When the data directory is not absolute.
+    pub fn new(config: DockerConfig) -> Result<Self> {
+        if !config.data_dir.is_absolute() {
+            return Err(VmError::Other(format!(
+                "the data directory {} is not absolute",
+                config.data_dir.display()
+            )));
+        }
+        Ok(Self {
+            shared: Arc::new(Shared::new(config)),
+        })
+    }
+}
+
+#[async_trait]
+impl VmBackend for DockerBackend {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn default_image(&self) -> ImageReference {
+        self.shared.config.default_image.clone()
+    }
+
+    fn features(&self) -> Features {
+        Features {
+            pods: true,
+            secrets: true,
+            caches: true,
+            exports: true,
+            limits_memory: true,
+            limits_cpus: true,
+            limits_pids: true,
+            limits_disk: true,
+        }
+    }
+
+    async fn ready(&self) -> Result<()> {
+        engine::refuse_full(self.shared.docker().await?).await
+    }
+
+    async fn resolve(&self, image: &ImageReference) -> Result<ResolvedImage> {
+        image::resolve(&self.shared, image).await
+    }
+
+    async fn image_config(&self, image: &ResolvedImage) -> Result<ImageConfig> {
+        image::config(&self.shared, image).await
+    }
+
+    async fn open_pod(&self, request: &PodRequest) -> Result<PodId> {
+        Ok(pods::open(&self.shared, request))
+    }
+
+    async fn close_pod(&self, pod: &PodId) -> Result<()> {
+        pods::close(&self.shared, pod).await
+    }
+
+    async fn create(&self, image: &ResolvedImage) -> Result<Box<dyn Vm>> {
+        let name = image::known_as(&self.shared, image).await?;
+        let base = Base::of_image(&self.shared, &name).await?;
+        let base = base.ok_or_else(|| VmError::ImageNotFound {
+            image: image.reference.clone(),
+            reason: "it has gone from the engine since it was found; run again".into(),
+        })?;
+        Ok(Box::new(DockerVm::new(self.shared.clone(), base, None)))
+    }
+
+    async fn restore(&self, snapshot: &SnapshotId) -> Result<Box<dyn Vm>> {
+        let base = Base::restored(&self.shared, snapshot).await?;
+        Ok(Box::new(DockerVm::new(
+            self.shared.clone(),
+            base,
+            Some(snapshot.clone()),
+        )))
+    }
+
+    async fn check(&self, snapshot: &SnapshotId, source: &Source) -> Result<SnapshotCheck> {
+        let Some(base) = Base::of_snapshot(&self.shared, snapshot).await? else {
+            return Ok(SnapshotCheck::Missing);
+        };
+        Ok(match base.shadows.conflict(source) {
+            Some(conflict) => SnapshotCheck::Stale(conflict),
+            None => SnapshotCheck::Usable,
+        })
+    }
+
+    async fn remove(&self, snapshot: &SnapshotId) -> Result<u64> {
+        if !is_id(&snapshot.0) {
+            return Ok(0);
+        }
+        let state = self.shared.state().await?;
+        self.shared.remove_image(&snapshot_image(&snapshot.0)).await?;
+        state::remove(&state.snapshot(&snapshot.0))?;
+        Ok(0)
+    }
+
+    async fn snapshots(&self) -> Result<Vec<(SnapshotId, SystemTime)>> {
+        let state = self.shared.state().await?;
+        let mut snapshots = Vec::new();
+        for id in state.names("snapshots")? {
+            if let Ok(taken) = std::fs::metadata(state.snapshot(&id)).and_then(|metadata| metadata.modified())
+            {
+                snapshots.push((SnapshotId(id), taken));
+            }
+        }
+        Ok(snapshots)
+    }
+
+    async fn usage(&self) -> Result<Usage> {
+        Ok(Usage {
+            bytes: 0,
+            snapshots: self.snapshots().await?.len() as u64,
+        })
+    }
+
+    async fn reclaim(&self) -> Result<()> {
+        self.shared.state().await?.forget_the_dead()
+    }
+
+    async fn shutdown(&self) {
+        self.shared.settle().await;
+    }
+}

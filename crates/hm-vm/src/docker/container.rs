@@ -1,0 +1,173 @@
+//! The container that a machine's commands run in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType};
+use bollard::query_parameters::CreateContainerOptions;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::engine::{failed, status};
+use super::labels::MACHINE;
+use super::script;
+use super::shared::Shared;
+use crate::{ExecRequest, Network, Result, SECRETS_DIR, VmError};
+
+/// What a container is made with and cannot be changed later.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Shape {
+    /// Such as `none`, `container:ID`; `None` is the engine's default.
+    pub network: Option<String>,
+    pub memory: Option<u64>,
+    pub cpus: Option<f64>,
+    pub pids: Option<u64>,
+    pub user: String,
+    /// Whether there is a tmpfs for secret files.
+    pub secrets: bool,
+    /// Volumes and where they are mounted.
+    pub volumes: Vec<(String, String)>,
+}
+
+impl Shape {
+    /// The shape that a request asks for.
+    pub(super) fn of(request: &ExecRequest, pod: Option<String>, volumes: Vec<(String, String)>) -> Self {
+        Self {
+            network: match (pod, request.network) {
+                (Some(holder), _) => Some(format!("container:{holder}")),
+                (None, Network::None) => Some("none".into()),
+                (None, Network::Outbound) => None,
+            },
+            memory: request.limits.memory,
+            cpus: request.limits.cpus,
+            pids: request.limits.pids,
+            user: request.user.clone().unwrap_or_else(|| "0:0".into()),
+            secrets: !request.secrets.files.is_empty(),
+            volumes,
+        }
+    }
+
+    fn host_config(&self) -> HostConfig {
+        let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let memory = self.memory.map(bytes);
+        let volume = |(name, target): &(String, String)| Mount {
+            target: Some(target.clone()),
+            source: Some(name.clone()),
+            typ: Some(MountType::VOLUME),
+            ..Mount::default()
+        };
+        HostConfig {
+            memory,
+            // Without this as much again of swap is allowed.
+            memory_swap: memory,
+            #[expect(clippy::cast_possible_truncation, reason = "a number of processors")]
+            nano_cpus: self.cpus.map(|cpus| (cpus * 1e9) as i64),
+            pids_limit: self.pids.map(bytes),
+            network_mode: self.network.clone(),
+            // What a command says is streamed, and must not be stored with the engine as well.
+            log_config: Some(no_log()),
+            tmpfs: self.secrets.then(|| {
+                let options = "rw,nosuid,nodev,noexec,mode=1777,size=16m";
+                HashMap::from([(SECRETS_DIR.to_owned(), options.to_owned())])
+            }),
+            mounts: Some(self.volumes.iter().map(volume).collect()),
+            ..HostConfig::default()
+        }
+    }
+}
+
+/// The engine is to keep nothing of what a container says.
+pub(super) fn no_log() -> HostConfigLogConfig {
+    HostConfigLogConfig {
+        typ: Some("none".into()),
+        config: None,
+    }
+}
+
+/// A container that was made for a machine. It holds what the machine wrote since its image.
+#[derive(Debug)]
+pub(super) struct Container {
+    pub id: String,
+    pub shape: Shape,
+    /// Whether the machine's own command runs.
+    running: watch::Sender<bool>,
+}
+
+impl Container {
+    /// Makes one; nothing runs in it yet.
+    pub(super) async fn create(shared: &Shared, image: &str, shape: &Shape) -> Result<Option<Arc<Self>>> {
+        let docker = shared.docker().await?;
+        let id = Uuid::now_v7().simple().to_string();
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            entrypoint: Some(script::main_program()),
+            cmd: Some(Vec::new()),
+            user: Some(shape.user.clone()),
+            working_dir: Some("/".into()),
+            open_stdin: Some(true),
+            stdin_once: Some(true),
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            labels: Some(shared.labels(MACHINE, &id).await?),
+            host_config: Some(shape.host_config()),
+            ..ContainerCreateBody::default()
+        };
+        let options = CreateContainerOptions {
+            name: Some(format!("hm-{id}")),
+            ..CreateContainerOptions::default()
+        };
+        let created = match docker.create_container(Some(options), body).await {
+            Ok(created) => created,
+            Err(error) if status(&error) == Some(404) && error.to_string().contains("image") => {
+                return Ok(None);
+            }
+            Err(error) => return Err(failed("cannot make the step's container")(error)),
+        };
+        Ok(Some(Arc::new(Self {
+            id: created.id,
+            shape: shape.clone(),
+            running: watch::Sender::new(false),
+        })))
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        *self.running.borrow()
+    }
+
+    pub(super) fn set_running(&self, running: bool) {
+        self.running.send_replace(running);
+    }
+
+    /// Resolves when the machine's own command has ended.
+    pub(super) async fn ended(&self) {
+        // The sender is here: it cannot fail.
+        let _ = self.running.subscribe().wait_for(|running| !running).await;
+    }
+
+    /// Ends all that runs in it.
+    pub(super) async fn kill(&self, shared: &Shared) -> Result<()> {
+        let docker = shared.docker().await?;
+        match docker
+            .kill_container(&self.id, None::<bollard::query_parameters::KillContainerOptions>)
+            .await
+        {
+            // It has ended, or is gone.
+            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
+            killed => killed.map_err(failed("cannot end the step's container")),
+        }
+    }
+}
+
+/// What the engine says when a command could not be started is the image's doing or the request's.
+pub(super) fn not_started(error: bollard::errors::Error) -> VmError {
+    let VmError::Other(said) = failed("the engine cannot start it")(error) else {
+        return VmError::Setup("the engine cannot start it".into());
+    };
+    let hint = if said.contains("\"sh\": executable file not found") {
+        "; the image has no shell, and a step needs one"
+    } else {
+        ""
+    };
+    VmError::Setup(format!("{said}{hint}"))
+}

@@ -1,0 +1,197 @@
+//! The way to the engine, and what is said when there is none.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::{ClientVersion, Docker};
+
+use crate::{Result, VmError};
+
+/// Where Docker listens when nobody says otherwise.
+const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+
+/// Until an engine takes a connection; one that is there does at once.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// Until an engine that took a connection says what it is.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A command may run for as long as it likes, and the engine answers when it has ended.
+const ENDLESS: u64 = 365 * 24 * 3600;
+
+/// Docker 19.03 and Podman 3 speak it.
+const OLDEST: ClientVersion = ClientVersion {
+    major_version: 1,
+    minor_version: 40,
+};
+
+/// Bytes that must be free where the engine keeps its images.
+const FREE: u64 = 64 << 20;
+
+/// Connects, and finds out which version of the API both sides speak.
+pub(super) async fn connect(host: Option<&str>) -> Result<Docker> {
+    let host = host.unwrap_or(DEFAULT_HOST);
+    let unavailable = |reason: String| VmError::Unsupported {
+        what: "the Docker engine".into(),
+        reason,
+    };
+    knock(host).await.map_err(unavailable)?;
+    let docker = if let Some(path) = socket(host) {
+        Docker::connect_with_unix(&path.to_string_lossy(), ENDLESS, bollard::API_DEFAULT_VERSION)
+    } else {
+        let address = host.replacen("tcp://", "http://", 1);
+        Docker::connect_with_http(&address, ENDLESS, bollard::API_DEFAULT_VERSION)
+    };
+    let docker = docker.map_err(|error| unavailable(format!("{host}: {error}")))?;
+    let docker = tokio::time::timeout(ANSWER, docker.negotiate_version())
+        .await
+        .map_err(|_| {
+            unavailable(format!(
+                "{host} took the connection and says nothing; restart the engine"
+            ))
+        })?
+        .map_err(|error| unavailable(format!("{host} is no Docker engine: {error}")))?;
+    if docker.client_version() < OLDEST {
+        return Err(unavailable(format!(
+            "the one at {host} speaks version {} of the API, and {OLDEST} is the oldest that hm can use; \
+             update it to Docker 19.03 or Podman 3 or later",
+            docker.client_version()
+        )));
+    }
+    Ok(docker)
+}
+
+/// The path of a Unix socket.
+fn socket(host: &str) -> Option<PathBuf> {
+    let path = host
+        .strip_prefix("unix://")
+        .or_else(|| host.starts_with('/').then_some(host))?;
+    Some(PathBuf::from(path))
+}
+
+/// Whether anybody is there at all: the errors of a plain connection say why not.
+async fn knock(host: &str) -> std::result::Result<(), String> {
+    let none = |why: &str| {
+        format!(
+            "{host}: {why}; start it (`systemctl start docker`, Docker Desktop, `podman system service`), \
+             or say where another one is with DOCKER_HOST"
+        )
+    };
+    let connected = if let Some(path) = socket(host) {
+        let connected = tokio::time::timeout(CONNECT, tokio::net::UnixStream::connect(&path)).await;
+        match connected {
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+                return Err(denied(&path));
+            }
+            connected => connected.map(|connected| connected.map(drop)),
+        }
+    } else if let Some(address) = host
+        .strip_prefix("tcp://")
+        .or_else(|| host.strip_prefix("http://"))
+    {
+        let address = address.trim_end_matches('/');
+        let address = match address.rsplit_once(':') {
+            Some((_, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                address.to_owned()
+            }
+            _ => format!("{address}:2375"),
+        };
+        let connected = tokio::time::timeout(CONNECT, tokio::net::TcpStream::connect(address)).await;
+        connected.map(|connected| connected.map(drop))
+    } else {
+        return Err(format!(
+            "`{host}` is no address that hm can use: it is unix:///path/to/socket or tcp://host:port \
+             (for an engine behind SSH, forward its socket with `ssh -L`)"
+        ));
+    };
+    match connected {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(none("there is no such socket, so no engine runs"))
+        }
+        Ok(Err(error)) => Err(none(&error.to_string())),
+        Err(_) => Err(none("nobody answers")),
+    }
+}
+
+/// Which group would help.
+fn denied(socket: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+
+    let group = std::fs::metadata(socket).ok().map(|metadata| metadata.gid());
+    let named = group.and_then(|gid| {
+        let groups = std::fs::read_to_string("/etc/group").ok()?;
+        groups.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let (name, id) = (fields.next()?, fields.nth(1)?);
+            (id == gid.to_string()).then(|| name.to_owned())
+        })
+    });
+    let group = named
+        .or_else(|| group.map(|gid| gid.to_string()))
+        .unwrap_or_else(|| "docker".into());
+    format!(
+        "you may not open {}, which is for the group `{group}`: join it (`sudo usermod -aG {group} \"$USER\"`, then \
+         log in again), or use a rootless engine",
+        socket.display()
+    )
+}
+
+/// Whether the engine's disk has room, where that can be seen from here.
+pub(super) async fn refuse_full(docker: &Docker) -> Result<()> {
+    let info = docker
+        .info()
+        .await
+        .map_err(failed("cannot ask the engine about itself"))?;
+    let Some(root) = info.docker_root_dir else {
+        return Ok(());
+    };
+    let Ok(disk) = rustix::fs::statvfs(Path::new(&root)) else {
+        return Ok(());
+    };
+    let free = disk.f_bavail * disk.f_frsize;
+    if free < FREE {
+        return Err(VmError::Unsupported {
+            what: "the Docker engine".into(),
+            reason: format!(
+                "its disk is full ({free} bytes are free in {root}); free some with `hm cache clean` or \
+                 `docker system prune`"
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// Wraps the engine's error with what was being done.
+pub(super) fn failed(action: impl Into<String>) -> impl FnOnce(Error) -> VmError {
+    let action = action.into();
+    move |error| {
+        let mut said = match error {
+            Error::DockerResponseServerError { message, .. } => message,
+            Error::DockerStreamError { error } => error,
+            other => other.to_string(),
+        };
+        if said.contains("no space left on device") {
+            said += "; free some with `hm cache clean` or `docker system prune`";
+        }
+        VmError::Other(format!("{action}: {said}"))
+    }
+}
+
+/// The HTTP status that the engine answered with.
+pub(super) fn status(error: &Error) -> Option<u16> {
+    match error {
+        Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+/// Takes "it is not there" for an answer.
+pub(super) fn found<T>(result: std::result::Result<T, Error>) -> std::result::Result<Option<T>, Error> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if status(&error) == Some(404) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

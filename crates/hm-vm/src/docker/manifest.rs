@@ -1,0 +1,132 @@
+//! A source as a list of its paths, kept for as long as an image holds it, and how two of them differ.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::state::{self, State};
+use crate::source::{Entry, EntryKind, Source};
+use crate::{Result, VmError};
+
+/// One path of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Item {
+    path: Vec<u8>,
+    pub entry: Entry,
+    /// Nanoseconds since 1970.
+    pub modified: i64,
+}
+
+/// All paths of a source, each directory right before what is in it.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Manifest(pub Vec<Item>);
+
+impl Item {
+    pub(super) fn path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(&self.path))
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.path
+    }
+
+    pub(super) fn is_directory(&self) -> bool {
+        matches!(self.entry.kind, EntryKind::Directory)
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        match self.entry.kind {
+            EntryKind::File { size, .. } => size,
+            _ => 0,
+        }
+    }
+
+    /// Whether laying one over the other changes nothing. A directory's time moves with what is no source.
+    fn is_like(&self, other: &Self) -> bool {
+        self.entry == other.entry && (self.is_directory() || self.modified == other.modified)
+    }
+}
+
+impl Manifest {
+    pub(super) fn of(source: &Source) -> Self {
+        let items = source.entries_with_times().map(|(path, entry, modified)| Item {
+            path: path.as_os_str().as_bytes().to_vec(),
+            entry,
+            modified,
+        });
+        Self(items.collect())
+    }
+
+    /// Keeps it, and returns its name.
+    pub(super) fn store(&self, state: &State) -> Result<String> {
+        let bytes = postcard::to_allocvec(self)
+            .map_err(|error| VmError::Other(format!("cannot describe the source: {error}")))?;
+        let digest = blake3::hash(&bytes).to_hex()[..32].to_owned();
+        let path = state.manifest(&digest);
+        if !path.exists() {
+            state.write(&path, &bytes)?;
+        }
+        Ok(digest)
+    }
+
+    /// Reads one that was kept. The empty one needs no file.
+    pub(super) fn load(state: &State, digest: Option<&str>) -> Result<Self> {
+        let Some(digest) = digest else {
+            return Ok(Self::default());
+        };
+        let path = state.manifest(digest);
+        let damaged = || VmError::Corrupt {
+            path: path.clone(),
+            reason: "it does not say which source an image holds; run with --no-cache".into(),
+        };
+        let bytes = state::read(&path)?.ok_or_else(damaged)?;
+        postcard::from_bytes(&bytes).map_err(|_| damaged())
+    }
+
+    /// What must be laid and what removed to come from this source to another.
+    pub(super) fn difference<'a>(&'a self, to: &'a Self) -> Difference<'a> {
+        let mut difference = Difference::default();
+        let before: std::collections::HashMap<&[u8], &Item> =
+            self.0.iter().map(|item| (item.bytes(), item)).collect();
+        let mut kept = std::collections::HashSet::with_capacity(to.0.len());
+        for item in &to.0 {
+            kept.insert(item.bytes());
+            if !before.get(item.bytes()).is_some_and(|old| old.is_like(item)) {
+                difference.laid.push(item);
+            }
+        }
+        difference.removed = self
+            .0
+            .iter()
+            .filter(|item| !kept.contains(item.bytes()))
+            .collect();
+        // What is in a directory goes before it.
+        difference.removed.reverse();
+        difference
+    }
+}
+
+/// How two sources differ.
+#[derive(Debug, Default)]
+pub(super) struct Difference<'a> {
+    pub laid: Vec<&'a Item>,
+    pub removed: Vec<&'a Item>,
+}
+
+impl Difference<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.laid.is_empty() && self.removed.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.laid.iter().map(|item| item.size()).sum()
+    }
+
+    /// Leaves out the paths that something else hides.
+    pub(super) fn without(&mut self, is_hidden: impl Fn(&Path) -> bool) {
+        self.laid.retain(|item| !is_hidden(item.path()));
+        self.removed.retain(|item| !is_hidden(item.path()));
+    }
+}

@@ -1,0 +1,104 @@
+//! Pods: a container that does nothing but own a network, which the containers of the pod's machines join.
+
+use std::sync::Arc;
+
+use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::query_parameters::{CreateContainerOptions, StartContainerOptions};
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::container::no_log;
+use super::engine::failed;
+use super::labels::POD;
+use super::shared::Shared;
+use crate::{Network, PodId, PodRequest, Result, VmError};
+
+/// A pod. Its container is made when its first command comes, of that command's image: so it needs no image of its
+/// own.
+#[derive(Debug)]
+pub(super) struct Pod {
+    request: PodRequest,
+    holder: Mutex<Holder>,
+}
+
+#[derive(Debug)]
+enum Holder {
+    None,
+    Made(String),
+    Closed,
+}
+
+pub(super) fn open(shared: &Shared, request: &PodRequest) -> PodId {
+    let id = PodId(Uuid::now_v7().simple().to_string());
+    let pod = Pod {
+        request: request.clone(),
+        holder: Mutex::new(Holder::None),
+    };
+    shared.pods().insert(id.clone(), Arc::new(pod));
+    id
+}
+
+pub(super) async fn close(shared: &Shared, id: &PodId) -> Result<()> {
+    let Some(pod) = shared.pods().get(id).cloned() else {
+        return Ok(());
+    };
+    let mut holder = pod.holder.lock().await;
+    if let Holder::Made(container) = &*holder {
+        shared.remove_container(container).await?;
+    }
+    *holder = Holder::Closed;
+    shared.pods().remove(id);
+    Ok(())
+}
+
+/// The container that owns a pod's network.
+pub(super) async fn holder(shared: &Shared, id: &PodId, image: &str) -> Result<String> {
+    let closed = || VmError::Other(format!("the pod {} is closed", id.0));
+    let pod = shared.pods().get(id).cloned().ok_or_else(closed)?;
+    let mut holder = pod.holder.lock().await;
+    match &*holder {
+        Holder::Made(container) => return Ok(container.clone()),
+        Holder::Closed => return Err(closed()),
+        Holder::None => {}
+    }
+    let docker = shared.docker().await?;
+    let host_config = HostConfig {
+        network_mode: (pod.request.network == Network::None).then(|| "none".to_owned()),
+        extra_hosts: Some(
+            pod.request
+                .hosts
+                .iter()
+                .map(|host| format!("{host}:127.0.0.1"))
+                .collect(),
+        ),
+        log_config: Some(no_log()),
+        ..HostConfig::default()
+    };
+    let body = ContainerCreateBody {
+        image: Some(image.to_owned()),
+        // Its input is open and nothing ever comes: a shell needs no program to wait.
+        entrypoint: Some(["sh", "-c", "read -r hm_line"].map(Into::into).into()),
+        cmd: Some(Vec::new()),
+        user: Some("0:0".into()),
+        working_dir: Some("/".into()),
+        open_stdin: Some(true),
+        labels: Some(shared.labels(POD, &id.0).await?),
+        host_config: Some(host_config),
+        ..ContainerCreateBody::default()
+    };
+    let options = CreateContainerOptions {
+        name: Some(format!("hm-pod-{}", id.0)),
+        ..CreateContainerOptions::default()
+    };
+    let created = docker
+        .create_container(Some(options), body)
+        .await
+        .map_err(failed("cannot make the pod's container"))?;
+    // From here on closing the pod removes it.
+    *holder = Holder::Made(created.id.clone());
+    docker
+        .start_container(&created.id, None::<StartContainerOptions>)
+        .await
+        .map_err(failed("cannot start the pod's container"))?;
+    Ok(created.id)
+}

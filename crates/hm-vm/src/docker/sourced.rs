@@ -1,0 +1,233 @@
+//! Images with a source laid into them, so that what the engine counts as a change is what a step wrote.
+//!
+//! An image that a plan names gets the whole source once, and beside that image one more with what differs today; a
+//! snapshot gets one with what differs from the source that it holds. Both are made once for all machines that start
+//! from there, and only what differs is ever sent.
+
+use std::sync::Arc;
+
+use bollard::query_parameters::UploadToContainerOptions;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::base::{Base, Laid};
+use super::commit::{self, Named};
+use super::container::{Container, Shape};
+use super::engine::failed;
+use super::labels::{SOURCED, image_name};
+use super::manifest::Manifest;
+use super::run;
+use super::script;
+use super::shared::Shared;
+use super::state;
+use super::stream;
+use crate::source::Source;
+use crate::{ExecRequest, Network, Result, VmError};
+
+/// Where the list of what is to be removed is put, for the shell that removes it.
+const REMOVAL: &str = ".hm-removal";
+
+/// What was made from one image.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Made {
+    /// With a whole source.
+    pub whole: Option<Base>,
+    /// With what differs from that, or from the snapshot's.
+    pub changed: Option<Base>,
+    /// The snapshot that it is for; nothing when it is for an image.
+    pub snapshot: Option<String>,
+}
+
+/// The base with this source in it.
+pub(super) async fn with(
+    shared: &Arc<Shared>,
+    base: &Base,
+    snapshot: Option<&str>,
+    source: &Arc<Source>,
+) -> Result<Base> {
+    if base.source.as_ref().map_or("empty", |laid| laid.id.as_str()) == source.id() {
+        return Ok(base.clone());
+    }
+    let state = shared.state().await?;
+    let key = blake3::hash(base.image.as_bytes()).to_hex()[..32].to_owned();
+    let path = state.sourced(&key);
+    // Others who start from here wait, and find it made.
+    let _one_at_a_time = state.lock(&format!("sourced-{key}")).await?;
+    let mut made: Made = state::read_json(&path)?.unwrap_or_default();
+    made.snapshot = snapshot.map(ToOwned::to_owned);
+    for found in [&made.changed, &made.whole].into_iter().flatten() {
+        if found.source.as_ref().is_some_and(|laid| laid.id == source.id()) && exists(shared, found).await? {
+            return Ok(found.clone());
+        }
+    }
+    let wanted = Manifest::of(source);
+    // A source that was frozen anew may still be the same.
+    let manifest = wanted.store(state)?;
+    let laid = Laid {
+        id: source.id().to_owned(),
+        manifest: manifest.clone(),
+    };
+    let same = |found: &Option<Base>| {
+        let laid = found.as_ref().and_then(|found| found.source.as_ref());
+        laid.is_some_and(|laid| laid.manifest == manifest)
+    };
+    let found = if same(&made.changed) {
+        made.changed.as_mut()
+    } else if same(&made.whole) {
+        made.whole.as_mut()
+    } else {
+        None
+    };
+    if let Some(found) = found
+        && exists(shared, found).await?
+    {
+        found.source = Some(laid);
+        let found = found.clone();
+        state.write_json(&path, &made)?;
+        return Ok(found);
+    }
+    if snapshot.is_none() {
+        let reusable = match &made.whole {
+            Some(whole) => {
+                exists(shared, whole).await? && {
+                    let before =
+                        Manifest::load(state, whole.source.as_ref().map(|laid| laid.manifest.as_str()))?;
+                    let difference = before.difference(&wanted);
+                    let all: u64 = wanted.0.iter().map(super::manifest::Item::size).sum();
+                    difference.bytes() <= all / 4 + (16 << 20)
+                        && difference.laid.len() <= wanted.0.len() / 4 + 1000
+                }
+            }
+            None => false,
+        };
+        if !reusable {
+            let whole = lay(shared, base, source, &wanted, &laid).await?;
+            for old in [made.whole.replace(whole.clone()), made.changed.take()]
+                .into_iter()
+                .flatten()
+            {
+                shared.remove_image(&old.image).await?;
+            }
+            state.write_json(&path, &made)?;
+            return Ok(whole);
+        }
+    }
+    let below = made.whole.as_ref().unwrap_or(base);
+    let changed = lay(shared, below, source, &wanted, &laid).await?;
+    let old = made.changed.replace(changed.clone());
+    state.write_json(&path, &made)?;
+    if let Some(old) = old {
+        shared.remove_image(&old.image).await?;
+    }
+    Ok(changed)
+}
+
+async fn exists(shared: &Shared, base: &Base) -> Result<bool> {
+    let docker = shared.docker().await?;
+    let inspected = super::engine::found(docker.inspect_image(&base.image).await);
+    Ok(inspected.map_err(failed("cannot look at an image"))?.is_some())
+}
+
+/// Makes an image with a source from one with another, by what differs.
+async fn lay(
+    shared: &Arc<Shared>,
+    below: &Base,
+    source: &Arc<Source>,
+    wanted: &Manifest,
+    laid: &Laid,
+) -> Result<Base> {
+    let state = shared.state().await?;
+    let before = Manifest::load(state, below.source.as_ref().map(|laid| laid.manifest.as_str()))?;
+    let mut difference = before.difference(wanted);
+    difference.without(|path| below.shadows.hides(path));
+    let mut base = below.clone();
+    base.source = Some(laid.clone());
+    if difference.is_empty() {
+        // Nobody may remove the image below for being out of date in this guise.
+        return commit::name(shared, &base, Named::new(SOURCED)).await;
+    }
+    let request = ExecRequest {
+        network: Network::None,
+        cwd: "/".into(),
+        ..ExecRequest::shell(format!("sh /{REMOVAL} && rm -f /{REMOVAL}"))
+    };
+    let shape = Shape::of(&request, None, Vec::new());
+    let container = Container::create(shared, &below.image, &shape)
+        .await?
+        .ok_or_else(|| VmError::Other("an image went away while it was used; run again".into()))?;
+    let filled = fill(shared, &container, source, &difference, &request).await;
+    let committed = match filled {
+        Ok(()) => {
+            let name = Named {
+                role: SOURCED,
+                id: Uuid::now_v7().simple().to_string(),
+            };
+            let image = image_name(name.role, &name.id);
+            commit::commit(shared, &container.id, &base, &name)
+                .await
+                .map(|layers| Base {
+                    image,
+                    layers,
+                    ..base
+                })
+        }
+        Err(error) => Err(error),
+    };
+    shared.discard(container.id.clone());
+    committed
+}
+
+async fn fill(
+    shared: &Shared,
+    container: &Arc<Container>,
+    source: &Arc<Source>,
+    difference: &super::manifest::Difference<'_>,
+    request: &ExecRequest,
+) -> Result<()> {
+    let docker = shared.docker().await?;
+    let items: Vec<_> = difference.laid.iter().map(|item| (*item).clone()).collect();
+    let removed = difference
+        .removed
+        .iter()
+        .map(|item| (item.bytes(), item.is_directory()));
+    let removal = (!difference.removed.is_empty()).then(|| script::removal(removed));
+    let removes = removal.is_some();
+    let source = source.clone();
+    let archive = stream::written(move |to| {
+        let beside = removal.as_deref().map(|script| (REMOVAL, script));
+        stream::archive(&source, &items, beside, to)
+    });
+    let options = UploadToContainerOptions {
+        path: "/".into(),
+        ..UploadToContainerOptions::default()
+    };
+    docker
+        .upload_to_container(&container.id, Some(options), bollard::body_try_stream(archive))
+        .await
+        .map_err(failed("cannot lay the source into the step's container"))?;
+    if !removes {
+        return Ok(());
+    }
+    let started = run::start(shared, container).await?;
+    let (sender, mut said) = tokio::sync::mpsc::channel::<crate::OutputChunk>(4);
+    let line = script::line(request, &[])?;
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let mut words = Vec::new();
+    let heard = async {
+        while let Some(chunk) = said.recv().await {
+            words.extend_from_slice(&chunk.bytes);
+        }
+    };
+    let ran = async {
+        let sender = sender;
+        run::drive(shared, started, &line, &request.limits, &sender, &cancel).await
+    };
+    let (outcome, ()) = tokio::join!(ran, heard);
+    match outcome?.status.code() {
+        0 => Ok(()),
+        code => Err(VmError::Other(format!(
+            "cannot remove what is no source any more (exit code {code}): {}",
+            String::from_utf8_lossy(&words).trim()
+        ))),
+    }
+}

@@ -1,0 +1,280 @@
+//! One machine: an image, and a container above it once something has run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::base::{Base, snapshot_image};
+use super::commit::{self, Named, not_sealed};
+use super::container::{Container, Shape};
+use super::labels::{PASSING, SNAPSHOT, image_name};
+use super::shared::Shared;
+use super::{attach, beside, caches, export, pods, run, script, sourced};
+use crate::source::Source;
+use crate::{
+    ExecOutcome, ExecRequest, ExitStatus, Export, Exported, KillReason, OutputChunk, Result, Snapshot,
+    SnapshotId, Terminal, Vm, VmError,
+};
+
+#[derive(Debug)]
+pub(super) struct DockerVm {
+    shared: Arc<Shared>,
+    /// The snapshot that it began from, until it writes something.
+    origin: Option<SnapshotId>,
+    source: Arc<Source>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// What the container was made from.
+    base: Base,
+    container: Option<Arc<Container>>,
+    /// Images that only this machine needs.
+    passing: Vec<String>,
+}
+
+impl DockerVm {
+    pub(super) fn new(shared: Arc<Shared>, base: Base, origin: Option<SnapshotId>) -> Self {
+        let inner = Inner {
+            base,
+            container: None,
+            passing: Vec::new(),
+        };
+        Self {
+            shared,
+            origin,
+            source: Arc::new(Source::empty()),
+            inner: Mutex::new(inner),
+        }
+    }
+
+    /// A container for this request that does not run, with all that the machine wrote before.
+    async fn container(
+        &self,
+        inner: &mut Inner,
+        request: &ExecRequest,
+        caches: &caches::Held,
+    ) -> Result<Arc<Container>> {
+        let holder = match &request.pod {
+            Some(pod) => Some(pods::holder(&self.shared, pod, &inner.base.image).await?),
+            None => None,
+        };
+        let shape = Shape::of(request, holder, caches.volumes());
+        if let Some(container) = &inner.container {
+            if container.shape == shape {
+                return Ok(container.clone());
+            }
+            self.set_aside(inner).await?;
+        }
+        let container = Container::create(&self.shared, &inner.base.image, &shape)
+            .await?
+            .ok_or_else(|| {
+                VmError::Other(format!(
+                    "the image {} went away while a step was about to use it; run again",
+                    inner.base.image
+                ))
+            })?;
+        inner.container = Some(container.clone());
+        Ok(container)
+    }
+
+    /// Makes an image of the container, so that another one can be made above it.
+    async fn set_aside(&self, inner: &mut Inner) -> Result<()> {
+        let name = Named {
+            role: PASSING,
+            id: Uuid::now_v7().simple().to_string(),
+        };
+        let image = image_name(name.role, &name.id);
+        self.commit(inner, &name).await?;
+        inner.passing.push(image);
+        Ok(())
+    }
+
+    /// Makes an image of the container, which goes.
+    async fn commit(&self, inner: &mut Inner, name: &Named) -> Result<()> {
+        let Some(container) = inner.container.clone() else {
+            return Ok(());
+        };
+        let changes = commit::changes(&self.shared, &container.id).await?;
+        let layers = commit::commit(&self.shared, &container.id, &inner.base, name).await?;
+        inner.container = None;
+        self.shared.discard(container.id.clone());
+        inner.base.image = image_name(name.role, &name.id);
+        inner.base.layers = layers;
+        inner.base.shadows.add(&changes, &self.source);
+        Ok(())
+    }
+
+    async fn sealed(&mut self) -> Result<SnapshotId> {
+        let id = Uuid::now_v7().simple().to_string();
+        let state = self.shared.state().await?;
+        let inner = self.inner.lock().await;
+        let mut inner = inner;
+        if inner
+            .container
+            .as_ref()
+            .is_some_and(|container| container.is_running())
+        {
+            return Err(VmError::Other("a command still runs in the machine".into()));
+        }
+        if inner.container.is_none() && inner.passing.is_empty() {
+            if let Some(origin) = &self.origin {
+                // Who wrote nothing is where it began.
+                return Ok(origin.clone());
+            }
+        }
+        let name = Named {
+            role: SNAPSHOT,
+            id: id.clone(),
+        };
+        if inner.container.is_some() {
+            self.commit(&mut inner, &name).await?;
+        } else {
+            inner.base = commit::name(&self.shared, &inner.base, name).await?;
+        }
+        debug_assert_eq!(inner.base.image, snapshot_image(&id));
+        let written = state.write_json(&state.snapshot(&id), &inner.base);
+        if let Err(error) = written {
+            self.shared.remove_image(&snapshot_image(&id)).await?;
+            return Err(error);
+        }
+        Ok(SnapshotId(id))
+    }
+
+    /// Gives up what only this machine needs.
+    async fn clear(&mut self) -> Result<()> {
+        let inner = self.inner.get_mut();
+        if let Some(container) = inner.container.take() {
+            self.shared.remove_container(&container.id).await?;
+        }
+        for image in std::mem::take(&mut inner.passing) {
+            self.shared.remove_image(&image).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Vm for DockerVm {
+    async fn inject(&mut self, source: Arc<Source>) -> Result<()> {
+        let origin = self.origin.as_ref().map(|origin| origin.0.as_str());
+        let inner = self.inner.get_mut();
+        inner.base = sourced::with(&self.shared, &inner.base, origin, &source).await?;
+        self.source = source;
+        Ok(())
+    }
+
+    async fn exec(
+        &self,
+        request: &ExecRequest,
+        output: mpsc::Sender<OutputChunk>,
+        cancel: CancellationToken,
+    ) -> Result<ExecOutcome> {
+        loop {
+            let mut inner = self.inner.lock().await;
+            let running = inner.container.clone().filter(|container| container.is_running());
+            if let Some(container) = running {
+                drop(inner);
+                match beside::run(&self.shared, &container, request, &output, &cancel).await? {
+                    Some(outcome) => return Ok(outcome),
+                    None => container.ended().await,
+                }
+                continue;
+            }
+            let held = tokio::select! {
+                held = caches::hold(&self.shared, &inner.base, request) => held?,
+                () = cancel.cancelled() => return Ok(canceled()),
+            };
+            let container = self.container(&mut inner, request, &held).await?;
+            let line = script::line(request, &held.copies())?;
+            let started = run::start(&self.shared, &container).await?;
+            drop(inner);
+            let outcome = run::drive(&self.shared, started, &line, &request.limits, &output, &cancel).await;
+            let passed = outcome.as_ref().is_ok_and(|outcome| outcome.status.code() == 0);
+            if !held.is_empty() {
+                // A volume is given up by its container, which its files outlive.
+                let mut inner = self.inner.lock().await;
+                self.set_aside(&mut inner).await?;
+                drop(inner);
+                self.shared.settle().await;
+            }
+            held.give_back(&self.shared, passed).await?;
+            return outcome;
+        }
+    }
+
+    async fn attach(
+        &self,
+        request: &ExecRequest,
+        terminal: Terminal,
+        cancel: CancellationToken,
+    ) -> Result<ExecOutcome> {
+        let mut inner = self.inner.lock().await;
+        if inner
+            .container
+            .as_ref()
+            .is_some_and(|container| container.is_running())
+        {
+            return Err(VmError::Other("a command still runs in the machine".into()));
+        }
+        let held = caches::hold(&self.shared, &inner.base, request).await?;
+        let container = self.container(&mut inner, request, &held).await?;
+        let started = run::start(&self.shared, &container).await?;
+        let outcome = attach::attach(&self.shared, started, request, terminal, &cancel).await;
+        held.give_back(&self.shared, false).await?;
+        outcome
+    }
+
+    async fn export(&self, what: &Export, into: &Path) -> Result<Exported> {
+        let mut inner = self.inner.lock().await;
+        let container = match &inner.container {
+            Some(container) => container.clone(),
+            None => {
+                let nothing = ExecRequest::shell("");
+                self.container(&mut inner, &nothing, &caches::Held::default())
+                    .await?
+            }
+        };
+        drop(inner);
+        export::export(&self.shared, &container.id, what, into).await
+    }
+
+    async fn snapshot(&mut self) -> Result<Snapshot> {
+        let id = self.sealed().await.map_err(not_sealed)?;
+        self.origin = Some(id.clone());
+        for image in std::mem::take(&mut self.inner.get_mut().passing) {
+            self.shared.remove_image(&image).await?;
+        }
+        Ok(Snapshot { id })
+    }
+
+    async fn destroy(mut self: Box<Self>) -> Result<()> {
+        self.clear().await
+    }
+}
+
+/// A command that was cancelled before it began.
+fn canceled() -> ExecOutcome {
+    ExecOutcome {
+        status: ExitStatus::Signal(9),
+        killed: Some(KillReason::Canceled),
+        notes: Vec::new(),
+    }
+}
+
+impl Drop for DockerVm {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut();
+        if let Some(container) = inner.container.take() {
+            self.shared.discard(container.id.clone());
+        }
+        for image in std::mem::take(&mut inner.passing) {
+            self.shared.discard_image(image);
+        }
+    }
+}

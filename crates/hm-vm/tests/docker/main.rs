@@ -1,0 +1,9 @@
+//! The docker backend, on engines that the tests start themselves.
+#![cfg(target_os = "linux")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that fails fails the test, and its line says what it did"
+)]
+
+mod contract;
+mod support;
