@@ -40,6 +40,8 @@ pub const HM_LIMITS_CPUS: &str = "HM_LIMITS_CPUS";
 pub const HM_LIMITS_PIDS: &str = "HM_LIMITS_PIDS";
 /// How much a step may write, such as `20GiB`.
 pub const HM_LIMITS_DISK: &str = "HM_LIMITS_DISK";
+/// What one entry of a step's artifacts may have, such as `1GiB`.
+pub const HM_ARTIFACTS_MAX_BYTES: &str = "HM_ARTIFACTS_MAX_BYTES";
 /// How much disk the snapshots may take up, such as `20GiB`.
 pub const HM_CACHE_BUDGET: &str = "HM_CACHE_BUDGET";
 /// What cleaning never goes below, such as `1GiB`.

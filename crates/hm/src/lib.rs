@@ -2,6 +2,7 @@
 //! and maps exit codes; everything else is in the libraries.
 #![forbid(unsafe_code)]
 
+mod artifacts;
 mod backend;
 mod cli;
 mod commands;
@@ -17,6 +18,7 @@ mod printer;
 mod pulls;
 mod record;
 mod repository;
+mod secrets;
 mod show;
 mod signals;
 mod stats;

@@ -31,3 +31,4 @@ mod watched;
 
 pub use artifacts::{Artifact, ArtifactStore, Keep, Swept};
 pub use backend::LocalBackend;
+pub use secrets::give_secrets;

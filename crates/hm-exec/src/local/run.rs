@@ -13,7 +13,7 @@ use super::artifacts::{ArtifactStore, Collector};
 use super::caches;
 use super::command;
 use super::scrub::Scrubber;
-use super::secrets;
+use super::secrets::give_secrets;
 use super::select::Selection;
 use super::snapshots::Snapshots;
 use crate::freeze::takes_git;
@@ -112,7 +112,7 @@ impl Run {
         exec.argv = command::argv(&step.cmd);
         exec.env = step.env.clone();
         exec.env.extend(self.request.env.clone());
-        exec.secrets = secrets::of_step(step, &self.request);
+        exec.secrets = give_secrets(&step.secrets, &self.request.secrets);
         exec.limits = Limits {
             memory: step.limits.memory.or(options.limits.memory),
             cpus: step.limits.cpus.or(options.limits.cpus),

@@ -1,7 +1,9 @@
 //! Which secrets a step is given, and what is refused before anything runs.
 
-use hm_pipeline_ir::{SecretDelivery, Step};
-use hm_vm::Secrets;
+use std::collections::BTreeMap;
+
+use hm_pipeline_ir::{SecretDelivery, SecretUse};
+use hm_vm::{SecretValue, Secrets};
 
 use super::scrub::Scrubber;
 use super::select::{Role, Selection};
@@ -51,14 +53,15 @@ fn rejected(message: String) -> BackendError {
     }
 }
 
-/// What a step's command is given of the run's secrets: what the step asks for, and nothing else.
-pub(super) fn of_step(step: &Step, request: &RunRequest) -> Secrets {
+/// What a command is given of `values`: what `wanted` asks for, and nothing else.
+#[must_use]
+pub fn give_secrets(wanted: &[SecretUse], values: &BTreeMap<String, SecretValue>) -> Secrets {
     let mut given = Secrets::default();
-    for wanted in &step.secrets {
-        let Some(value) = request.secrets.get(&wanted.name) else {
+    for secret in wanted {
+        let Some(value) = values.get(&secret.name) else {
             continue;
         };
-        let (place, name) = match &wanted.delivery {
+        let (place, name) = match &secret.delivery {
             SecretDelivery::Env(variable) => (&mut given.env, variable),
             SecretDelivery::File(file) => (&mut given.files, file),
         };

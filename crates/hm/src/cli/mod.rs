@@ -2,6 +2,7 @@
 
 mod cache;
 mod image;
+mod needs;
 mod past;
 mod run;
 
@@ -12,6 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use cache::{CacheArgs, CacheCommand};
 pub use image::{ImageArgs, ImageCommand};
+pub use needs::{ArtifactsArgs, SecretArgs};
 pub use past::{BuildsArgs, LogsArgs, RerunArgs, ShellArgs};
 pub use run::{PipelineArgs, RunArgs, ShowArgs};
 
@@ -98,6 +100,8 @@ pub enum Command {
     Shell(ShellArgs),
     /// Play a past run through any renderer
     Logs(LogsArgs),
+    /// List what a past run's steps have made, or copy it out
+    Artifacts(ArtifactsArgs),
     /// List past runs
     Builds(BuildsArgs),
     /// List the repository's pipelines

@@ -1,8 +1,10 @@
 //! The flags of the commands that look at past runs.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
-use super::ShowArgs;
+use super::{SecretArgs, ShowArgs};
 
 /// `hm logs`.
 #[derive(Debug, Args)]
@@ -48,6 +50,12 @@ pub struct RerunArgs {
     /// Run every step, whatever is cached
     #[arg(long, conflicts_with_all = ["failed", "from"])]
     pub no_cache: bool,
+    /// Secrets.
+    #[command(flatten)]
+    pub secrets: SecretArgs,
+    /// Copy what the steps have made to DIR/STEP/PATH at the end, also of a build that failed
+    #[arg(long, value_name = "DIR")]
+    pub artifacts: Option<PathBuf>,
     /// How to show it.
     #[command(flatten)]
     pub show: ShowArgs,
@@ -63,6 +71,9 @@ pub struct ShellArgs {
     /// Lay today's source instead of the one that the run saw
     #[arg(long)]
     pub today: bool,
+    /// Secrets.
+    #[command(flatten)]
+    pub secrets: SecretArgs,
     /// A command to run instead of a shell
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,

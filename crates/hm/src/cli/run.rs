@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use hm_vm::oci::Platform;
 
-use super::{Format, Logs};
+use super::{Format, Logs, SecretArgs};
 use crate::config::{BackendChoice, parse_image_pair};
 
 /// Which plan.
@@ -85,6 +85,12 @@ pub struct RunArgs {
     /// What steps may reach: `outbound` or `none`
     #[arg(long, value_name = "WHAT", value_parser = ["outbound", "none"])]
     pub network: Option<String>,
+    /// Secrets.
+    #[command(flatten)]
+    pub secrets: SecretArgs,
+    /// Copy what the steps have made to DIR/STEP/PATH at the end, also of a build that failed
+    #[arg(long, value_name = "DIR")]
+    pub artifacts: Option<PathBuf>,
     /// Submit the build and return
     #[arg(long)]
     pub no_watch: bool,

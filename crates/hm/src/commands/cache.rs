@@ -1,5 +1,6 @@
 //! `hm cache`: the snapshots on disk.
 
+use hm_exec::local::ArtifactStore;
 use hm_vm::registry::{Budget, Collected, Registry};
 use hm_vm::{VmBackend, VmError};
 
@@ -35,7 +36,9 @@ pub fn cache(mut context: Context, args: &CacheArgs) -> Result<u8> {
                 });
                 let collected = registry.collect(vm.as_ref(), &budget).await?;
                 let images = images.unwrap_or(config.image_budget);
-                Ok(told(&collected) + &collect_images(vm.as_ref(), images).await?)
+                Ok(told(&collected)
+                    + &collect_images(vm.as_ref(), images).await?
+                    + &sweep_artifacts(&config)?)
             }
             CacheCommand::Clean { images } => {
                 let collected = registry.clean(vm.as_ref()).await?;
@@ -44,7 +47,7 @@ pub fn cache(mut context: Context, args: &CacheArgs) -> Result<u8> {
                 sources(&context, &config)
                     .remove_unused()
                     .map_err(VmError::from)?;
-                let mut text = told(&collected);
+                let mut text = told(&collected) + &sweep_artifacts(&config)?;
                 if *images {
                     text += &collect_images(vm.as_ref(), 0).await?;
                 }
@@ -64,6 +67,18 @@ async fn collect_images(vm: &dyn VmBackend, budget: u64) -> Result<String> {
     Ok(match images.collect(budget).await? {
         0 => String::new(),
         freed => format!("removed images, {} freed\n", table::size(freed)),
+    })
+}
+
+/// Says what of the artifacts went that neither a recorded run nor a snapshot has, where any did.
+fn sweep_artifacts(config: &Config) -> Result<String> {
+    let swept = crate::artifacts::sweep(&config.data_dir)?;
+    Ok(match swept.removed {
+        0 => String::new(),
+        removed => format!(
+            "removed {removed} artifacts, {} freed\n",
+            table::size(swept.freed)
+        ),
     })
 }
 
@@ -110,25 +125,28 @@ async fn usage(context: &Context, vm: &dyn VmBackend, config: &Config, json: boo
         None => 0,
     };
     let sources = sources(context, config).usage();
+    let artifacts = ArtifactStore::new(&config.data_dir).usage();
     if json {
         let line = serde_json::json!({
             "snapshots": usage.snapshots,
             "bytes": usage.bytes,
             "budget": config.cache.max_bytes,
             "source_bytes": sources,
+            "artifact_bytes": artifacts,
             "image_bytes": images,
             "image_budget": config.image_budget,
         });
         return Ok(format!("{line}\n"));
     }
     Ok(format!(
-        "{} of {} in {} snapshots\n{} of {} in images\n{} in frozen sources\n",
+        "{} of {} in {} snapshots\n{} of {} in images\n{} in frozen sources\n{} in artifacts\n",
         table::size(usage.bytes),
         table::size(config.cache.max_bytes),
         usage.snapshots,
         table::size(images),
         table::size(config.image_budget),
-        table::size(sources)
+        table::size(sources),
+        table::size(artifacts)
     ))
 }
 

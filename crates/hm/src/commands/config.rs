@@ -2,10 +2,10 @@
 
 use super::table;
 use crate::cli::ConfigCommand;
-use crate::config::{IMAGES, Origin, REGISTRIES, REGISTRY_SETTINGS, SETTINGS};
+use crate::config::{IMAGES, Origin, REGISTRIES, REGISTRY_SETTINGS, SECRETS, SETTINGS};
 use crate::context::Context;
 use crate::fail::{Failure, Result};
-use crate::{env_vars, exit};
+use crate::{env_vars, exit, secrets};
 
 /// Tells about the configuration.
 ///
@@ -13,7 +13,7 @@ use crate::{env_vars, exit};
 /// When a value makes no sense, or the output cannot be written.
 pub fn config(context: &Context, command: &ConfigCommand) -> Result<u8> {
     let text = match command {
-        ConfigCommand::Show { origin } => show(context, *origin),
+        ConfigCommand::Show { origin } => show(context, *origin)?,
         ConfigCommand::Reference => reference(),
     };
     context.printer.data(&text).map_err(Failure::Output)?;
@@ -22,7 +22,7 @@ pub fn config(context: &Context, command: &ConfigCommand) -> Result<u8> {
 }
 
 /// Every setting, and who set it.
-fn show(context: &Context, origin: bool) -> String {
+fn show(context: &Context, origin: bool) -> Result<String> {
     let row = |key: String, value: String, from: &Origin| {
         let mut row = vec![key, value];
         if origin {
@@ -48,7 +48,22 @@ fn show(context: &Context, origin: bool) -> String {
             from,
         ));
     }
-    table::columns(&rows)
+    let local = match context.maybe_root() {
+        Some(root) => secrets::local_names(root)?,
+        None => Vec::new(),
+    };
+    for (name, source, from) in context.layers.secrets() {
+        if !local.iter().any(|local| local == name) {
+            rows.push(row(format!("{SECRETS}.{name}"), source.to_string(), from));
+        }
+    }
+    if let Some(root) = context.maybe_root() {
+        let from = Origin::File(secrets::local_file(root));
+        for name in local {
+            rows.push(row(format!("{SECRETS}.{name}"), "(a value)".to_owned(), &from));
+        }
+    }
+    Ok(table::columns(&rows))
 }
 
 /// The page `docs/configuration.md`.
@@ -73,6 +88,11 @@ fn reference() -> String {
             setting.key, setting.env, setting.default, setting.help, setting.env_form
         ));
     }
+    text.push_str(&format!(
+        "| `[{SECRETS}]` | none | none | Where the value of a secret is to be had: `TOKEN = \"env:GITHUB_TOKEN\"` or \
+         `\"file:~/.token\"`, never the value itself. `--secret` goes over it, and so does `.hm/secrets.toml`, whose \
+         `TOKEN = \"value\"` git has to ignore. |\n"
+    ));
     text
 }
 

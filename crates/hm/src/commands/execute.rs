@@ -1,20 +1,23 @@
 //! What `hm run` and `hm rerun` have in common: start, record, render, cancel, count.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::StreamExt;
+use hm_exec::local::ArtifactStore;
 use hm_exec::{BuildOutcome, EventStream, RunRequest};
 use hm_plugin_protocol::events::BuildEvent;
 
+use crate::artifacts;
 use crate::backend::Machines;
 use crate::config::Config;
 use crate::context::Context;
 use crate::exit;
 use crate::fail::{Failure, Result};
 use crate::record::{RecordedOptions, RecordedStatus, RunRecord, RunStore};
+use crate::secrets::{Resolved, SecretSource};
 use crate::show;
 use crate::signals::Signals;
 use crate::stats::Stats;
@@ -30,6 +33,12 @@ pub struct Execution {
     pub python_started: u64,
     /// Where the counters go.
     pub stats: Option<PathBuf>,
+    /// Why secrets are not in the request.
+    pub secrets: Resolved,
+    /// Where `--secret` said that values are, for the record.
+    pub secret_flags: BTreeMap<String, SecretSource>,
+    /// Where the artifacts are copied to.
+    pub artifacts: Option<PathBuf>,
 }
 
 impl Execution {
@@ -56,7 +65,7 @@ impl Execution {
         let mut record = self.record(context, config, backend.name());
         let recorder = store.begin(&record, &self.request.plan.ir_json)?;
         let started = tokio::select! {
-            started = backend.start(self.request) => started.map_err(Failure::from),
+            started = backend.start(self.request) => started.map_err(|error| self.secrets.explain(error)),
             () = signals.next() => Err(Failure::Interrupted),
         };
         let (events, control) = match started {
@@ -90,6 +99,12 @@ impl Execution {
         {
             context.printer.warning(&failure.report().message);
         }
+        if let Some(to) = &self.artifacts {
+            copy_artifacts(context, config, record.run_id, to)?;
+        }
+        if let Err(failure) = artifacts::sweep_now_and_then(&config.data_dir) {
+            context.printer.warning(&failure.report().message);
+        }
         let outcome = outcome?;
         if let Some(path) = &self.stats {
             count(
@@ -116,6 +131,7 @@ impl Execution {
             message: request.source.message.clone(),
             command_line: context.environment.args.clone(),
             env: request.env.clone(),
+            secrets: self.secret_flags.clone(),
             options: RecordedOptions::of(&request.options, self.images.clone(), config.platform.as_ref()),
             backend: backend.to_owned(),
             started_at: chrono::Utc::now(),
@@ -124,6 +140,16 @@ impl Execution {
             pid: std::process::id(),
         }
     }
+}
+
+/// Copies what the steps have made, whether or not the build passed.
+fn copy_artifacts(context: &Context, config: &Config, run: uuid::Uuid, to: &Path) -> Result<()> {
+    let store = ArtifactStore::new(&config.data_dir);
+    let to = context.environment.cwd.join(to);
+    let copied = artifacts::copy_out(&store, &store.of_run(run)?, &to)?;
+    let told = super::artifacts::told(copied, &to.display().to_string());
+    context.printer.note(&told);
+    Ok(())
 }
 
 /// Remembers what the build's header says was copied.

@@ -71,6 +71,8 @@ fn step_of(event: &BuildEvent) -> Option<Uuid> {
         BuildEvent::StepQueued { step_id, .. }
         | BuildEvent::StepStart { step_id, .. }
         | BuildEvent::StepLog { step_id, .. }
+        | BuildEvent::ServiceLog { step_id, .. }
+        | BuildEvent::StepArtifact { step_id, .. }
         | BuildEvent::StepRetry { step_id, .. }
         | BuildEvent::StepCacheHit { step_id, .. }
         | BuildEvent::StepSkipped { step_id, .. }

@@ -1,5 +1,6 @@
 //! A file per command.
 
+mod artifacts;
 mod builds;
 mod cache;
 mod completions;
@@ -33,6 +34,7 @@ pub fn dispatch(command: Command, context: Context) -> Result<u8> {
         Command::Rerun(args) => rerun::rerun(context, &args),
         Command::Shell(args) => shell::shell(&context, &args),
         Command::Logs(args) => logs::logs(context, &args),
+        Command::Artifacts(args) => artifacts::artifacts(&context, &args),
         Command::Builds(args) => builds::builds(&context, &args),
         Command::Pipelines { json } => pipelines::pipelines(&context, json),
         Command::Render(args) => render::render(&context, &args),

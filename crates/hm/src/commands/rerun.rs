@@ -13,7 +13,7 @@ use crate::context::Context;
 use crate::env_vars;
 use crate::fail::{Failure, Result};
 use crate::record::{FinishedSteps, Run};
-use crate::repository;
+use crate::{repository, secrets};
 
 /// Runs again what was run before.
 ///
@@ -48,6 +48,10 @@ pub fn rerun(mut context: Context, args: &RerunArgs) -> Result<u8> {
     } else if args.failed {
         options.resume = Some(Resume { done: passed(&run)? });
     }
+    options.artifact_bytes = config.artifact_bytes;
+    let mut flags = record.secrets;
+    flags.extend(secrets::parse_flags(&args.secrets.secret, &context.environment)?);
+    let secrets = secrets::resolve(&context, &record.repo_root, secrets::asked(&plan), &flags)?;
     let meta = repository::source_meta(&record.repo_root);
     let request = RunRequest {
         run_id: uuid::Uuid::new_v4(),
@@ -55,7 +59,7 @@ pub fn rerun(mut context: Context, args: &RerunArgs) -> Result<u8> {
         repo_root: record.repo_root,
         pipeline_slug: record.pipeline,
         env: record.env,
-        secrets: std::collections::BTreeMap::new(),
+        secrets: secrets.values.clone(),
         source: SourceMeta {
             branch: record.branch.or(meta.branch),
             message: record.message,
@@ -69,6 +73,9 @@ pub fn rerun(mut context: Context, args: &RerunArgs) -> Result<u8> {
         images: record.options.images,
         python_started: 0,
         stats: context.environment.get(env_vars::HM_STATS).map(Into::into),
+        secrets,
+        secret_flags: flags,
+        artifacts: args.artifacts.clone(),
     };
     execution.run(&context, &config)
 }

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::env_vars;
 use crate::fail::{Failure, Result};
-use crate::{pipelines, repository, suggest};
+use crate::{pipelines, repository, secrets, suggest};
 
 /// Runs a pipeline.
 ///
@@ -26,13 +26,15 @@ pub fn run(mut context: Context, args: &RunArgs) -> Result<u8> {
     for step in args.only.iter().chain(&args.from) {
         known_step(&chosen.plan, step)?;
     }
+    let flags = secrets::parse_flags(&args.secrets.secret, &context.environment)?;
+    let secrets = secrets::resolve(&context, &repo_root, secrets::asked(&chosen.plan), &flags)?;
     let meta = repository::source_meta(&repo_root);
     let request = RunRequest {
         run_id: uuid::Uuid::new_v4(),
         plan: chosen.plan,
         pipeline_slug: chosen.slug,
         env,
-        secrets: std::collections::BTreeMap::new(),
+        secrets: secrets.values.clone(),
         source: SourceMeta {
             branch: args.pipeline.branch.clone().or(meta.branch),
             message: args.message.clone(),
@@ -51,6 +53,9 @@ pub fn run(mut context: Context, args: &RunArgs) -> Result<u8> {
         images: context.image_names(),
         python_started: chosen.python_started,
         stats,
+        secrets,
+        secret_flags: flags,
+        artifacts: args.artifacts.clone(),
     };
     execution.run(&context, &config)
 }
@@ -68,7 +73,7 @@ fn options(args: &RunArgs, config: &Config) -> RunOptions {
         include_git: config.git,
         limits: config.limits.clone(),
         network: config.network,
-        resume: None,
+        artifact_bytes: config.artifact_bytes,
         ..RunOptions::default()
     }
 }

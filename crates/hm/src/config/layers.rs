@@ -1,13 +1,15 @@
 //! The layers and their merging: text by key, each with its origin.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::setting::{IMAGES, REGISTRIES, SETTINGS, by_key};
+use super::setting::{IMAGES, REGISTRIES, SECRETS, SETTINGS, by_key};
 use super::{ConfigError, registries, values};
 use crate::env_vars;
 use crate::environment::Environment;
+use crate::secrets::{FORMS, SecretSource};
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,7 @@ pub struct Layers {
     images: BTreeMap<String, (String, Origin)>,
     /// By registry and key.
     registries: BTreeMap<(String, &'static str), (String, Origin)>,
+    secrets: BTreeMap<String, (SecretSource, Origin)>,
 }
 
 impl Layers {
@@ -87,6 +90,19 @@ impl Layers {
             .map(|(name, (target, origin))| (name.as_str(), target.as_str(), origin))
     }
 
+    /// Where a secret's value is to be had, and who said so.
+    #[must_use]
+    pub fn secret(&self, name: &str) -> Option<(&SecretSource, &Origin)> {
+        self.secrets.get(name).map(|(source, origin)| (source, origin))
+    }
+
+    /// All secrets, where their values are to be had, and who said so.
+    pub fn secrets(&self) -> impl Iterator<Item = (&str, &SecretSource, &Origin)> {
+        self.secrets
+            .iter()
+            .map(|(name, (source, origin))| (name.as_str(), source, origin))
+    }
+
     /// All that is set of registries: the registry, the key, the value, and who said so.
     pub fn registries(&self) -> impl Iterator<Item = (&str, &'static str, &str, &Origin)> {
         self.registries
@@ -106,11 +122,17 @@ pub fn load(
     warnings: &mut Vec<String>,
 ) -> Result<Layers, ConfigError> {
     let mut layers = Layers::default();
+    let home = environment.home();
     if let Some(path) = environment.user_config() {
-        read_file(&path, &mut layers, warnings)?;
+        read_file(&path, home.as_deref(), &mut layers, warnings)?;
     }
     if let Some(root) = repo_root {
-        read_file(&root.join(".hm/config.toml"), &mut layers, warnings)?;
+        read_file(
+            &root.join(".hm/config.toml"),
+            home.as_deref(),
+            &mut layers,
+            warnings,
+        )?;
     }
     if let Some(host) = environment.get(env_vars::DOCKER_HOST) {
         let origin = Origin::Environment(env_vars::DOCKER_HOST);
@@ -136,7 +158,12 @@ pub fn load(
     Ok(layers)
 }
 
-fn read_file(path: &Path, layers: &mut Layers, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+fn read_file(
+    path: &Path,
+    home: Option<&Path>,
+    layers: &mut Layers,
+    warnings: &mut Vec<String>,
+) -> Result<(), ConfigError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if is_absent(&error) => return Ok(()),
@@ -158,6 +185,10 @@ fn read_file(path: &Path, layers: &mut Layers, warnings: &mut Vec<String>) -> Re
     for (key, value) in table {
         match value {
             toml::Value::Table(entries) => {
+                if key == SECRETS {
+                    take_secrets(entries, path, home, layers, warnings);
+                    continue;
+                }
                 for (name, value) in entries {
                     take(&key, &name, value, &origin, layers, warnings);
                 }
@@ -189,6 +220,33 @@ fn take(
         (Some(text), IMAGES) => layers.set_image(name, text, origin.clone()),
         (Some(text), _) if by_key(&key).is_some() => layers.set(&key, text, origin.clone()),
         _ => warnings.push(format!("{origin}: unknown key `{key}`{}", nearest(&key))),
+    }
+}
+
+/// What `[secrets]` says. A value that stands there by mistake is not shown.
+fn take_secrets(
+    entries: toml::Table,
+    file: &Path,
+    home: Option<&Path>,
+    layers: &mut Layers,
+    warnings: &mut Vec<String>,
+) {
+    let directory = file.parent().unwrap_or(file);
+    // The project's files are seen from its root.
+    let base = if directory.file_name() == Some(OsStr::new(".hm")) {
+        directory.parent().unwrap_or(directory)
+    } else {
+        directory
+    };
+    let origin = Origin::File(file.into());
+    for (name, value) in entries {
+        let source = as_text(value).and_then(|text| SecretSource::parse(&text, &name, base, home));
+        match source {
+            Some(source) => drop(layers.secrets.insert(name, (source, origin.clone()))),
+            None => warnings.push(format!(
+                "{origin}: `{SECRETS}.{name}` is not {FORMS}, and is ignored: this file says where values are, and has none"
+            )),
+        }
     }
 }
 

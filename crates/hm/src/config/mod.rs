@@ -9,5 +9,5 @@ mod values;
 
 pub use error::ConfigError;
 pub use layers::{Layers, Origin, load};
-pub use setting::{IMAGES, REGISTRIES, REGISTRY_SETTINGS, SETTINGS};
+pub use setting::{IMAGES, REGISTRIES, REGISTRY_SETTINGS, SECRETS, SETTINGS};
 pub use values::{BackendChoice, Config, parse_image_pair, parse_size};

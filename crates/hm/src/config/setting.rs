@@ -18,6 +18,9 @@ pub struct Setting {
 /// The table of image names, whose keys are free.
 pub const IMAGES: &str = "images";
 
+/// The table of secrets, whose keys are free: where each value is to be had, never what it is.
+pub const SECRETS: &str = "secrets";
+
 /// The table of registries, whose keys are free; each is a table of [`REGISTRY_SETTINGS`].
 pub const REGISTRIES: &str = "registries";
 
@@ -160,6 +163,12 @@ pub const SETTINGS: &[Setting] = &[
         env: env_vars::HM_LIMITS_DISK,
         default: "no limit",
         help: "How much a step may write, such as `20GiB`.",
+    },
+    Setting {
+        key: "artifacts.max_bytes",
+        env: env_vars::HM_ARTIFACTS_MAX_BYTES,
+        default: "1GiB",
+        help: "What one entry of a step's artifacts may have, unless the step says otherwise.",
     },
     Setting {
         key: "cache.budget",

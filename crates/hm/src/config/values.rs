@@ -59,6 +59,8 @@ pub struct Config {
     pub git: bool,
     /// What a step may use up.
     pub limits: Limits,
+    /// What one entry of a step's artifacts may have.
+    pub artifact_bytes: u64,
     /// How much disk the snapshots may take up.
     pub cache: Budget,
     /// Where Docker's engine listens, when somebody says so.
@@ -116,6 +118,7 @@ impl Config {
                 pids: read.value("limits.pids", "a number of processes", |text| text.parse().ok())?,
                 disk: read.size("limits.disk")?,
             },
+            artifact_bytes: read.size("artifacts.max_bytes")?.unwrap_or(GIB),
             cache: Budget {
                 max_bytes: read.size("cache.budget")?.unwrap_or(20 * GIB),
                 floor_bytes: read.size("cache.floor")?.unwrap_or(GIB),

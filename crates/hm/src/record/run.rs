@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::fail::{Failure, Result};
+use crate::secrets::SecretSource;
 
 /// A run: what was asked for, and how it ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub struct RunRecord {
     /// The variables that `-e` set.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Where `--secret` said that values are to be had; never a value.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, SecretSource>,
     /// The options that a rerun repeats.
     #[serde(default)]
     pub options: RecordedOptions,

@@ -26,7 +26,7 @@ use patterns::Patterns;
 pub(super) const SHORTEST: usize = 4;
 
 /// The most bytes that a value may have: every form of it is kept in memory.
-pub(super) const LONGEST: usize = 64 * 1024;
+pub(super) const LONGEST: usize = 32 * 1024;
 
 /// What stands in a value's place.
 const MASKED: &str = "***";

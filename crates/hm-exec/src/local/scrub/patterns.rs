@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use aho_corasick::automaton::{Automaton, StateID};
 use aho_corasick::nfa::contiguous::NFA;
-use aho_corasick::{AhoCorasick, Anchored, BuildError, MatchError, MatchKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Anchored, BuildError, MatchError, MatchKind};
 
 use super::{MASKED, SHORTEST};
 
@@ -50,6 +50,7 @@ impl Patterns {
             .collect();
         let gate = AhoCorasick::builder()
             .match_kind(MatchKind::LeftmostFirst)
+            .kind(Some(AhoCorasickKind::DFA))
             .build(beginnings)?;
         let automaton = NFA::builder()
             .match_kind(MatchKind::Standard)

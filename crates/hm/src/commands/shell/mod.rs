@@ -17,6 +17,7 @@ use crate::cli::ShellArgs;
 use crate::config::Config;
 use crate::context::Context;
 use crate::fail::{Failure, Result};
+use crate::secrets;
 use place::{Place, Start};
 
 /// Bash without the user's start-up files, so that the prompt stays; else what every image has.
@@ -94,6 +95,7 @@ async fn converse(
         env: variables(context, place, on_terminal),
         cwd: PathBuf::from("/workspace"),
         network: config.network,
+        secrets: secrets(context, args, place)?,
         ..ExecRequest::shell("")
     };
     if on_terminal {
@@ -106,6 +108,21 @@ async fn converse(
     } else {
         pipe::run(machine, &request).await
     }
+}
+
+/// The step's secrets, had anew. One that is not to be had does not keep anybody out.
+fn secrets(context: &Context, args: &ShellArgs, place: &Place) -> Result<hm_vm::Secrets> {
+    let mut flags = place.secret_flags.clone();
+    flags.extend(secrets::parse_flags(&args.secrets.secret, &context.environment)?);
+    let resolved = secrets::resolve(context, &place.repo_root, &place.secrets, &flags)?;
+    for wanted in &place.secrets {
+        if !resolved.values.contains_key(&wanted.name) {
+            context
+                .printer
+                .warning(&format!("the shell does not have the secret `{}`", wanted.name));
+        }
+    }
+    Ok(hm_exec::local::give_secrets(&place.secrets, &resolved.values))
 }
 
 fn variables(context: &Context, place: &Place, on_terminal: bool) -> BTreeMap<String, String> {

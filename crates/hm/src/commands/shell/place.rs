@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hm_exec::Plan;
+use hm_pipeline_ir::SecretUse;
 use hm_vm::oci::Platform;
 use hm_vm::{ImageMap, ImageReference, SnapshotId};
 
@@ -11,6 +12,7 @@ use crate::config::BackendChoice;
 use crate::context::Context;
 use crate::fail::{Failure, Result};
 use crate::record::{FinishedSteps, Run};
+use crate::secrets::SecretSource;
 use crate::suggest;
 
 /// What a machine starts from.
@@ -41,6 +43,10 @@ pub struct Place {
     pub repo_root: PathBuf,
     /// The step's environment.
     pub env: BTreeMap<String, String>,
+    /// The secrets that the step asks for.
+    pub secrets: Vec<SecretUse>,
+    /// Where `--secret` said that values are.
+    pub secret_flags: BTreeMap<String, SecretSource>,
     /// What stood in for images.
     pub images: ImageMap,
     /// What ran it.
@@ -94,6 +100,7 @@ pub fn find(context: &Context, target: &str) -> Result<Place> {
     let step = plan.graph.index_of(key).map(|index| plan.graph.step(index));
     let mut env = step.map(|step| step.env.clone()).unwrap_or_default();
     env.extend(record.env);
+    let secrets = step.map(|step| step.secrets.clone()).unwrap_or_default();
     let image = step
         .and_then(|step| step.image.as_deref())
         .or_else(|| plan.graph.default_image());
@@ -123,6 +130,8 @@ pub fn find(context: &Context, target: &str) -> Result<Place> {
         include_git: record.options.git,
         repo_root: record.repo_root,
         env,
+        secrets,
+        secret_flags: record.secrets,
         run,
     })
 }

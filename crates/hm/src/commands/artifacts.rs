@@ -1,0 +1,101 @@
+//! `hm artifacts`: what a run's steps have made.
+
+use hm_exec::local::{Artifact, ArtifactStore};
+
+use super::table;
+use crate::artifacts::copy_out;
+use crate::cli::ArtifactsArgs;
+use crate::context::Context;
+use crate::fail::{Failure, Result};
+use crate::record::{FinishedSteps, Run};
+use crate::{exit, suggest};
+
+/// Lists a run's artifacts, or copies them out.
+///
+/// # Errors
+/// When there is no such run or step, or a copy cannot be written.
+pub fn artifacts(context: &Context, args: &ArtifactsArgs) -> Result<u8> {
+    let config = context.config()?;
+    let run = context.runs()?.find(args.run.as_deref(), context.maybe_root())?;
+    if let Some(step) = &args.step {
+        known_step(&run, step)?;
+    }
+    let store = ArtifactStore::new(&config.data_dir);
+    let id = run.record()?.run_id;
+    let mut found = store.of_run(id)?;
+    found.retain(|artifact| args.step.as_ref().is_none_or(|step| *step == artifact.step));
+    if let Some(to) = &args.to {
+        let to = context.environment.cwd.join(to);
+        let copied = copy_out(&store, &found, &to)?;
+        context.printer.note(&told(copied, &to.display().to_string()));
+        return Ok(exit::PASSED);
+    }
+    let text = if args.json {
+        as_json(&found)?
+    } else {
+        as_table(&found)
+    };
+    context.printer.data(&text).map_err(Failure::Output)?;
+    if found.is_empty() && !args.json {
+        context
+            .printer
+            .note(&format!("run {} has made no artifacts", run.short_id()));
+    }
+    Ok(exit::PASSED)
+}
+
+/// What was copied where, in words.
+pub(super) fn told(copied: u64, to: &str) -> String {
+    match copied {
+        1 => format!("1 artifact in {to}"),
+        copied => format!("{copied} artifacts in {to}"),
+    }
+}
+
+fn known_step(run: &Run, step: &str) -> Result<()> {
+    let keys = FinishedSteps::of(run.events(false)?).keys;
+    if keys.iter().any(|key| key == step) {
+        return Ok(());
+    }
+    let near = suggest::nearest(step, keys.iter().map(String::as_str));
+    let hint = near.map_or_else(
+        || format!("its steps: {}", keys.join(", ")),
+        |near| format!("did you mean `{near}`?"),
+    );
+    Err(Failure::usage(
+        format!("run {} has no step `{step}`", run.short_id()),
+        [hint],
+    ))
+}
+
+fn as_table(found: &[Artifact]) -> String {
+    if found.is_empty() {
+        return String::new();
+    }
+    let mut rows = vec![["STEP", "PATH", "SIZE", "TESTS"].map(str::to_owned).to_vec()];
+    for artifact in found {
+        let tests = artifact.tests.as_ref().map_or_else(String::new, |tests| {
+            let skipped = match tests.skipped {
+                0 => String::new(),
+                skipped => format!(", {skipped} skipped"),
+            };
+            format!("{} of {} failed{skipped}", tests.failed, tests.total)
+        });
+        rows.push(vec![
+            artifact.step.clone(),
+            artifact.path.clone(),
+            table::size(artifact.bytes),
+            tests,
+        ]);
+    }
+    table::columns(&rows)
+}
+
+fn as_json(found: &[Artifact]) -> Result<String> {
+    let mut text = String::new();
+    for artifact in found {
+        text.push_str(&serde_json::to_string(artifact).map_err(|error| Failure::Output(error.into()))?);
+        text.push('\n');
+    }
+    Ok(text)
+}
