@@ -65,7 +65,7 @@ impl Pulls {
     fn begin(&self, image: &str, pull: &mut Pull) {
         let Some(bars) = &self.bars else {
             self.say(&format!(
-                "pulling {image}: {} layers, {}",
+                "fetching {image}: {} layers, {}",
                 pull.missing,
                 size(pull.bytes)
             ));
@@ -121,7 +121,7 @@ impl Progress for Pulls {
                     if let Some(bar) = pull.bar {
                         bar.finish_and_clear();
                     }
-                    self.say(&format!("pulled {image}: {}", pull.digest));
+                    self.say(&format!("fetched {image}: {}", pull.digest));
                 }
             }
             _ => {}

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use hm_exec::{ExecutionBackend, LocalBackend};
 use hm_vm::VmBackend;
+use hm_vm::docker::DockerBackend;
 use hm_vm::registry::Registry;
 use hm_vm::sandbox::SandboxBackend;
 
 use super::choice::choose;
-use super::settings::{sandbox_config, sources};
+use super::settings::{docker_config, sandbox_config, sources};
 use crate::config::{BackendChoice, Config};
 use crate::context::Context;
 use crate::fail::Result;
@@ -26,6 +27,7 @@ pub struct Machines {
 #[derive(Debug)]
 enum Kind {
     Sandbox(Arc<SandboxBackend>),
+    Docker(Arc<DockerBackend>),
 }
 
 impl Machines {
@@ -40,9 +42,7 @@ impl Machines {
                 Kind::Sandbox(Arc::new(SandboxBackend::new(sandbox_config(context, config))?))
             }
             BackendChoice::Docker => {
-                return Err(crate::fail::Failure::plain_usage(
-                    "the backend docker is not in this version of hm",
-                ));
+                Kind::Docker(Arc::new(DockerBackend::new(docker_config(context, config))?))
             }
         };
         Ok(Self { kind, why })
@@ -60,6 +60,7 @@ impl Machines {
     pub fn vm(&self) -> Arc<dyn VmBackend> {
         match &self.kind {
             Kind::Sandbox(sandbox) => Arc::<SandboxBackend>::clone(sandbox),
+            Kind::Docker(docker) => Arc::<DockerBackend>::clone(docker),
         }
     }
 
@@ -83,9 +84,11 @@ impl Machines {
         Box::new(local)
     }
 
-    /// Adds what was counted.
+    /// Adds what was counted; an engine's machines are not ours to count.
     pub fn count(&self, stats: &mut Stats) {
-        let Kind::Sandbox(sandbox) = &self.kind;
+        let Kind::Sandbox(sandbox) = &self.kind else {
+            return;
+        };
         let counted = sandbox.stats();
         stats.sandboxes_started = counted.machines;
         stats.helpers_started = counted.supervisors;

@@ -6,6 +6,5 @@ mod machines;
 mod settings;
 
 pub use engine::find_engine;
-
 pub use machines::Machines;
-pub use settings::{sandbox_config, sources};
+pub use settings::{docker_config, sandbox_config, sources};

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use hm_vm::docker::DockerConfig;
 use hm_vm::oci::ImageSettings;
 use hm_vm::sandbox::{PASSED_VARIABLES, SandboxConfig};
 use hm_vm::source::SourceStore;
 
+use super::engine::find_engine;
 use crate::config::Config;
 use crate::context::Context;
 use crate::credentials::Logins;
@@ -17,8 +19,7 @@ use crate::repository;
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How images are fetched, and who is told about it.
-#[must_use]
-pub fn image_settings(context: &Context, config: &Config) -> ImageSettings {
+fn image_settings(context: &Context, config: &Config) -> ImageSettings {
     let printer = context.printer;
     let logins = Logins::new(&context.environment, move |words| printer.warning(words));
     ImageSettings {
@@ -41,10 +42,25 @@ pub fn sandbox_config(context: &Context, config: &Config) -> SandboxConfig {
     SandboxConfig {
         home: environment.home(),
         host_env: passed.collect(),
+        images: image_settings(context, config),
         ..SandboxConfig::new(
             &config.data_dir,
             environment.get(env_vars::PATH).unwrap_or(USUAL_PATH),
         )
+    }
+}
+
+/// What the docker backend needs to know of this machine.
+#[must_use]
+pub fn docker_config(context: &Context, config: &Config) -> DockerConfig {
+    let images = image_settings(context, config);
+    DockerConfig {
+        host: find_engine(&context.environment, config).map(|engine| engine.host),
+        pull: images.pull,
+        platform: images.platform,
+        credentials: images.credentials,
+        progress: images.progress,
+        ..DockerConfig::new(&config.data_dir)
     }
 }
 

@@ -1,56 +1,53 @@
 //! Which Docker or Podman engine is there, and whether hm can use it.
 
-use super::{Finding, Health};
-use crate::backend::find_engine;
-use crate::context::Context;
+use hm_vm::VmBackend;
+use hm_vm::docker::DockerBackend;
 
-const NAME: &str = "docker";
+use super::{Finding, Health};
+use crate::backend::{docker_config, find_engine};
+use crate::config::Config;
+use crate::context::Context;
+use crate::fail::Result;
 
 /// Looks for an engine and asks it who it is.
-pub(super) fn look(context: &Context) -> Finding {
-    let engine = context
-        .config()
-        .ok()
-        .and_then(|config| find_engine(&context.environment, &config));
-    let Some(engine) = engine else {
-        return Finding {
-            name: NAME.to_owned(),
-            status: Health::Absent,
-            detail: "no engine of Docker or Podman found; `--backend docker` alone needs one".to_owned(),
-            fix: Some(install()),
-        };
+pub(super) fn look(context: &Context, config: &Config) -> Finding {
+    let finding = |status: Health, detail: String, fix: Option<String>| Finding {
+        name: "docker".to_owned(),
+        status,
+        detail,
+        fix,
     };
-    if !engine.listens() {
-        return Finding {
-            name: NAME.to_owned(),
-            status: Health::Degraded,
-            detail: format!(
-                "nobody answers at {} ({}), or not to this user",
-                engine.host, engine.from
-            ),
-            fix: Some(start()),
-        };
-    }
-    Finding {
-        name: NAME.to_owned(),
-        status: Health::Ok,
-        detail: engine.host,
-        fix: None,
+    let Some(engine) = find_engine(&context.environment, config) else {
+        let detail = "no engine of Docker or Podman is there; nothing but `--backend docker` needs one";
+        return finding(Health::Absent, detail.to_owned(), Some(install().to_owned()));
+    };
+    match ask(context, config) {
+        Ok(()) => finding(Health::Ok, format!("{} ({})", engine.host, engine.from), None),
+        Err(failure) => finding(
+            Health::Degraded,
+            format!("{} ({})", failure.report().message, engine.from),
+            Some(start().to_owned()),
+        ),
     }
 }
 
-fn install() -> String {
+fn ask(context: &Context, config: &Config) -> Result<()> {
+    let docker = DockerBackend::new(docker_config(context, config))?;
+    Ok(super::super::runtime()?.block_on(docker.ready())?)
+}
+
+const fn install() -> &'static str {
     if cfg!(target_os = "macos") {
-        "brew install colima docker && colima start".to_owned()
+        "brew install colima docker && colima start"
     } else {
-        "sudo apt-get install -y docker.io".to_owned()
+        "sudo apt-get install -y docker.io"
     }
 }
 
-fn start() -> String {
+const fn start() -> &'static str {
     if cfg!(target_os = "macos") {
-        "colima start".to_owned()
+        "colima start"
     } else {
-        "sudo systemctl start docker; sudo usermod -aG docker $USER".to_owned()
+        "sudo systemctl start docker"
     }
 }

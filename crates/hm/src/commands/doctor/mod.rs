@@ -65,18 +65,18 @@ pub fn doctor(context: &Context, json: bool) -> Result<u8> {
                 .into_iter()
                 .map(Finding::from),
         );
-    }
-    let engine = engine::look(context);
-    // Where the sandbox cannot be, an engine will do.
-    if engine.status == Health::Ok {
-        for finding in findings.iter_mut().skip(OURS) {
-            if finding.status == Health::Missing {
-                finding.status = Health::Degraded;
-                finding.detail.push_str("; builds run on docker");
+        let engine = engine::look(context, &config);
+        // Where the sandbox cannot be, an engine will do.
+        if engine.status == Health::Ok {
+            for finding in findings.iter_mut().skip(OURS) {
+                if finding.status == Health::Missing {
+                    finding.status = Health::Degraded;
+                    finding.detail.push_str("; builds run on docker");
+                }
             }
         }
+        findings.push(engine);
     }
-    findings.push(engine);
     findings.extend(logins::look(context));
     let text = if json {
         let text = serde_json::to_string_pretty(&findings).map_err(|error| Failure::Output(error.into()))?;
