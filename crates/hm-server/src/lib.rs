@@ -18,6 +18,8 @@ pub mod logs;
 pub mod model;
 pub mod queue;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use auth::SigningError;
 pub use config::{AgentRules, Limits, Rate, Rates, ServerConfig};

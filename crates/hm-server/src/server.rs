@@ -186,6 +186,16 @@ impl Server {
         Ok(secret)
     }
 
+    /// Takes every agent for lost that has said nothing until its lease ends before this moment, as
+    /// [`Server::serve`] does now and then.
+    ///
+    /// # Errors
+    /// When the server's state cannot be read or changed.
+    #[cfg(feature = "testing")]
+    pub async fn lose_agents(&self, now: DateTime<Utc>) -> Result<(), ServerError> {
+        Ok(self.app.sweep(now).await?)
+    }
+
     /// A new token for agents of an organization.
     ///
     /// # Errors

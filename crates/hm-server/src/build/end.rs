@@ -55,15 +55,10 @@ impl App {
         ending: AgentEnding,
     ) -> Result<Build, EventsError> {
         let _alone = self.live.lock(fence.build).await;
-        let build = self
-            .store
-            .build_by_id(fence.build)
-            .await?
-            .ok_or(LeaseError::Lost)?;
-        if build.attempt != fence.attempt {
-            return Err(LeaseError::Lost.into());
-        }
-        if !build.state.is_terminal() {
+        let found = self.store.build_by_id(fence.build).await?;
+        let over = |build: &Build| build.attempt == fence.attempt && build.state.is_terminal();
+        if !found.as_ref().is_some_and(over) {
+            let build = self.held(fence).await?;
             let told = self.logs.head(build.id).await?.saturating_sub(build.base_seq);
             if told != events {
                 return Err(EventsError::Gap { next: told + 1 });

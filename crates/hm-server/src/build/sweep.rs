@@ -1,6 +1,6 @@
 //! Looking for lost agents and for what a crash left.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
 use crate::build::{Fault, end};
 use crate::model::{BuildState, Ending};
@@ -18,7 +18,7 @@ impl App {
                 () = self.stopping.cancelled() => return,
                 () = tokio::time::sleep(self.config.agents.sweep) => {}
             }
-            if let Err(error) = self.sweep().await {
+            if let Err(error) = self.sweep(Utc::now()).await {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "cannot look for lost agents"
@@ -35,9 +35,9 @@ impl App {
     }
 
     /// Puts builds of lost agents back, or ends them.
-    pub(crate) async fn sweep(&self) -> Result<(), Fault> {
-        for lease in self.queue.expired(Utc::now(), BATCH).await? {
-            self.lose(&lease).await?;
+    pub(crate) async fn sweep(&self, now: DateTime<Utc>) -> Result<(), Fault> {
+        for lease in self.queue.expired(now, BATCH).await? {
+            self.lose(&lease, now).await?;
         }
         self.seal_ended().await
     }
@@ -51,7 +51,7 @@ impl App {
         Ok(())
     }
 
-    async fn lose(&self, lease: &Lease) -> Result<(), Fault> {
+    async fn lose(&self, lease: &Lease, now: DateTime<Utc>) -> Result<(), Fault> {
         let fence = lease.fence;
         let _alone = self.live.lock(fence.build).await;
         let Some(build) = self.store.build_by_id(fence.build).await? else {
@@ -59,7 +59,7 @@ impl App {
             return Ok(());
         };
         // The agent may have come back while we waited for the lock.
-        let expired = self.queue.expired(Utc::now(), u32::MAX).await?;
+        let expired = self.queue.expired(now, u32::MAX).await?;
         if !expired.iter().any(|expired| expired.fence == fence) {
             return Ok(());
         }
@@ -68,6 +68,15 @@ impl App {
         }
         if build.state == BuildState::Canceling {
             return self.end(&build, fence, end::canceled()).await;
+        }
+        if build.state == BuildState::Scheduled {
+            // A crash came between: the agent never had the build, or has been taken for lost already.
+            if build.attempt == fence.attempt {
+                self.queue.requeue(fence).await?;
+            } else {
+                self.queue.release(fence).await?;
+            }
+            return Ok(());
         }
         let agents = self.config.agents.losses + 1;
         if lease.losses >= self.config.agents.losses {
@@ -81,8 +90,7 @@ impl App {
             };
             return self.end(&build, fence, ending).await;
         }
-        // A lease that the store never saw has nothing to tell.
-        if build.attempt == fence.attempt && self.store.abandon_attempt(build.id, fence.attempt).await? {
+        if self.store.abandon_attempt(build.id, fence.attempt).await? {
             let note = format!(
                 "Agent `{}` was lost; the build starts over on the next one ({} of at most {agents}).",
                 lease.agent,

@@ -71,7 +71,7 @@ pub trait Builds: Send + Sync {
     /// Asks for a build's end.
     async fn cancel_build(&self, id: BuildId, now: DateTime<Utc>) -> Result<CancelRequest>;
 
-    /// Ends a build, once: jobs that have not ended are canceled in a canceled build and skipped in any other.
+    /// Ends a build that this attempt runs, once: jobs that have not ended are canceled in a canceled build and skipped in any other.
     async fn finish_build(
         &self,
         id: BuildId,

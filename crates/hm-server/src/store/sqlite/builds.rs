@@ -281,7 +281,7 @@ impl Builds for SqliteStore {
         let done = sqlx::query(
             "UPDATE builds SET state = $3, error_code = $4, error_message = $5, finished_at = $6, \
              runner_hash = NULL WHERE id = $1 AND attempt = $2 \
-             AND state IN ('scheduled', 'running', 'failing', 'canceling')",
+             AND state IN ('running', 'failing', 'canceling')",
         )
         .bind(id.to_string())
         .bind(attempt)
