@@ -1,4 +1,5 @@
-//! The cloud of hm in one process: the REST API, the agents' API, and what is behind them.
+//! The cloud of hm in one process: the REST API, the agents' API, and what is behind them; and the [`agent`] that runs
+//! its builds.
 //!
 //! Four narrow traits keep the server's state, each with an embedded implementation beside it, so that nothing
 //! else has to be installed: [`store::Store`], [`queue::Queue`], [`logs::LogBus`] and [`blobs::Blobs`].
@@ -13,6 +14,7 @@ mod secret;
 mod server;
 mod state;
 
+pub mod agent;
 pub mod blobs;
 pub mod logs;
 pub mod model;

@@ -21,6 +21,9 @@ use crate::{BackendError, BackendHandle, BuildRef, Capabilities, ExecutionBacken
 /// How many events wait for a renderer at most.
 const CAPACITY: usize = 256;
 
+/// What stands for branch and commit of a worktree that has none: the API wants a text.
+const NO_GIT: &str = "none";
+
 /// Which server's builds these are, and what it takes.
 #[derive(Debug, Clone)]
 pub struct CloudConfig {
@@ -54,8 +57,8 @@ impl CloudBackend {
     async fn submit(&self, request: &RunRequest, source: Arc<Source>) -> Result<Build> {
         let meta = &request.source;
         let build = NewBuild {
-            branch: meta.branch.clone().unwrap_or_default(),
-            commit: meta.commit.clone().unwrap_or_default(),
+            branch: meta.branch.clone().unwrap_or_else(|| NO_GIT.into()),
+            commit: meta.commit.clone().unwrap_or_else(|| NO_GIT.into()),
             message: meta.message.clone(),
             env: request.env.clone(),
             pipeline_ir: Some(request.plan.ir_json.clone()),

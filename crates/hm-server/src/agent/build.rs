@@ -1,0 +1,191 @@
+//! One build on an agent.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use harmont_client::HarmontError;
+use harmont_client::agent::{Lease, Verdict};
+use hm_exec::{BackendError, BuildStatus, Plan, RunOptions, RunRequest, SourceMeta};
+use tokio_util::sync::CancellationToken;
+
+use super::runner::Agent;
+use super::source::{self, SourceError};
+use super::{holding, telling};
+
+/// The longest pause before the server is told again how a build ended.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// A build that this agent has.
+pub(super) struct Running<'a> {
+    agent: &'a Agent,
+    lease: Lease,
+    directory: PathBuf,
+}
+
+/// What came of it.
+enum Outcome {
+    /// It ended so, after this many events.
+    Ended {
+        events: u64,
+        verdict: Verdict,
+        error: Option<String>,
+    },
+    /// Another agent may do better.
+    GivenBack,
+    /// It is another agent's.
+    Lost,
+}
+
+impl<'a> Running<'a> {
+    pub(super) fn new(agent: &'a Agent, lease: Lease) -> Self {
+        let name = format!("{}-{}", lease.build_id, lease.attempt);
+        let directory = agent.config.data_dir.join("builds").join(name);
+        Self {
+            agent,
+            lease,
+            directory,
+        }
+    }
+
+    /// Runs it, says how it ended, and removes its source.
+    pub(super) async fn run(self, stop: &CancellationToken) {
+        let cancel = CancellationToken::new();
+        let outcome = tokio::select! {
+            outcome = self.outcome(&cancel, stop) => outcome,
+            never = holding::hold(&self.agent.client, &self.lease, &cancel) => never,
+        };
+        let told = self.conclude(outcome).await;
+        if let Err(error) = told
+            && !error.is_lost_lease()
+        {
+            tracing::error!(%error, build = %self.lease.build_id, "the server was not told how the build ended");
+        }
+        let directory = self.directory.clone();
+        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(directory)).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(%error, directory = %self.directory.display(), "a source cannot be removed");
+        }
+    }
+
+    async fn outcome(&self, cancel: &CancellationToken, stop: &CancellationToken) -> Outcome {
+        let tree = self.directory.join("source");
+        match source::fetch(&self.agent.client, self.lease.source.as_ref(), tree.clone()).await {
+            Ok(()) => {}
+            Err(error) if error.is_the_sources() => return failed(0, error.to_string()),
+            Err(SourceError::Fetch(error)) if error.is_lost_lease() => return Outcome::Lost,
+            Err(error) => {
+                tracing::error!(%error, build = %self.lease.build_id, "giving the build back");
+                return Outcome::GivenBack;
+            }
+        }
+        let request = match self.request(&tree) {
+            Ok(request) => request,
+            Err(error) => return failed(0, error),
+        };
+        let started = self.agent.backend.start(request).await;
+        let (events, control) = match started {
+            Ok(handle) => handle.into_parts(),
+            Err(error) => return failed(0, error.to_string()),
+        };
+        let canceler = control.cancel_token();
+        let told = telling::tell(&self.agent.client, &self.lease, events, cancel);
+        let stopping = async {
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = stop.cancelled() => {}
+            }
+            canceler.cancel();
+            std::future::pending::<std::convert::Infallible>().await
+        };
+        let told = tokio::select! {
+            told = told => told,
+            never = stopping => match never {},
+        };
+        let ended = control.wait().await;
+        match told {
+            Err(error) => {
+                tracing::warn!(%error, build = %self.lease.build_id, "the build was stopped: its events are not taken");
+                Outcome::Lost
+            }
+            // Whoever stops the agent has not canceled the build.
+            Ok(_) if stop.is_cancelled() && !cancel.is_cancelled() && was_cut(&ended) => Outcome::GivenBack,
+            Ok(events) => match ended {
+                Ok(outcome) => Outcome::Ended {
+                    events,
+                    verdict: match outcome.status {
+                        BuildStatus::Passed => Verdict::Passed,
+                        BuildStatus::Failed => Verdict::Failed,
+                        BuildStatus::Canceled => Verdict::Canceled,
+                        BuildStatus::TimedOut => Verdict::TimedOut,
+                    },
+                    error: None,
+                },
+                Err(error) => failed(events, error.to_string()),
+            },
+        }
+    }
+
+    fn request(&self, tree: &Path) -> Result<RunRequest, String> {
+        let lease = &self.lease;
+        let plan = Plan::parse(lease.plan.clone()).map_err(|error| error.to_string())?;
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        Ok(RunRequest {
+            run_id: lease.build_id,
+            plan,
+            repo_root: tree.to_owned(),
+            pipeline_slug: lease.pipeline.clone(),
+            env: lease.env.clone(),
+            secrets: BTreeMap::new(),
+            source: SourceMeta {
+                branch: some(&lease.branch),
+                commit: some(&lease.commit),
+                message: lease.message.clone(),
+                repo_name: lease.repo_name.clone(),
+            },
+            options: RunOptions {
+                include_git: tree.join(".git").exists(),
+                ..RunOptions::default()
+            },
+            cloud_pipeline_slug: None,
+        })
+    }
+
+    async fn conclude(&self, outcome: Outcome) -> Result<(), HarmontError> {
+        let (client, lease) = (&self.agent.client, &self.lease);
+        let mut pause = Duration::from_millis(200);
+        loop {
+            let told = match &outcome {
+                Outcome::Lost => return Ok(()),
+                Outcome::GivenBack => client.release(lease, &self.agent.config.name).await,
+                Outcome::Ended {
+                    events,
+                    verdict,
+                    error,
+                } => client.complete(lease, *events, *verdict, error.as_deref()).await,
+            };
+            match told {
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%error, build = %lease.build_id, "the build's end is not acknowledged; telling it again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                told => return told,
+            }
+        }
+    }
+}
+
+fn failed(events: u64, error: String) -> Outcome {
+    Outcome::Ended {
+        events,
+        verdict: Verdict::Failed,
+        error: Some(error),
+    }
+}
+
+fn was_cut(ended: &Result<hm_exec::BuildOutcome, BackendError>) -> bool {
+    ended
+        .as_ref()
+        .map_or(true, |outcome| outcome.status == BuildStatus::Canceled)
+}

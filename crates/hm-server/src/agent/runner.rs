@@ -1,0 +1,135 @@
+//! Asks for builds, as many at a time as the agent may run.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use harmont_client::{HarmontClient, HarmontError};
+use hm_exec::ExecutionBackend;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::build::Running;
+
+/// How long one poll waits for a build.
+const POLL: Duration = Duration::from_secs(25);
+/// The first and the longest pause while the server cannot be reached.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
+
+/// How an agent works.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    /// What it calls itself; people read it in a build's log.
+    pub name: String,
+    /// What it has: a build whose plan has labels goes to an agent that has them all.
+    pub labels: BTreeSet<String>,
+    /// How many builds it runs at once.
+    pub concurrency: NonZeroUsize,
+    /// Where it unpacks sources; absolute.
+    pub data_dir: PathBuf,
+}
+
+/// Why an agent ends before it was told to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// The server takes no such agent.
+    #[error("the server does not take this agent: {0}; make a token for it with `hm cloud agent-token`")]
+    Refused(#[source] HarmontError),
+    /// What an earlier agent left cannot be removed, or nothing can be kept here.
+    #[error("cannot use {}: {source}", path.display())]
+    Data {
+        /// The directory.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// An agent.
+pub struct Agent {
+    pub(super) client: HarmontClient,
+    pub(super) config: AgentConfig,
+    pub(super) backend: Arc<dyn ExecutionBackend>,
+}
+
+impl Agent {
+    /// An agent that asks by `client`, which has an agent's token, and runs builds on `backend`: one whose source store
+    /// takes ignored files too, for what a build's source has was chosen where it was submitted.
+    #[must_use]
+    pub fn new(client: HarmontClient, config: AgentConfig, backend: Arc<dyn ExecutionBackend>) -> Self {
+        Self {
+            client,
+            config,
+            backend,
+        }
+    }
+
+    /// Works until `drain`, and then ends what it runs; `stop` has it give its builds back at once.
+    ///
+    /// # Errors
+    /// [`AgentError`]; a server that cannot be reached is asked again.
+    pub async fn run(self, drain: CancellationToken, stop: CancellationToken) -> Result<(), AgentError> {
+        let builds = self.config.data_dir.join("builds");
+        clear(&builds).map_err(|source| AgentError::Data { path: builds, source })?;
+        let agent = Arc::new(self);
+        let mut slots = JoinSet::new();
+        for _ in 0..agent.config.concurrency.get() {
+            let (agent, drain, stop) = (Arc::clone(&agent), drain.clone(), stop.clone());
+            slots.spawn(async move { agent.slot(&drain, &stop).await });
+        }
+        let mut ended = Ok(());
+        while let Some(slot) = slots.join_next().await {
+            let slot = slot.unwrap_or(Ok(()));
+            if slot.is_err() {
+                // The others would hear the same.
+                drain.cancel();
+                ended = ended.and(slot);
+            }
+        }
+        ended
+    }
+
+    /// Runs one build after another.
+    async fn slot(&self, drain: &CancellationToken, stop: &CancellationToken) -> Result<(), AgentError> {
+        let mut pause = PAUSES.0;
+        while !drain.is_cancelled() && !stop.is_cancelled() {
+            let asked = tokio::select! {
+                asked = self.client.lease(&self.config.name, &self.config.labels, POLL) => asked,
+                () = drain.cancelled() => return Ok(()),
+                () = stop.cancelled() => return Ok(()),
+            };
+            match asked {
+                Ok(Some(lease)) => {
+                    pause = PAUSES.0;
+                    Running::new(self, lease).run(stop).await;
+                }
+                Ok(None) => pause = PAUSES.0,
+                Err(error @ (HarmontError::Unauthorized | HarmontError::Forbidden { .. })) => {
+                    return Err(AgentError::Refused(error));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot ask for builds; asking again");
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = drain.cancelled() => {}
+                        () = stop.cancelled() => {}
+                    }
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An empty directory: what is there was left by an agent that was killed. One directory has one agent.
+fn clear(directory: &std::path::Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::fs::create_dir_all(directory)
+}

@@ -1,0 +1,5 @@
+//! Server, agent and submitting backend together.
+
+mod contract;
+mod losses;
+mod support;
