@@ -82,6 +82,11 @@ impl Patterns {
             .any(|path| self.matches(path))
     }
 
+    /// The directory that each pattern names without a wildcard, before which nothing can match.
+    pub(crate) fn prefixes(&self) -> &[String] {
+        &self.prefixes
+    }
+
     /// Whether something below a directory that does not match itself can match: whoever walks need not enter others.
     pub(crate) fn may_match_below(&self, directory: &Path) -> bool {
         self.prefixes.iter().any(|prefix| {
