@@ -79,7 +79,15 @@ fn status(code: u16) -> Failure {
 
 /// A request that got no answer, or not all of one.
 fn request(error: impl Error + 'static) -> Failure {
-    Failure::ForNow(innermost(&error))
+    let cause = innermost(&error);
+    if cause.contains("InvalidContentType") {
+        return Failure::Unusable(
+            "it speaks plain HTTP where TLS was expected: if that is right, say so with `plain_http = true` \
+             under `[registries.\"HOST:PORT\"]`"
+                .into(),
+        );
+    }
+    Failure::ForNow(cause)
 }
 
 /// The cause of causes: those above it repeat the address.

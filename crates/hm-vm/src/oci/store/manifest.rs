@@ -172,7 +172,7 @@ pub(super) fn check_platform(made_for: &Platform, wanted: &Platform) -> Result<(
         return Ok(());
     }
     Err(format!(
-        "it is made for {made_for} and not for {wanted}; name the platform to have it all the same"
+        "it is made for {made_for} and not for {wanted}; ask for it with `--platform {made_for}` to have it all the same"
     ))
 }
 
