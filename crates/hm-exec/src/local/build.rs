@@ -1,5 +1,6 @@
 //! One build from its first event to its last.
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -52,13 +53,13 @@ impl Build {
                 self.skip_all(&error).await;
                 self.finish(BuildStatus::Failed, since).await;
                 cleaner.finish(false).await;
-                return Err(error);
+                return Err(self.masked(error));
             }
         };
         self.finish(status, since).await;
         cleaner.finish(scheduler.prepared).await;
         if let Some(error) = scheduler.error {
-            return Err(error);
+            return Err(self.masked(error));
         }
         let graph = self.run.graph();
         let steps = graph.steps().zip(&scheduler.steps);
@@ -151,6 +152,14 @@ impl Build {
                 reason: format!("the build could not go on: {error}"),
             };
             self.sink.send(skipped).await;
+        }
+    }
+
+    /// The error as anybody may read it.
+    fn masked(&self, error: BackendError) -> BackendError {
+        match self.run.scrubber.text(&error.to_string()) {
+            Cow::Borrowed(_) => error,
+            Cow::Owned(text) => BackendError::Other(text),
         }
     }
 

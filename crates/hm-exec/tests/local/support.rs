@@ -17,7 +17,7 @@ pub struct Bench {
     pub vm: MemoryBackend,
     pub backend: LocalBackend,
     tree: PathBuf,
-    _dirs: TempDir,
+    dirs: TempDir,
 }
 
 impl Bench {
@@ -40,7 +40,7 @@ impl Bench {
             vm,
             backend,
             tree,
-            _dirs: dirs,
+            dirs,
         }
     }
 
@@ -57,6 +57,10 @@ impl Bench {
 
     pub fn tree(&self) -> PathBuf {
         self.tree.clone()
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.dirs.path().join("data")
     }
 
     pub fn request(&self, plan: Plan, options: RunOptions) -> RunRequest {
