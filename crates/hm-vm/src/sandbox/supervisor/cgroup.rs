@@ -49,6 +49,7 @@ pub(super) struct StepCgroup {
     controllers: BTreeMap<Controller, (Version, PathBuf)>,
     limits: Limits,
     kills_before: u64,
+    refusals_before: u64,
 }
 
 impl Cgroups {
@@ -155,6 +156,7 @@ impl Cgroups {
             controllers,
             limits: Limits::default(),
             kills_before: 0,
+            refusals_before: 0,
         };
         let pids = cgroup.write(
             Controller::Pids,
@@ -219,6 +221,7 @@ impl StepCgroup {
         }
         self.limits = limits.clone();
         self.kills_before = if limits.memory.is_some() { self.kills() } else { 0 };
+        self.refusals_before = self.refusals();
         Ok(())
     }
 
@@ -247,11 +250,24 @@ impl StepCgroup {
             .map_err(|error| io::Error::other(format!("cannot set {file} to {text}: {error}")))
     }
 
-    /// What the step that ran here should be told: limits that nothing here controls.
+    /// What the step that ran here should be told: limits that nothing here controls, and that it could not start all
+    /// of its processes.
     pub(super) fn notes(&self) -> Vec<String> {
-        missing(&self.limits, |controller| {
+        let mut notes = missing(&self.limits, |controller| {
             self.controllers.contains_key(&controller)
-        })
+        });
+        if self.refusals() > self.refusals_before {
+            notes.push(format!(
+                "it ran into its limit of {} processes and threads at one time",
+                self.limits.pids.unwrap_or(DEFAULT_PIDS)
+            ));
+        }
+        notes
+    }
+
+    /// How many processes and threads were refused here.
+    fn refusals(&self) -> u64 {
+        self.count(Controller::Pids, "pids.events", "pids.events", "max ")
     }
 
     /// Whether the kernel killed a process here for want of memory since the limits were set.
@@ -260,16 +276,26 @@ impl StepCgroup {
     }
 
     fn kills(&self) -> u64 {
-        let Some((version, directory)) = self.controllers.get(&Controller::Memory) else {
+        self.count(
+            Controller::Memory,
+            "memory.events",
+            "memory.oom_control",
+            "oom_kill ",
+        )
+    }
+
+    /// What a line of the controller's file counts.
+    fn count(&self, controller: Controller, two: &str, one: &str, line: &str) -> u64 {
+        let Some((version, directory)) = self.controllers.get(&controller) else {
             return 0;
         };
         let file = match version {
-            Version::Two => "memory.events",
-            Version::One => "memory.oom_control",
+            Version::Two => two,
+            Version::One => one,
         };
         let text = std::fs::read_to_string(directory.join(file)).unwrap_or_default();
         text.lines()
-            .find_map(|line| line.strip_prefix("oom_kill "))
+            .find_map(|found| found.strip_prefix(line))
             .and_then(|count| count.trim().parse().ok())
             .unwrap_or(0)
     }

@@ -473,6 +473,11 @@ impl EventLoop {
                     let died = *status != crate::ExitStatus::Code(0);
                     *why = killed.or_else(|| (out_of_memory && died).then_some(KillReason::OutOfMemory));
                     all.extend(notes);
+                    if let (Some(KillReason::OutOfMemory), Some(memory)) = (&why, limits.memory) {
+                        all.push(format!(
+                            "stopped: it needed more memory than its limit of {memory} bytes"
+                        ));
+                    }
                 }
                 Reply::Ended(id, ending)
             }
