@@ -79,9 +79,13 @@ impl<'a> Check<'a> {
                 self.go(*step_id, &[Seen::Queued], Seen::Started)?;
                 self.settled_before(*step_id)
             }
-            BuildEvent::StepLog { step_id, .. }
-            | BuildEvent::ServiceLog { step_id, .. }
-            | BuildEvent::StepRetry { step_id, .. } => self.go(*step_id, &[Seen::Started], Seen::Started),
+            BuildEvent::ServiceLog { step_id, service, .. } => {
+                self.go(*step_id, &[Seen::Started], Seen::Started)?;
+                self.reaches(*step_id, service)
+            }
+            BuildEvent::StepLog { step_id, .. } | BuildEvent::StepRetry { step_id, .. } => {
+                self.go(*step_id, &[Seen::Started], Seen::Started)
+            }
             BuildEvent::StepArtifact { step_id, .. } => self
                 .go(*step_id, &[Seen::Started], Seen::Started)
                 .or_else(|_| self.go(*step_id, &[Seen::Cached], Seen::Cached)),
@@ -159,6 +163,17 @@ impl<'a> Check<'a> {
         }
         self.seen.insert(key, to);
         Ok(())
+    }
+
+    /// A service's output belongs to a step that reaches it.
+    fn reaches(&self, id: Uuid, service: &str) -> Result<(), String> {
+        let key = self.keys.get(&id).copied().unwrap_or_default();
+        let index = self.graph.index_of(key).ok_or("not in the plan")?;
+        let services = self.graph.services(index);
+        if services.iter().any(|known| known.name == service) {
+            return Ok(());
+        }
+        Err(format!("step `{key}` has no service `{service}`"))
     }
 
     /// A step goes on only when those that it waits for have passed, or take no part at all.

@@ -6,6 +6,7 @@
 
 mod builds;
 mod endings;
+mod needs;
 mod output;
 mod subject;
 
@@ -14,6 +15,7 @@ use std::pin::Pin;
 
 pub use builds::*;
 pub use endings::*;
+pub use needs::*;
 pub use output::*;
 pub use subject::Subject;
 
@@ -46,6 +48,11 @@ cases![
     every_line_arrives_in_order,
     lines_keep_their_bytes,
     a_long_line_comes_in_pieces,
+    a_service_runs_beside_its_step,
+    a_chains_service_runs_beside_all_its_steps,
+    a_service_that_cannot_be_used_fails_its_step,
+    a_cached_step_starts_no_service,
+    a_cache_directory_outlives_the_build,
 ];
 
 /// Runs every case, each on a subject of its own.
