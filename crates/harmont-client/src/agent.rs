@@ -111,6 +111,21 @@ impl Lease {
 }
 
 impl HarmontClient {
+    /// Makes a token for agents of an organization: good for `hm agent`, and for nothing else.
+    ///
+    /// # Errors
+    /// [`HarmontError::Forbidden`] for whoever is no administrator.
+    pub async fn create_agent_token(&self, org: &str, description: &str) -> Result<SecretString> {
+        #[derive(Deserialize)]
+        struct Created {
+            token: SecretString,
+        }
+        let body = json!({ "description": description, "role": "agent" });
+        let request = self.request_to(Method::POST, &["hm", "v1", "organizations", org, "tokens"])?;
+        let Created { token } = self.answer(self.send(request.json(&body)).await?).await?;
+        Ok(token)
+    }
+
     /// Waits for a build, for about `wait` at most.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ use crate::freeze::freeze;
 use crate::{BackendError, BackendHandle, BuildRef, Capabilities, ExecutionBackend, Result, RunRequest};
 
 /// How many events wait for a renderer at most.
-const CAPACITY: usize = 256;
+pub(super) const CAPACITY: usize = 256;
 
 /// What stands for branch and commit of a worktree that has none: the API wants a text.
 const NO_GIT: &str = "none";
