@@ -22,6 +22,7 @@ pub struct LocalBackend {
     pub(super) vm: Arc<dyn VmBackend>,
     pub(super) data_dir: PathBuf,
     pub(super) budget: Option<Budget>,
+    pub(super) image_budget: Option<u64>,
     pub(super) sources: Arc<SourceStore>,
 }
 
@@ -37,13 +38,23 @@ impl LocalBackend {
             sources: Arc::new(SourceStore::new(data_dir.join("sources")).hiding(&data_dir)),
             data_dir,
             budget: None,
+            image_budget: None,
         }
     }
 
-    /// Holds the snapshots within `budget`, during a run and after it. Without one, nothing is ever evicted.
+    /// Holds the snapshots and the cache directories together within `budget`, during a run and after it: of both, those
+    /// used longest ago go first. Without one, nothing is ever evicted.
     #[must_use]
     pub const fn with_budget(mut self, budget: Budget) -> Self {
         self.budget = Some(budget);
+        self
+    }
+
+    /// Holds the images within so many bytes after a run: those used longest ago go first. They have a budget of their
+    /// own, for they may be slow to fetch again. Without one, none is ever evicted.
+    #[must_use]
+    pub const fn with_image_budget(mut self, bytes: u64) -> Self {
+        self.image_budget = Some(bytes);
         self
     }
 
@@ -99,6 +110,7 @@ impl ExecutionBackend for LocalBackend {
             cancel: cancel.clone(),
             slots,
             budget: self.budget,
+            image_budget: self.image_budget,
             sources: Arc::clone(&self.sources),
         };
         Ok(BackendHandle::spawn(events, cancel, tokio::spawn(build.run())))

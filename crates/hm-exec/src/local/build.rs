@@ -32,6 +32,7 @@ pub(super) struct Build {
     pub(super) cancel: CancellationToken,
     pub(super) slots: usize,
     pub(super) budget: Option<Budget>,
+    pub(super) image_budget: Option<u64>,
     pub(super) sources: Arc<SourceStore>,
 }
 
@@ -44,6 +45,7 @@ impl Build {
             Arc::clone(&self.sources),
             Arc::clone(&self.run.snapshots),
             self.budget,
+            self.image_budget,
         );
         self.announce(started_at).await;
         let scheduled = self.schedule(cleaner.grown()).await;

@@ -24,6 +24,7 @@ pub(super) struct Cleaner {
     vm: Arc<dyn VmBackend>,
     snapshots: Arc<Snapshots>,
     budget: Option<Budget>,
+    image_budget: Option<u64>,
     grown: Arc<Notify>,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -35,6 +36,7 @@ impl Cleaner {
         sources: Arc<SourceStore>,
         snapshots: Arc<Snapshots>,
         budget: Option<Budget>,
+        image_budget: Option<u64>,
     ) -> Self {
         let (grown, stop) = (Arc::new(Notify::new()), CancellationToken::new());
         let task = {
@@ -52,6 +54,7 @@ impl Cleaner {
             vm,
             snapshots,
             budget,
+            image_budget,
             grown,
             stop,
             task,
@@ -63,7 +66,8 @@ impl Cleaner {
         Arc::clone(&self.grown)
     }
 
-    /// Ends the background work; where the run `added` snapshots, brings them within the budget.
+    /// Ends the background work; where the run `added` snapshots, brings them, the cache directories and the images within
+    /// their budgets.
     pub(super) async fn finish(self, added: bool) {
         self.stop.cancel();
         if let Err(error) = self.task.await {
@@ -75,6 +79,12 @@ impl Cleaner {
         if added && let Some(budget) = &self.budget {
             collect(self.vm.as_ref(), &self.snapshots, budget).await;
             flush(self.snapshots.registry());
+        }
+        if added
+            && let (Some(bytes), Some(images)) = (self.image_budget, self.vm.images())
+            && let Err(error) = images.collect(bytes).await
+        {
+            tracing::warn!(%error, "the images could not be brought within their budget");
         }
     }
 }
