@@ -1,5 +1,6 @@
 //! The command line through the real binary: a file per command, each test in an environment of its own.
 
+mod artifacts;
 mod builds;
 mod cache;
 mod cancel;
