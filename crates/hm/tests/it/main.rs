@@ -16,6 +16,7 @@ mod pipelines;
 mod readme;
 mod rerun;
 mod run;
+mod secrets;
 mod shell;
 mod usage;
 mod user;
