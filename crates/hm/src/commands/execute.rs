@@ -99,9 +99,10 @@ impl Execution {
         {
             context.printer.warning(&failure.report().message);
         }
-        if let Some(to) = &self.artifacts {
-            copy_artifacts(context, config, record.run_id, to)?;
-        }
+        let copied = match &self.artifacts {
+            Some(to) => copy_artifacts(context, config, record.run_id, to),
+            None => Ok(()),
+        };
         if let Err(failure) = artifacts::sweep_now_and_then(&config.data_dir) {
             context.printer.warning(&failure.report().message);
         }
@@ -117,7 +118,15 @@ impl Execution {
         }
         machines.vm().shutdown().await;
         shown.map(drop).map_err(Failure::Output)?;
-        Ok(exit::of_status(outcome.status))
+        match (copied, exit::of_status(outcome.status)) {
+            (Err(failure), exit::PASSED) => Err(failure),
+            (Err(failure), code) => {
+                // The build's own failure is what people have to know.
+                context.printer.warning(&failure.report().message);
+                Ok(code)
+            }
+            (Ok(()), code) => Ok(code),
+        }
     }
 
     fn record(&self, context: &Context, config: &Config, backend: &str) -> RunRecord {
