@@ -137,8 +137,9 @@ pub(super) fn unpack(unpack: &Unpack) -> Result<()> {
     let measured = perform(FileOp::Measure {
         path: RawPath(destination.clone()),
     })?;
+    let own = std::fs::metadata(destination).map_err(VmError::io("cannot measure", destination))?;
     let blocks = match measured {
-        FileReply::Measured { bytes, .. } => bytes,
+        FileReply::Measured { bytes, .. } => bytes + own.blocks() * 512,
         _ => 0,
     };
     Unpacking::new(unpacked, blocks).write(report)

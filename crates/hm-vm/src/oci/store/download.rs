@@ -19,7 +19,9 @@ pub(super) async fn fetch(
     progress: impl Fn(u64),
 ) -> Result<(), Failure> {
     let mut last = Failure::NotFound;
-    for endpoint in endpoints {
+    for (number, endpoint) in endpoints.iter().enumerate() {
+        // Who has another place to ask need not wait long.
+        let retries = if number + 1 < endpoints.len() { 1 } else { retries };
         endpoint.introduce().await;
         match patiently(endpoint, (digest, size), file, retries, &progress).await {
             Ok(()) => return Ok(()),

@@ -194,10 +194,16 @@ impl ImageStore {
     pub(super) async fn ask(&self, name: &Name, stored: Option<&Tag>) -> Result<String, Asked> {
         let endpoints = self.remotes().endpoints(name, self.settings());
         let mut last = None;
-        for endpoint in &endpoints {
-            match self.ask_one(name, endpoint, &endpoints, stored).await {
+        for (number, endpoint) in endpoints.iter().enumerate() {
+            match self
+                .ask_one(name, endpoint, number + 1 == endpoints.len(), stored)
+                .await
+            {
                 Ok(digest) => return Ok(digest),
                 Err(Asked::Failed(failure, host)) => {
+                    if failure.is_for_now() {
+                        self.remotes().note_away(&host);
+                    }
                     // What may be different in a moment says the most about what to do.
                     if !matches!(&last, Some(Asked::Failed(failure, _)) if failure.is_for_now()) {
                         last = Some(Asked::Failed(failure, host));
@@ -213,12 +219,12 @@ impl ImageStore {
         &self,
         name: &Name,
         endpoint: &Endpoint,
-        endpoints: &[Endpoint],
+        is_last: bool,
         stored: Option<&Tag>,
     ) -> Result<String, Asked> {
         let failed = |failure: Failure| Asked::Failed(failure, endpoint.place.host.clone());
         // Whoever has it stored, or another place to ask, need not wait for a registry that is away.
-        let retries = if stored.is_some() {
+        let retries = if stored.is_some() || !is_last {
             1
         } else {
             self.settings().retries
@@ -241,7 +247,8 @@ impl ImageStore {
             }
         };
         if self.record(&digest).map_err(Asked::Store)?.is_none() {
-            self.learn(&digest, &bytes, endpoints).await?;
+            self.learn(&digest, &bytes, std::slice::from_ref(endpoint))
+                .await?;
         }
         let tag = Tag {
             reference: name.canonical(),

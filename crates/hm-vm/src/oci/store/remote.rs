@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder, Retryable};
 use oci_client::Client;
@@ -36,18 +36,32 @@ pub(super) struct Endpoint {
 #[derive(Default)]
 pub(super) struct Remotes {
     clients: Mutex<HashMap<(String, bool), (Client, RegistryAuth)>>,
+    /// Who could not be reached, and when.
+    away: Mutex<HashMap<String, Instant>>,
 }
+
+/// For how long who could not be reached is asked after all others.
+const AWAY: Duration = Duration::from_secs(120);
 
 impl Remotes {
     /// Where to ask for an image, in order.
     pub(super) fn endpoints(&self, name: &Name, settings: &ImageSettings) -> Vec<Endpoint> {
-        name.places(settings)
+        let mut places = name.places(settings);
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        places.sort_by_key(|place| away.get(&place.host).is_some_and(|since| since.elapsed() < AWAY));
+        places
             .into_iter()
             .map(|place| {
                 let (client, auth) = self.client(&place, settings);
                 Endpoint { place, client, auth }
             })
             .collect()
+    }
+
+    /// Notes that a registry could not be reached.
+    pub(super) fn note_away(&self, host: &str) {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.insert(host.to_owned(), Instant::now());
     }
 
     fn client(&self, place: &Place, settings: &ImageSettings) -> (Client, RegistryAuth) {

@@ -124,11 +124,16 @@ impl Layer {
         self.file_with(&format!("{directory}/.wh..wh..opq"), 0o600, "")
     }
 
-    /// Gives extended attributes to the next entry.
+    /// Gives an extended attribute to the next entry.
     #[must_use]
-    pub fn xattr(mut self, name: &str, value: &[u8]) -> Self {
-        let key = format!("SCHILY.xattr.{name}");
-        self.edit(|builder| builder.append_pax_extensions([(key.as_str(), value)]));
+    pub fn xattr(self, name: &str, value: &[u8]) -> Self {
+        self.pax(&format!("SCHILY.xattr.{name}"), value)
+    }
+
+    /// Says something of the next entry in an extended header.
+    #[must_use]
+    pub fn pax(mut self, key: &str, value: &[u8]) -> Self {
+        self.edit(|builder| builder.append_pax_extensions([(key, value)]));
         self
     }
 
@@ -193,7 +198,9 @@ impl Layer {
         self.edit(|builder| {
             header.set_device_major(major)?;
             header.set_device_minor(minor)?;
-            builder.append_data(&mut header, path, &[][..])
+            header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_cksum();
+            builder.append(&header, &[][..])
         });
         self
     }

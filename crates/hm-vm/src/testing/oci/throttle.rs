@@ -78,7 +78,6 @@ impl Throttle {
     }
 
     /// The lines that began requests so far, such as `GET /v2/ HTTP/1.1`, and forgets them.
-    #[must_use]
     pub fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.state.requests.lock().unwrap_or_else(PoisonError::into_inner))
     }
