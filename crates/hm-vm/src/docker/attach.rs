@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::container::not_started;
 use super::engine::failed;
 use super::run::{self, Started};
-use super::script;
+use super::script::{self, Copy};
 use super::shared::Shared;
 use crate::{ExecOutcome, ExecRequest, KillReason, Result, Terminal, TerminalInput, TerminalSize, VmError};
 
@@ -18,11 +18,12 @@ pub(super) async fn attach(
     shared: &Shared,
     mut started: Started,
     request: &ExecRequest,
+    copies: &[Copy],
     terminal: Terminal,
     cancel: &CancellationToken,
 ) -> Result<ExecOutcome> {
     let container = started.container.clone();
-    let line = script::holding_line(request)?;
+    let line = script::holding_line(request, copies)?;
     let ran = async {
         let told = started.input_mut().write_all(&line).await;
         told.map_err(|error| VmError::Other(format!("cannot reach the step's container: {error}")))?;

@@ -7,12 +7,13 @@ use async_trait::async_trait;
 
 use super::base::{Base, is_id, snapshot_image};
 use super::shared::Shared;
+use super::usage::Listing;
 use super::vm::DockerVm;
-use super::{DockerConfig, engine, image, pods, state};
+use super::{DockerConfig, caches, engine, image, images, pods, reclaim, sourced, state};
 use crate::source::Source;
 use crate::{
-    Features, ImageConfig, ImageReference, PodId, PodRequest, ResolvedImage, Result, SnapshotCheck,
-    SnapshotId, Usage, Vm, VmBackend, VmError,
+    CacheDirectory, Features, ImageConfig, ImageReference, Images, PodId, PodRequest, ResolvedImage, Result,
+    SnapshotCheck, SnapshotId, Usage, Vm, VmBackend, VmError,
 };
 
 /// Runs steps in containers of a Docker-compatible engine.
@@ -36,6 +37,12 @@ impl DockerBackend {
         Ok(Self {
             shared: Arc::new(Shared::new(config)),
         })
+    }
+}
+
+impl DockerBackend {
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 }
 
@@ -66,6 +73,10 @@ impl VmBackend for DockerBackend {
         engine::refuse_full(self.shared.docker().await?).await
     }
 
+    fn images(&self) -> Option<&dyn Images> {
+        Some(self)
+    }
+
     async fn resolve(&self, image: &ImageReference) -> Result<ResolvedImage> {
         image::resolve(&self.shared, image).await
     }
@@ -84,6 +95,12 @@ impl VmBackend for DockerBackend {
 
     async fn create(&self, image: &ResolvedImage) -> Result<Box<dyn Vm>> {
         let name = image::known_as(&self.shared, image).await?;
+        let remembered = if image.reference.is_path() {
+            &name
+        } else {
+            image.reference.as_str()
+        };
+        images::touch(&self.shared, remembered).await?;
         let base = Base::of_image(&self.shared, &name).await?;
         let base = base.ok_or_else(|| VmError::ImageNotFound {
             image: image.reference.clone(),
@@ -116,9 +133,27 @@ impl VmBackend for DockerBackend {
             return Ok(0);
         }
         let state = self.shared.state().await?;
-        self.shared.remove_image(&snapshot_image(&snapshot.0)).await?;
+        let image = snapshot_image(&snapshot.0);
+        // First, so that nobody starts from it any more.
         state::remove(&state.snapshot(&snapshot.0))?;
-        Ok(0)
+        sourced::forget(&self.shared, &image).await?;
+        let freed = Listing::new(&self.shared).await?.freed(&image);
+        self.shared.remove_image(&image).await?;
+        Ok(freed)
+    }
+
+    async fn reclaimable(&self, snapshot: &SnapshotId) -> Result<u64> {
+        Ok(Listing::new(&self.shared)
+            .await?
+            .freed(&snapshot_image(&snapshot.0)))
+    }
+
+    async fn cache_directories(&self) -> Result<Vec<CacheDirectory>> {
+        caches::list(&self.shared).await
+    }
+
+    async fn remove_cache_directory(&self, name: &str) -> Result<u64> {
+        caches::remove(&self.shared, name).await
     }
 
     async fn snapshots(&self) -> Result<Vec<(SnapshotId, SystemTime)>> {
@@ -134,14 +169,14 @@ impl VmBackend for DockerBackend {
     }
 
     async fn usage(&self) -> Result<Usage> {
-        Ok(Usage {
-            bytes: 0,
-            snapshots: self.snapshots().await?.len() as u64,
-        })
+        let snapshots = self.snapshots().await?.len() as u64;
+        let store = &self.shared.state().await?.store;
+        let bytes = Listing::new(&self.shared).await?.of_snapshots(store);
+        Ok(Usage { bytes, snapshots })
     }
 
     async fn reclaim(&self) -> Result<()> {
-        self.shared.state().await?.forget_the_dead()
+        reclaim::reclaim(&self.shared).await
     }
 
     async fn shutdown(&self) {

@@ -86,7 +86,7 @@ async fn flatten(shared: &Shared, container: &str, below: &Base, name: &Named) -
     );
     let options = CreateImageOptions {
         from_src: Some("-".into()),
-        repo: Some(name.repository()),
+        repo: Some(image_name(name.role, &name.id)),
         tag: Some(name.id.clone()),
         changes,
         ..CreateImageOptions::default()

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType};
-use bollard::query_parameters::CreateContainerOptions;
+use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType};
+use bollard::query_parameters::{CreateContainerOptions, UploadToContainerOptions};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -109,6 +109,11 @@ impl Container {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
+            // A step is no service: the image's own health check would run beside it.
+            healthcheck: Some(HealthConfig {
+                test: Some(vec!["NONE".into()]),
+                ..HealthConfig::default()
+            }),
             labels: Some(shared.labels(MACHINE, &id).await?),
             host_config: Some(shape.host_config()),
             ..ContainerCreateBody::default()
@@ -124,6 +129,9 @@ impl Container {
             }
             Err(error) => return Err(failed("cannot make the step's container")(error)),
         };
+        if shape.secrets && shape.user != "0:0" {
+            open_secrets(shared, &created.id).await?;
+        }
         Ok(Some(Arc::new(Self {
             id: created.id,
             shape: shape.clone(),
@@ -157,6 +165,31 @@ impl Container {
             killed => killed.map_err(failed("cannot end the step's container")),
         }
     }
+}
+
+/// Lets any user write below the mount point of secrets: the engine gives the tmpfs there the directory's own mode.
+async fn open_secrets(shared: &Shared, container: &str) -> Result<()> {
+    let docker = shared.docker().await?;
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_mode(0o1777);
+    header.set_size(0);
+    let mut archive = tar::Builder::new(Vec::new());
+    archive
+        .append_data(&mut header, SECRETS_DIR.trim_start_matches('/'), std::io::empty())
+        .and_then(|()| archive.finish())
+        .map_err(VmError::io("cannot make", SECRETS_DIR))?;
+    let archive = archive
+        .into_inner()
+        .map_err(VmError::io("cannot make", SECRETS_DIR))?;
+    let options = UploadToContainerOptions {
+        path: "/".into(),
+        ..UploadToContainerOptions::default()
+    };
+    docker
+        .upload_to_container(container, Some(options), bollard::body_full(archive.into()))
+        .await
+        .map_err(failed("cannot make room for secrets"))
 }
 
 /// What the engine says when a command could not be started is the image's doing or the request's.

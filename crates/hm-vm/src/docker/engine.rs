@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::{ClientVersion, Docker};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{Result, VmError};
 
@@ -70,6 +71,20 @@ fn socket(host: &str) -> Option<PathBuf> {
     Some(PathBuf::from(path))
 }
 
+/// The host and port of an engine that is reached over TCP.
+fn address(host: &str) -> Option<String> {
+    let address = host
+        .strip_prefix("tcp://")
+        .or_else(|| host.strip_prefix("http://"))?;
+    let address = address.trim_end_matches('/');
+    Some(match address.rsplit_once(':') {
+        Some((_, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            address.to_owned()
+        }
+        _ => format!("{address}:2375"),
+    })
+}
+
 /// Whether anybody is there at all: the errors of a plain connection say why not.
 async fn knock(host: &str) -> std::result::Result<(), String> {
     let none = |why: &str| {
@@ -86,17 +101,7 @@ async fn knock(host: &str) -> std::result::Result<(), String> {
             }
             connected => connected.map(|connected| connected.map(drop)),
         }
-    } else if let Some(address) = host
-        .strip_prefix("tcp://")
-        .or_else(|| host.strip_prefix("http://"))
-    {
-        let address = address.trim_end_matches('/');
-        let address = match address.rsplit_once(':') {
-            Some((_, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => {
-                address.to_owned()
-            }
-            _ => format!("{address}:2375"),
-        };
+    } else if let Some(address) = address(host) {
         let connected = tokio::time::timeout(CONNECT, tokio::net::TcpStream::connect(address)).await;
         connected.map(|connected| connected.map(drop))
     } else {
@@ -112,6 +117,21 @@ async fn knock(host: &str) -> std::result::Result<(), String> {
         }
         Ok(Err(error)) => Err(none(&error.to_string())),
         Err(_) => Err(none("nobody answers")),
+    }
+}
+
+/// Either way to an engine.
+pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// A connection of its own, for what the client crate does not know.
+pub(super) async fn open(host: Option<&str>) -> std::io::Result<Box<dyn Connection>> {
+    let host = host.unwrap_or(DEFAULT_HOST);
+    match (socket(host), address(host)) {
+        (Some(path), _) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
+        (None, Some(address)) => Ok(Box::new(tokio::net::TcpStream::connect(address).await?)),
+        (None, None) => Err(std::io::ErrorKind::InvalidInput.into()),
     }
 }
 
@@ -193,5 +213,29 @@ pub(super) fn found<T>(result: std::result::Result<T, Error>) -> std::result::Re
         Ok(found) => Ok(Some(found)),
         Err(error) if status(&error) == Some(404) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_open_a_socket_is_told_its_group() {
+        let words = denied(Path::new("/etc/passwd"));
+        assert!(words.contains("the group `root`"), "{words}");
+        assert!(denied(Path::new("/no/such/socket")).contains("the group `docker`"));
+    }
+
+    #[test]
+    fn an_address_has_a_port() {
+        for (host, expected) in [
+            ("tcp://box:2376", Some("box:2376")),
+            ("tcp://box", Some("box:2375")),
+            ("http://[::1]:1/", Some("[::1]:1")),
+            ("unix:///run/docker.sock", None),
+        ] {
+            assert_eq!(address(host).as_deref(), expected, "{host}");
+        }
     }
 }

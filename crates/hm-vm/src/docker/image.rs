@@ -7,8 +7,8 @@ use futures::StreamExt;
 use secrecy::ExposeSecret;
 
 use super::engine::{failed, found, status};
-use super::import;
 use super::shared::{Shared, variables};
+use super::{images, import};
 use crate::oci::{Credentials, ImageProgress, PullPolicy};
 use crate::{ImageConfig, ImageReference, ResolvedImage, Result, VmError};
 
@@ -77,7 +77,7 @@ pub(super) async fn config(shared: &Shared, image: &ResolvedImage) -> Result<Ima
 }
 
 /// The repository of a reference and what follows it: a tag, or `@` and a digest.
-fn split(reference: &str) -> (&str, Option<&str>) {
+pub(super) fn split(reference: &str) -> (&str, Option<&str>) {
     if let Some((repository, digest)) = reference.split_once('@') {
         return (split(repository).0, Some(digest));
     }
@@ -120,7 +120,7 @@ fn registry_digest(reference: &str, image: &ImageInspect) -> Option<String> {
     })
 }
 
-fn digest(reference: &str, image: &ImageInspect) -> String {
+pub(super) fn digest(reference: &str, image: &ImageInspect) -> String {
     registry_digest(reference, image).unwrap_or_else(|| image.id.clone().unwrap_or_default())
 }
 
@@ -217,6 +217,9 @@ pub(super) async fn pull(shared: &Shared, reference: &ImageReference) -> Result<
     let docker = shared.docker().await?;
     let name = reference.as_str();
     shared.tell(name, &ImageProgress::Resolving);
+    // What was there before is its user's.
+    let there = found(docker.inspect_image(name).await).map_err(failed("cannot look for an image"))?;
+    let ours = there.is_none() || images::is_remembered(shared, name).await?;
     let (repository, tag) = split(name);
     let options = CreateImageOptions {
         from_image: Some(repository.to_owned()),
@@ -265,12 +268,23 @@ pub(super) async fn pull(shared: &Shared, reference: &ImageReference) -> Result<
     }
     shared.tell(name, &ImageProgress::Done);
     let image = found(docker.inspect_image(name).await).map_err(failed("cannot look at the image"))?;
-    image.ok_or_else(|| {
+    let image = image.ok_or_else(|| {
         missing(
             reference,
             "the engine says that it pulled it, and does not have it",
         )
-    })
+    })?;
+    if ours {
+        let before = there.as_ref().and_then(|there| registry_digest(name, there));
+        let now = digest(name, &image);
+        if let Some(before) = before.filter(|before| *before != now) {
+            // Its tag has moved away from it.
+            let older = ImageReference::new(format!("{repository}@{before}"));
+            images::remember(shared, older.as_str(), &older, &before).await?;
+        }
+        images::remember(shared, name, reference, &now).await?;
+    }
+    Ok(image)
 }
 
 #[cfg(test)]

@@ -9,10 +9,12 @@ use bollard::query_parameters::{CreateImageOptions, ImportImageOptions, TagImage
 use futures::StreamExt;
 
 use super::engine::{failed, found};
+use super::images;
 use super::labels::{ID, IMPORTED, REPOSITORY, ROLE, STORE, image_name};
 use super::packed;
 use super::shared::Shared;
 use super::stream;
+use crate::oci::Platform;
 use crate::{ImageReference, Result, VmError};
 
 /// What a path turned out to hold.
@@ -69,6 +71,7 @@ pub(super) async fn resolve(shared: &Shared, reference: &ImageReference) -> Resu
             bring(shared, &path, form, &digest)
                 .await
                 .map_err(|error| refused(error.to_string()))?;
+            images::remember(shared, &name, reference, &digest).await?;
         }
     }
     Ok(digest)
@@ -80,19 +83,21 @@ async fn bring(shared: &Shared, path: &Path, form: Form, digest: &str) -> Result
     let tag = digest.rsplit(':').next().unwrap_or(digest).to_owned();
     let repository = format!("{REPOSITORY}-{IMPORTED}");
     let from = path.to_owned();
-    let platform = shared.config.platform.as_ref().map(ToString::to_string);
+    let asked = shared.config.platform.clone();
+    let platform = asked.clone().unwrap_or_else(Platform::this_machine).to_string();
     if matches!(form, Form::Directory | Form::Tarball) {
         let labels = shared.labels(IMPORTED, &tag).await?;
         let options = CreateImageOptions {
             from_src: Some("-".into()),
-            repo: Some(repository),
+            // Podman looks for the tag there, Docker in a field of its own.
+            repo: Some(format!("{repository}:{tag}")),
             tag: Some(tag.clone()),
             changes: [STORE, ROLE, ID]
                 .iter()
                 .filter_map(|key| Some(format!("LABEL {key}={}", labels.get(*key)?)))
                 .chain(["CMD [\"sh\"]".to_owned()])
                 .collect(),
-            platform: platform.unwrap_or_default(),
+            platform: asked.map(|platform| platform.to_string()).unwrap_or_default(),
             ..CreateImageOptions::default()
         };
         let body = bollard::body_try_stream(stream::written(move |to| match form {
@@ -108,7 +113,7 @@ async fn bring(shared: &Shared, path: &Path, form: Form, digest: &str) -> Result
         }
         return Ok(());
     }
-    let body = stream::written(move |to| packed::as_saved(&from, form, platform.as_deref(), to));
+    let body = stream::written(move |to| packed::as_saved(&from, form, &platform, to));
     let mut loaded = Box::pin(docker.import_image_stream(ImportImageOptions::default(), body, None));
     let mut named = None;
     while let Some(said) = loaded.next().await {

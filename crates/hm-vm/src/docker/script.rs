@@ -121,8 +121,8 @@ pub(super) fn line(request: &ExecRequest, copies: &[Copy]) -> Result<Vec<u8>> {
 }
 
 /// The line of a machine that waits while a person's command runs in it, until its input ends.
-pub(super) fn holding_line(request: &ExecRequest) -> Result<Vec<u8>> {
-    let mut held = line(request, &[])?;
+pub(super) fn holding_line(request: &ExecRequest, copies: &[Copy]) -> Result<Vec<u8>> {
+    let mut held = line(request, copies)?;
     if let Some(at) = held.windows(8).rposition(|window| window == b"; unset ") {
         held.truncate(at);
     }

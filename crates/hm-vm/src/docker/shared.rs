@@ -1,7 +1,6 @@
 //! What a backend and its machines share.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::Docker;
@@ -124,7 +123,6 @@ impl Shared {
     pub(super) async fn settle(&self) {
         self.removals.close();
         self.removals.wait().await;
-        self.removals.reopen();
     }
 
     /// Takes a name off an image; its layers go with the last image that is built on them.
@@ -145,12 +143,16 @@ impl Shared {
         }
     }
 
-    pub(super) fn pods(&self) -> std::sync::MutexGuard<'_, HashMap<PodId, Arc<Pod>>> {
-        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A registry is asked about a reference again.
+    pub(super) fn forget_asked(&self, reference: &str) {
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(reference);
     }
 
-    pub(super) fn data_dir(&self) -> &Path {
-        &self.config.data_dir
+    pub(super) fn pods(&self) -> std::sync::MutexGuard<'_, HashMap<PodId, Arc<Pod>>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,7 +4,9 @@
 //! snapshot gets one with what differs from the source that it holds. Both are made once for all machines that start
 //! from there, and only what differs is ever sent.
 
+use std::fs::File;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bollard::query_parameters::UploadToContainerOptions;
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,9 @@ use crate::{ExecRequest, Network, Result, VmError};
 
 /// Where the list of what is to be removed is put, for the shell that removes it.
 const REMOVAL: &str = ".hm-removal";
+
+/// How long an image with a source is kept for nobody.
+const IDLE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What was made from one image.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -49,11 +54,13 @@ pub(super) async fn with(
         return Ok(base.clone());
     }
     let state = shared.state().await?;
-    let key = blake3::hash(base.image.as_bytes()).to_hex()[..32].to_owned();
+    let key = key(&base.image);
     let path = state.sourced(&key);
     // Others who start from here wait, and find it made.
     let _one_at_a_time = state.lock(&format!("sourced-{key}")).await?;
     let mut made: Made = state::read_json(&path)?.unwrap_or_default();
+    // What is not used for long goes.
+    let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
     made.snapshot = snapshot.map(ToOwned::to_owned);
     for found in [&made.changed, &made.whole].into_iter().flatten() {
         if found.source.as_ref().is_some_and(|laid| laid.id == source.id()) && exists(shared, found).await? {
@@ -120,6 +127,45 @@ pub(super) async fn with(
         shared.remove_image(&old.image).await?;
     }
     Ok(changed)
+}
+
+fn key(image: &str) -> String {
+    blake3::hash(image.as_bytes()).to_hex()[..32].to_owned()
+}
+
+/// Gives up what was made from an image.
+pub(super) async fn forget(shared: &Shared, image: &str) -> Result<()> {
+    forget_key(shared, &key(image)).await
+}
+
+async fn forget_key(shared: &Shared, key: &str) -> Result<()> {
+    let state = shared.state().await?;
+    let path = state.sourced(key);
+    if !path.exists() {
+        return Ok(());
+    }
+    let _one_at_a_time = state.lock(&format!("sourced-{key}")).await?;
+    let made: Made = state::read_json(&path)?.unwrap_or_default();
+    for base in [made.whole, made.changed].into_iter().flatten() {
+        shared.remove_image(&base.image).await?;
+    }
+    state::remove(&path)
+}
+
+/// Gives up what no machine has begun from for long.
+pub(super) async fn forget_idle(shared: &Shared) -> Result<()> {
+    let state = shared.state().await?;
+    for key in state.names("sourced")? {
+        let path = state.sourced(&key);
+        let used = std::fs::metadata(&path).and_then(|metadata| metadata.modified());
+        let idle = used
+            .ok()
+            .and_then(|used| SystemTime::now().duration_since(used).ok());
+        if idle.is_some_and(|idle| idle > IDLE) {
+            forget_key(shared, &key).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn exists(shared: &Shared, base: &Base) -> Result<bool> {

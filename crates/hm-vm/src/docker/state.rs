@@ -7,7 +7,9 @@
 //! manifests/HEX  a source: every path with its digest and its time
 //! sourced/KEY    the images that have a source laid into them, by the image below
 //! seen/HEX        a file of an image, by its path, size and time: its digest
-//! locks/NAME     held while something is made that others may want too
+//! caches/KEY      a cache directory's volume
+//! images/KEY      an image that hm had the engine fetch or take
+//! locks/KEY       held while something is made that others may want too
 //! ```
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -24,6 +26,18 @@ use crate::{Result, VmError};
 /// How often a lock that another process holds is tried again.
 const AGAIN: Duration = Duration::from_millis(25);
 
+const DIRECTORIES: &[&str] = &[
+    "owners",
+    "snapshots",
+    "manifests",
+    "sourced",
+    "caches",
+    "images",
+    "locks",
+    "seen",
+    "tmp",
+];
+
 /// The directory, and this backend's place in it.
 #[derive(Debug)]
 pub(super) struct State {
@@ -38,15 +52,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn open(root: PathBuf) -> Result<Self> {
-        for directory in [
-            "owners",
-            "snapshots",
-            "manifests",
-            "sourced",
-            "locks",
-            "seen",
-            "tmp",
-        ] {
+        for directory in DIRECTORIES {
             let path = root.join(directory);
             std::fs::create_dir_all(&path).map_err(VmError::io("cannot create", path))?;
         }
@@ -75,6 +81,22 @@ impl State {
         self.root.join("sourced").join(format!("{key}.json"))
     }
 
+    pub(super) fn cache(&self, name: &str) -> PathBuf {
+        self.cache_by_key(&key(name))
+    }
+
+    pub(super) fn cache_by_key(&self, key: &str) -> PathBuf {
+        self.root.join("caches").join(format!("{key}.json"))
+    }
+
+    pub(super) fn image(&self, name: &str) -> PathBuf {
+        self.image_by_key(&key(name))
+    }
+
+    pub(super) fn image_by_key(&self, key: &str) -> PathBuf {
+        self.root.join("images").join(format!("{key}.json"))
+    }
+
     /// Where the digests of files are, by what the file system says of them.
     pub(super) fn seen(&self) -> PathBuf {
         self.root.join("seen")
@@ -95,7 +117,7 @@ impl State {
 
     /// Waits until no other process holds the lock of this name. Dropping the file gives it up.
     pub(super) async fn lock(&self, name: &str) -> Result<File> {
-        let path = self.root.join("locks").join(name);
+        let path = self.root.join("locks").join(key(name));
         let file = open_lock(&path)?;
         loop {
             match file.try_lock() {
@@ -153,6 +175,11 @@ impl Drop for State {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(self.root.join("owners").join(&self.owner));
     }
+}
+
+/// A file's name for any text.
+fn key(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex()[..32].to_owned()
 }
 
 /// The content of a file, nothing when it is not there.

@@ -167,7 +167,7 @@ pub(super) fn archive(
     archive.finish()
 }
 
-/// Appends an entry. What its header has no room for (long names, parts of a second) goes before it.
+/// Appends an entry. What its header has no room for goes before it.
 fn entry(
     archive: &mut tar::Builder<&mut dyn Write>,
     header: &mut tar::Header,
@@ -180,12 +180,11 @@ fn entry(
     header.set_uid(0);
     header.set_gid(0);
     if let Some(nanoseconds) = modified {
-        let seconds = nanoseconds.div_euclid(1_000_000_000);
+        // An engine keeps whole seconds of what it commits, and cuts off the rest. A file that was changed in the second
+        // in which something was built from it would then seem to be no newer: so it gets the next second.
+        let seconds =
+            nanoseconds.div_euclid(1_000_000_000) + i64::from(nanoseconds.rem_euclid(1_000_000_000) != 0);
         header.set_mtime(u64::try_from(seconds).unwrap_or(0));
-        let rest = nanoseconds.rem_euclid(1_000_000_000);
-        if rest != 0 && seconds >= 0 {
-            records.push(("mtime", format!("{seconds}.{rest:09}").into_bytes()));
-        }
     }
     let fits = |field: &mut [u8], value: &[u8]| {
         let short = value.len() < field.len() && value.is_ascii();

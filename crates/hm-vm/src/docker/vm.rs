@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, MutexGuard, mpsc};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -83,6 +83,36 @@ impl DockerVm {
         Ok(container)
     }
 
+    /// Runs the machine's own command.
+    async fn main(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        request: &ExecRequest,
+        held: &caches::Held,
+        output: &mpsc::Sender<OutputChunk>,
+        cancel: &CancellationToken,
+    ) -> Result<ExecOutcome> {
+        let line = script::line(request, &held.copies())?;
+        let container = self.container(&mut inner, request, held).await?;
+        let started = run::start(&self.shared, &container).await?;
+        drop(inner);
+        run::drive(&self.shared, started, &line, &request.limits, output, cancel).await
+    }
+
+    /// Gives cache directories back. Their volumes are free once the container that has them is gone.
+    async fn give_back(&self, held: caches::Held, passed: bool) -> Result<()> {
+        if held.is_empty() {
+            return Ok(());
+        }
+        let mut inner = self.inner.lock().await;
+        let has_them = |container: &Arc<Container>| container.shape.volumes == held.volumes();
+        if inner.container.as_ref().is_some_and(has_them) {
+            self.set_aside(&mut inner).await?;
+        }
+        drop(inner);
+        held.give_back(&self.shared, passed).await
+    }
+
     /// Makes an image of the container, so that another one can be made above it.
     async fn set_aside(&self, inner: &mut Inner) -> Result<()> {
         let name = Named {
@@ -113,8 +143,7 @@ impl DockerVm {
     async fn sealed(&mut self) -> Result<SnapshotId> {
         let id = Uuid::now_v7().simple().to_string();
         let state = self.shared.state().await?;
-        let inner = self.inner.lock().await;
-        let mut inner = inner;
+        let mut inner = self.inner.lock().await;
         if inner
             .container
             .as_ref()
@@ -176,7 +205,7 @@ impl Vm for DockerVm {
         cancel: CancellationToken,
     ) -> Result<ExecOutcome> {
         loop {
-            let mut inner = self.inner.lock().await;
+            let inner = self.inner.lock().await;
             let running = inner.container.clone().filter(|container| container.is_running());
             if let Some(container) = running {
                 drop(inner);
@@ -190,20 +219,9 @@ impl Vm for DockerVm {
                 held = caches::hold(&self.shared, &inner.base, request) => held?,
                 () = cancel.cancelled() => return Ok(canceled()),
             };
-            let container = self.container(&mut inner, request, &held).await?;
-            let line = script::line(request, &held.copies())?;
-            let started = run::start(&self.shared, &container).await?;
-            drop(inner);
-            let outcome = run::drive(&self.shared, started, &line, &request.limits, &output, &cancel).await;
+            let outcome = self.main(inner, request, &held, &output, &cancel).await;
             let passed = outcome.as_ref().is_ok_and(|outcome| outcome.status.code() == 0);
-            if !held.is_empty() {
-                // A volume is given up by its container, which its files outlive.
-                let mut inner = self.inner.lock().await;
-                self.set_aside(&mut inner).await?;
-                drop(inner);
-                self.shared.settle().await;
-            }
-            held.give_back(&self.shared, passed).await?;
+            self.give_back(held, passed).await?;
             return outcome;
         }
     }
@@ -223,10 +241,15 @@ impl Vm for DockerVm {
             return Err(VmError::Other("a command still runs in the machine".into()));
         }
         let held = caches::hold(&self.shared, &inner.base, request).await?;
-        let container = self.container(&mut inner, request, &held).await?;
-        let started = run::start(&self.shared, &container).await?;
-        let outcome = attach::attach(&self.shared, started, request, terminal, &cancel).await;
-        held.give_back(&self.shared, false).await?;
+        let attached = async {
+            let container = self.container(&mut inner, request, &held).await?;
+            let started = run::start(&self.shared, &container).await?;
+            attach::attach(&self.shared, started, request, &held.copies(), terminal, &cancel).await
+        };
+        let outcome = attached.await;
+        drop(inner);
+        let passed = outcome.as_ref().is_ok_and(|outcome| outcome.status.code() == 0);
+        self.give_back(held, passed).await?;
         outcome
     }
 

@@ -6,4 +6,7 @@
 )]
 
 mod contract;
+mod engine;
+mod pulls;
+mod secrets;
 mod support;

@@ -7,8 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hm_vm::docker::{DockerBackend, DockerConfig};
-use hm_vm::{ImageReference, VmBackend};
+use hm_vm::source::Source;
+use hm_vm::testing::contract::Ran;
+use hm_vm::{ExecRequest, ImageReference, OutputChunk, Stream, Vm, VmBackend};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// How long an engine may take to start or to end: only a broken one reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,27 +23,71 @@ pub struct Engine {
     pub directory: TempDir,
 }
 
+/// Which network an engine has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// One of its own, with a bridge in it that ends with it: nothing of this machine's is changed or reached.
+    Own,
+    /// This machine's, without a bridge: it reaches a registry on loopback.
+    Host,
+}
+
 impl Engine {
-    /// Docker's. With a network of its own it has a bridge, which ends with that network.
-    pub fn docker() -> Self {
+    /// Docker's.
+    pub fn docker(network: Network) -> Self {
         let directory = tempfile::Builder::new().prefix("hm-docker-").tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        let log = std::fs::File::create(at("log")).unwrap();
-        let script = "ip link set lo up; mkdir -p /run/netns; exec dockerd \"$@\"";
-        let child = Command::new("unshare")
-            .args([
-                "--net",
-                "sh",
-                "-c",
-                script,
-                "dockerd",
-                "--iptables=false",
-                "--ip-masq=false",
-            ])
+        let mut command = match network {
+            Network::Own => {
+                let mut command = Command::new("unshare");
+                let script = "ip link set lo up; exec dockerd \"$@\"";
+                command.args(["--net", "sh", "-c", script, "dockerd"]);
+                command
+            }
+            Network::Host => {
+                let mut command = Command::new("dockerd");
+                command.arg("--bridge=none");
+                command
+            }
+        };
+        command
+            .args(["--iptables=false", "--ip-masq=false"])
             .arg(format!("--host=unix://{}", at("sock").display()))
             .arg(format!("--data-root={}", at("data").display()))
             .arg(format!("--exec-root={}", at("exec").display()))
-            .arg(format!("--pidfile={}", at("pid").display()))
+            .arg(format!("--pidfile={}", at("pid").display()));
+        Self::start(command, directory)
+    }
+
+    /// Podman's service.
+    pub fn podman() -> Self {
+        let directory = tempfile::Builder::new().prefix("hm-podman-").tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        let mut command = Command::new("unshare");
+        let script = "ip link set lo up; exec podman \"$@\"";
+        // Its own limits are higher than those of a container that the tests themselves may run in.
+        let limits = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n";
+        std::fs::write(at("containers.conf"), limits).unwrap();
+        command
+            .env("CONTAINERS_CONF", at("containers.conf"))
+            .args(["--net", "sh", "-c", script, "podman"])
+            .arg(format!("--root={}", at("data").display()))
+            .arg(format!("--runroot={}", at("exec").display()))
+            .arg(format!("--tmpdir={}", at("tmp").display()))
+            .args([
+                "--cgroup-manager=cgroupfs",
+                "--events-backend=none",
+                "system",
+                "service",
+                "--time=0",
+            ])
+            .arg(format!("unix://{}", at("sock").display()));
+        Self::start(command, directory)
+    }
+
+    fn start(mut command: Command, directory: TempDir) -> Self {
+        let log = std::fs::File::create(directory.path().join("log")).unwrap();
+        let child = command
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
@@ -84,24 +132,39 @@ impl Engine {
         Arc::new(DockerBackend::new(self.config(data)).unwrap())
     }
 
-    /// Everything that the engine has: containers, volumes, images with a name.
-    pub fn holds(&self, what: &[&str]) -> Vec<String> {
+    /// What `docker` says.
+    pub fn says(&self, arguments: &[&str]) -> Vec<String> {
         let out = Command::new("docker")
             .arg("--host")
             .arg(self.host())
-            .args(what)
+            .args(arguments)
             .output()
             .unwrap();
-        assert!(
-            out.status.success(),
-            "{what:?}: {}",
-            String::from_utf8_lossy(&out.stderr)
+        let error = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{arguments:?}: {error}");
+        let out = String::from_utf8(out.stdout).unwrap();
+        out.lines().map(ToOwned::to_owned).collect()
+    }
+
+    /// The containers that there are, running or not.
+    pub fn running(&self) -> Vec<String> {
+        self.says(&["ps", "--all", "--format", "{{.Names}} {{.Status}}"])
+    }
+
+    /// Everything of ours that there is.
+    pub fn left(&self) -> Vec<String> {
+        let mut left = self.running();
+        left.extend(self.says(&["volume", "ls", "--quiet"]));
+        let images = self.says(&["images", "--all", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]);
+        left.extend(images);
+        let networks = self.says(&["network", "ls", "--format", "{{.Name}}"]);
+        let theirs = ["bridge", "host", "none", "podman"];
+        left.extend(
+            networks
+                .into_iter()
+                .filter(|name| !theirs.contains(&name.as_str())),
         );
-        String::from_utf8(out.stdout)
-            .unwrap()
-            .lines()
-            .map(ToOwned::to_owned)
-            .collect()
+        left
     }
 }
 
@@ -145,4 +208,97 @@ pub fn busybox(directory: &Path) -> ImageReference {
         std::fs::set_permissions(root.join("tmp"), std::fs::Permissions::from_mode(0o1777)).unwrap();
     }
     ImageReference::new(root.to_string_lossy())
+}
+
+/// A backend with a data directory of its own, and an image.
+pub struct World {
+    pub backend: Arc<dyn VmBackend>,
+    pub image: ImageReference,
+    data: PathBuf,
+    pub directory: TempDir,
+}
+
+impl World {
+    pub fn new(engine: &Engine) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("hm");
+        Self {
+            backend: engine.backend(&data),
+            image: busybox(directory.path()),
+            data,
+            directory,
+        }
+    }
+
+    /// Another process's backend over the same data directory.
+    pub fn another(&self, engine: &Engine) -> Self {
+        Self {
+            backend: engine.backend(&self.data),
+            image: self.image.clone(),
+            data: self.data.clone(),
+            directory: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Removes the newest backend's file, as if its process were gone.
+    pub fn forget_owner(&self) {
+        let owners = std::fs::read_dir(self.data.join("docker/owners")).unwrap();
+        let newest = owners.map(|owner| owner.unwrap().path()).max().unwrap();
+        std::fs::remove_file(newest).unwrap();
+    }
+
+    pub async fn machine(&self) -> Box<dyn Vm> {
+        self.machine_with(Arc::new(Source::empty())).await
+    }
+
+    pub async fn machine_with(&self, source: Arc<Source>) -> Box<dyn Vm> {
+        let image = self.backend.resolve(&self.image).await.unwrap();
+        let mut vm = self.backend.create(&image).await.unwrap();
+        vm.inject(source).await.unwrap();
+        vm
+    }
+
+    pub async fn sh(&self, vm: &dyn Vm, command: &str) -> Ran {
+        self.run(vm, &ExecRequest::shell(command)).await
+    }
+
+    pub async fn run(&self, vm: &dyn Vm, request: &ExecRequest) -> Ran {
+        let (sender, mut chunks) = mpsc::channel::<OutputChunk>(4);
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let read = async {
+            while let Some(chunk) = chunks.recv().await {
+                match chunk.stream {
+                    Stream::Stdout => stdout.extend_from_slice(&chunk.bytes),
+                    Stream::Stderr => stderr.extend_from_slice(&chunk.bytes),
+                }
+            }
+        };
+        let (outcome, ()) = tokio::join!(vm.exec(request, sender, CancellationToken::new()), read);
+        Ran {
+            outcome: outcome.unwrap(),
+            stdout,
+            stderr,
+        }
+    }
+}
+
+/// Does something while a command runs that has said something, and cancels the command then.
+pub async fn during<T>(vm: &dyn Vm, request: &ExecRequest, then: impl Future<Output = T>) -> T {
+    let (sender, mut chunks) = mpsc::channel::<OutputChunk>(1);
+    let cancel = CancellationToken::new();
+    let other = async {
+        let said = chunks.recv().await;
+        assert!(
+            said.is_some(),
+            "it ended before it said anything: {:?}",
+            request.argv
+        );
+        let done = then.await;
+        cancel.cancel();
+        while chunks.recv().await.is_some() {}
+        done
+    };
+    let (outcome, done) = tokio::join!(vm.exec(request, sender, cancel.clone()), other);
+    outcome.unwrap();
+    done
 }
