@@ -5,9 +5,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use hm_vm::VmBackend;
 use hm_vm::sandbox::SandboxBackend;
 use hm_vm::testing::footprint::{Footprint, mounts_of, processes_with};
+use hm_vm::{CacheMount, ExecRequest, OutputChunk, PodRequest, SecretValue, VmBackend};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::persons::everyone;
 use super::support::{Guard, PATIENCE, World, said};
@@ -15,7 +17,10 @@ use super::support::{Guard, PATIENCE, World, said};
 const DATA: &str = "HM_TEST_DATA";
 const MARKER: &str = "HM_TEST_MARKER";
 
-everyone![nothing_is_left_after_kill_9];
+everyone![
+    nothing_is_left_after_kill_9,
+    nothing_of_a_command_that_nobody_waits_for_is_left
+];
 
 /// Waits for what happens at once; only a broken sandbox makes it give up.
 fn until(what: &str, mut happened: impl FnMut() -> bool) {
@@ -37,7 +42,7 @@ async fn nothing_is_left_after_kill_9(world: &World) {
         .unwrap();
     let mut child = Guard(child);
     until("the steps run", || {
-        processes_with(&format!("sleep\0{marker}")).len() >= 4
+        processes_with(&format!("sleep\0{marker}")).len() >= 6
     });
     let footprint = Footprint::below(child.0.id());
     assert!(footprint.names().len() >= 8, "{:?}", footprint.names());
@@ -51,10 +56,32 @@ async fn nothing_is_left_after_kill_9(world: &World) {
     assert_eq!(footprint.left().into_iter().find(others), None);
     assert_eq!(mounts_of(&world.data), BTreeSet::new());
 
+    // What they wrote to their cache directory is not kept, and the one that they saw is in use no more.
+    let caches = world.data.join("sandbox/caches/cache");
+    assert_eq!(
+        names(&caches.join("g")).len(),
+        1,
+        "{:?}",
+        names(&caches.join("g"))
+    );
+    std::fs::create_dir_all(caches.join("g/new-half-made/files")).unwrap();
+    std::fs::create_dir_all(caches.join("g/never-current/files")).unwrap();
+
     // The next run cleans up and works.
     let next = SandboxBackend::new(world.config.clone()).unwrap();
     next.reclaim().await.unwrap();
-    assert_eq!(machines(&world.data), Vec::<String>::new());
+    assert_eq!(names(&world.data.join("sandbox/live")), Vec::<String>::new());
+    assert_eq!(
+        names(&caches.join("g")).len(),
+        1,
+        "{:?}",
+        names(&caches.join("g"))
+    );
+    let ran = world
+        .run(&cached("cat /var/cache/here/file; ls /var/cache/here"))
+        .await;
+    assert_eq!(ran.out(), "kept\nfile\n", "{}", said(&ran));
+    assert!(next.remove_cache_directory("cache").await.unwrap() > 0);
     assert_eq!(world.passes("echo works").await, "works\n");
     next.reclaim().await.unwrap();
     world.backend.shutdown().await;
@@ -63,15 +90,51 @@ async fn nothing_is_left_after_kill_9(world: &World) {
     assert_eq!(ran.out(), "once more\n", "{}", said(&ran));
 }
 
-/// What lies in the directory of machines that are in use.
-fn machines(data: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(data.join("sandbox/live")) else {
+/// What lies in a directory.
+fn names(directory: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(directory) else {
         return Vec::new();
     };
     entries
         .flatten()
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect()
+}
+
+fn cached(command: &str) -> ExecRequest {
+    ExecRequest {
+        caches: vec![CacheMount {
+            name: "cache".into(),
+            path: "/var/cache/here".into(),
+        }],
+        ..ExecRequest::shell(command)
+    }
+}
+
+/// A machine may be destroyed as soon as nobody waits for its command: nothing of it writes to what the next one gets.
+async fn nothing_of_a_command_that_nobody_waits_for_is_left(world: &World) {
+    let marker = format!("7{}", std::process::id());
+    for _ in 0..5 {
+        let vm = world.machine().await;
+        let (output, mut chunks) = mpsc::channel::<OutputChunk>(4);
+        let command =
+            format!("for n in 1 2 3 4 5 6 7 8; do setsid sleep {marker} & done; echo begun; sleep {marker}");
+        let request = cached(&command);
+        {
+            let command = vm.exec(&request, output, CancellationToken::new());
+            let begun = async {
+                assert!(chunks.recv().await.is_some());
+            };
+            tokio::select! {
+                outcome = command => panic!("{outcome:?}"),
+                () = begun => {}
+            }
+        }
+        vm.destroy().await.unwrap();
+        assert_eq!(processes_with(&format!("sleep\0{marker}")), Vec::<u32>::new());
+    }
+    let ran = world.run(&cached("ls -A /var/cache/here")).await;
+    assert_eq!(ran.out(), "", "{}", said(&ran));
 }
 
 #[test]
@@ -85,7 +148,20 @@ fn child() {
         let world = World::with(Path::new(&data).parent().unwrap(), |config| {
             config.data_dir = data.clone().into();
         });
-        let command = format!("setsid sleep {marker} & sleep {marker}");
-        tokio::join!(world.sh(&command), world.sh(&command));
+        world.run(&cached("echo kept > /var/cache/here/file")).await;
+        let request = PodRequest {
+            hosts: vec!["db".into()],
+            ..PodRequest::default()
+        };
+        let pod = world.backend.open_pod(&request).await.unwrap();
+        let command = "echo lost > /var/cache/here/file; echo x > /var/cache/here/x";
+        let mut request = cached(&format!("{command}; setsid sleep {marker} & sleep {marker}"));
+        request
+            .secrets
+            .files
+            .insert("key".into(), SecretValue::new("value"));
+        let alone = request.clone();
+        request.pod = Some(pod);
+        tokio::join!(world.run(&request), world.run(&request), world.run(&alone));
     });
 }

@@ -1,12 +1,16 @@
 //! Limits of memory and of processes, where this machine has cgroups to keep them by.
 
-use hm_vm::{ExecRequest, ExitStatus, KillReason};
+use std::path::Path;
+
+use hm_vm::testing::footprint::processes_with;
+use hm_vm::{ExecRequest, ExitStatus, KillReason, OutputChunk};
 
 use super::persons::{everyone, is_root};
 use super::support::{World, run, said};
 
 everyone![
     a_limit_is_kept_or_said_not_to_be,
+    processes_and_processors_are_limited_or_said_not_to_be,
     a_step_that_waited_for_its_network_ends_on_its_own
 ];
 
@@ -46,12 +50,81 @@ async fn a_limit_is_kept_or_said_not_to_be(world: &World) {
     }
 }
 
+/// The cgroup files of a process that runs with this in its command line, by their controller.
+fn cgroup_file(marker: &str, controller: &str, files: &[&str]) -> Option<String> {
+    let pid = *processes_with(marker).first()?;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let directories = text.lines().filter_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?.trim_start_matches('/'));
+        let mounted = match controllers {
+            "" => vec!["unified".to_owned(), String::new()],
+            _ if controllers.split(',').any(|one| one == controller) => {
+                vec![controllers.to_owned(), controller.to_owned()]
+            }
+            _ => return None,
+        };
+        let place = |name: String| Path::new("/sys/fs/cgroup").join(name).join(path);
+        Some(mounted.into_iter().map(place).collect::<Vec<_>>())
+    });
+    let mut places = directories.flatten();
+    places.find_map(|place| {
+        files
+            .iter()
+            .find_map(|file| std::fs::read_to_string(place.join(file)).ok())
+    })
+}
+
+async fn processes_and_processors_are_limited_or_said_not_to_be(world: &World) {
+    let marker = format!("limited-{}", uuid::Uuid::new_v4().simple());
+    let program = format!(
+        "# {marker}\nimport os, time\nmade = 0\nfor number in range(40):\n    try: pid = os.fork()\n    \
+         except OSError: break\n    if pid == 0: time.sleep(86400)\n    made += 1\nprint(made, flush=True)\n\
+         time.sleep(86400)"
+    );
+    let mut request = ExecRequest::shell("");
+    request.argv = ["/usr/bin/python3", "-I", "-c", &program].map(Into::into).into();
+    request.limits.pids = Some(20);
+    request.limits.cpus = Some(0.5);
+    let vm = world.machine().await;
+    let (sender, mut chunks) = tokio::sync::mpsc::channel::<OutputChunk>(4);
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let look = async {
+        let made = chunks.recv().await.unwrap().bytes;
+        let quota = cgroup_file(&marker, "cpu", &["cpu.max", "cpu.cfs_quota_us"]);
+        cancel.cancel();
+        while chunks.recv().await.is_some() {}
+        (
+            String::from_utf8_lossy(&made).trim().parse::<u32>().unwrap(),
+            quota,
+        )
+    };
+    let (outcome, (made, quota)) = tokio::join!(vm.exec(&request, sender, cancel.clone()), look);
+    let notes = outcome.unwrap().notes;
+    vm.destroy().await.unwrap();
+    let told = |name: &str| {
+        notes
+            .iter()
+            .any(|note| note.contains(&format!("the {name} limit is not enforced")))
+    };
+    if told("pids") {
+        assert_eq!(made, 40, "{notes:?}");
+    } else {
+        assert!(made < 20, "{made} processes");
+    }
+    let limited = quota.is_some_and(|quota| quota.starts_with("50000"));
+    assert_ne!(limited, told("cpu"), "{notes:?}");
+    if is_root() {
+        assert!(!told("pids") && !told("cpu"), "root has cgroups here: {notes:?}");
+    }
+}
+
 /// Two steps wait for a network; the first to get one runs on and on, and must not keep the other's output open.
 async fn a_step_that_waited_for_its_network_ends_on_its_own(world: &World) {
     let cancel = tokio_util::sync::CancellationToken::new();
     let first = world.machine().await;
     let mut second = world.machine().await;
-    let (sender, mut chunks) = tokio::sync::mpsc::channel(4);
+    let (sender, mut chunks) = tokio::sync::mpsc::channel::<OutputChunk>(4);
     let forever = ExecRequest::shell("echo begun; sleep 86400");
     let short = async {
         let ran = run(second.as_mut(), &ExecRequest::shell("echo short")).await;

@@ -5,9 +5,11 @@
     reason = "a helper that fails fails the test, and its line says what it did"
 )]
 
+mod caches;
 mod contract;
 mod disk;
 mod doctor;
+mod exports;
 mod host_changes;
 mod ids;
 mod images;
@@ -17,7 +19,10 @@ mod limits;
 mod network;
 mod packages;
 mod persons;
+mod pods;
 mod processes;
+mod secret_values;
 mod secrets;
 mod stored;
 mod support;
+mod users;

@@ -152,12 +152,12 @@ pub fn said(ran: &Ran) -> String {
     )
 }
 
-pub async fn sh(vm: &mut dyn Vm, command: &str) -> Ran {
+pub async fn sh(vm: &dyn Vm, command: &str) -> Ran {
     run(vm, &ExecRequest::shell(command)).await
 }
 
 /// Runs a command to its end.
-pub async fn run(vm: &mut dyn Vm, request: &ExecRequest) -> Ran {
+pub async fn run(vm: &dyn Vm, request: &ExecRequest) -> Ran {
     let (sender, mut chunks) = mpsc::channel::<OutputChunk>(4);
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let read = async {
