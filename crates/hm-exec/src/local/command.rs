@@ -32,47 +32,64 @@ pub(super) fn argv(command: &str) -> Vec<String> {
     argv
 }
 
-/// Refuses a step whose command or environment no program could be given.
+/// Refuses a step or a service whose command or environment no program could be given.
 pub(super) fn check(graph: &PipelineGraph, run_env: &BTreeMap<String, String>) -> Result<()> {
-    let refused = |message| BackendError::Rejected {
-        code: "too_long".into(),
-        message,
-    };
     for (_, step) in graph.steps() {
-        let key = &step.key;
-        if step.cmd.len() > LONGEST {
-            return Err(refused(format!(
-                "step `{key}` has a command of {} bytes, more than the {LONGEST} that a shell can be given: \
-                 put it into a script of the repository and run that",
-                step.cmd.len(),
-            )));
-        }
-        let mut all = 0;
-        for (name, value) in step
-            .env
-            .iter()
-            .filter(|(name, _)| !run_env.contains_key(*name))
-            .chain(run_env)
-        {
-            let length = name.len() + 1 + value.len();
-            if length > LONGEST_VARIABLE {
-                return Err(refused(format!(
-                    "step `{key}` has a variable {name} of {} bytes, and no program can be given more than \
-                     {LONGEST_VARIABLE}: put the value into a file of the repository",
-                    value.len(),
-                )));
+        let who = format!("step `{}`", step.key);
+        check_command(&who, &step.cmd)?;
+        let own = step.env.iter().filter(|(name, _)| !run_env.contains_key(*name));
+        check_environment(&who, own.chain(run_env))?;
+        for service in &step.services {
+            let who = format!("service `{}` of {who}", service.name);
+            let health = service.health.as_ref().map(|health| &health.cmd);
+            for cmd in service.cmd.iter().chain(health) {
+                check_command(&who, cmd)?;
             }
-            all += length;
-        }
-        if all > LONGEST / 2 {
-            return Err(refused(format!(
-                "step `{key}` has an environment of {all} bytes, more than the {} that a program can be given: \
-                 put some of it into files of the repository",
-                LONGEST / 2,
-            )));
+            check_environment(&who, service.env.iter())?;
         }
     }
     Ok(())
+}
+
+fn check_command(who: &str, cmd: &str) -> Result<()> {
+    if cmd.len() <= LONGEST {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "{who} has a command of {} bytes, more than the {LONGEST} that a shell can be given: put it into a script of the \
+         repository and run that",
+        cmd.len(),
+    )))
+}
+
+fn check_environment<'a>(who: &str, env: impl Iterator<Item = (&'a String, &'a String)>) -> Result<()> {
+    let mut all = 0;
+    for (name, value) in env {
+        let length = name.len() + 1 + value.len();
+        if length > LONGEST_VARIABLE {
+            return Err(refused(format!(
+                "{who} has a variable {name} of {} bytes, and no program can be given more than {LONGEST_VARIABLE}: put \
+                 the value into a file of the repository",
+                value.len(),
+            )));
+        }
+        all += length;
+    }
+    if all > LONGEST / 2 {
+        return Err(refused(format!(
+            "{who} has an environment of {all} bytes, more than the {} that a program can be given: put some of it into \
+             files of the repository",
+            LONGEST / 2,
+        )));
+    }
+    Ok(())
+}
+
+fn refused(message: String) -> BackendError {
+    BackendError::Rejected {
+        code: "too_long".into(),
+        message,
+    }
 }
 
 #[cfg(test)]

@@ -650,6 +650,10 @@ async fn what_cannot_be_is_refused_before_anything_starts() {
             ],
         ),
         (PlanWriter::of(networks), ["`two`", "`db`", "network"]),
+        (
+            PlanWriter::of([step("test", "true", [service("db", &"x".repeat(2 << 20))])]),
+            ["service `db` of step `test`", "too_long", "script"],
+        ),
     ] {
         let words = refused(&bench, &plan, RunOptions::default()).await;
         for part in parts {
