@@ -1,8 +1,8 @@
-//! `hm cache`: the snapshots on disk.
+//! `hm cache`: the snapshots on disk, and what else takes up space there.
 
 use hm_exec::local::ArtifactStore;
 use hm_vm::registry::{Budget, Collected, Registry};
-use hm_vm::{VmBackend, VmError};
+use hm_vm::{CacheDirectory, VmBackend, VmError};
 
 use super::table;
 use crate::backend::{Machines, sources};
@@ -120,6 +120,9 @@ fn list(registry: &Registry, json: bool) -> Result<String> {
 
 async fn usage(context: &Context, vm: &dyn VmBackend, config: &Config, json: bool) -> Result<String> {
     let usage = vm.usage().await?;
+    let mut directories = vm.cache_directories().await?;
+    directories.sort_by_key(|directory| std::cmp::Reverse(directory.bytes));
+    let in_directories: u64 = directories.iter().map(|directory| directory.bytes).sum();
     let images = match vm.images() {
         Some(images) => images.usage().await?,
         None => 0,
@@ -130,6 +133,8 @@ async fn usage(context: &Context, vm: &dyn VmBackend, config: &Config, json: boo
         let line = serde_json::json!({
             "snapshots": usage.snapshots,
             "bytes": usage.bytes,
+            "cache_directories": directories.iter().map(directory_json).collect::<Vec<_>>(),
+            "cache_directory_bytes": in_directories,
             "budget": config.cache.max_bytes,
             "source_bytes": sources,
             "artifact_bytes": artifacts,
@@ -138,11 +143,16 @@ async fn usage(context: &Context, vm: &dyn VmBackend, config: &Config, json: boo
         });
         return Ok(format!("{line}\n"));
     }
+    let named: String = directories
+        .iter()
+        .map(|directory| format!("  {} in {}\n", table::size(directory.bytes), directory.name))
+        .collect();
     Ok(format!(
-        "{} of {} in {} snapshots\n{} of {} in images\n{} in frozen sources\n{} in artifacts\n",
-        table::size(usage.bytes),
+        "{} of {} in {} snapshots and {} cache directories\n{named}{} of {} in images\n{} in frozen sources\n{} in artifacts\n",
+        table::size(usage.bytes.saturating_add(in_directories)),
         table::size(config.cache.max_bytes),
         usage.snapshots,
+        directories.len(),
         table::size(images),
         table::size(config.image_budget),
         table::size(sources),
@@ -150,12 +160,24 @@ async fn usage(context: &Context, vm: &dyn VmBackend, config: &Config, json: boo
     ))
 }
 
+fn directory_json(directory: &CacheDirectory) -> serde_json::Value {
+    serde_json::json!({
+        "name": directory.name,
+        "bytes": directory.bytes,
+        "last_used": chrono::DateTime::<chrono::Utc>::from(directory.used),
+    })
+}
+
 fn told(collected: &Collected) -> String {
     if collected.elsewhere {
         return "another hm is cleaning\n".to_owned();
     }
+    let directories = match collected.directories {
+        0 => String::new(),
+        removed => format!(" and {removed} cache directories"),
+    };
     format!(
-        "removed {} snapshots, {} freed\n",
+        "removed {} snapshots{directories}, {} freed\n",
         collected.removed,
         table::size(collected.freed)
     )
