@@ -1,5 +1,6 @@
 //! Server, agent and submitting backend together.
 
 mod contract;
+mod hostile;
 mod losses;
 mod support;
