@@ -176,7 +176,12 @@ impl VmBackend for SandboxBackend {
 
     async fn reclaim(&self) -> Result<()> {
         let (layers, caches) = (self.shared.layers.clone(), self.shared.caches.clone());
-        blocking(move || caches.reclaim().and(layers.reclaim())).await
+        let store = self.shared.store.clone();
+        blocking(move || {
+            let images = store.reclaim().map(drop);
+            caches.reclaim().and(layers.reclaim()).and(images)
+        })
+        .await
     }
 
     async fn shutdown(&self) {
