@@ -33,7 +33,6 @@ async fn it_keeps_the_contract_of_a_vm_backend(world: &World) {
             ImageReference::new("host"),
             directory.path().join("scratch"),
         );
-        eprintln!("{name}");
         contract::run(name, *case, &subject).await;
     }
 }
