@@ -6,6 +6,7 @@
 
 mod builds;
 mod endings;
+mod given;
 mod needs;
 mod output;
 mod subject;
@@ -15,6 +16,7 @@ use std::pin::Pin;
 
 pub use builds::*;
 pub use endings::*;
+pub use given::*;
 pub use needs::*;
 pub use output::*;
 pub use subject::Subject;
@@ -53,6 +55,8 @@ cases![
     a_service_that_cannot_be_used_fails_its_step,
     a_cached_step_starts_no_service,
     a_cache_directory_outlives_the_build,
+    a_secret_is_given_and_masked,
+    artifacts_are_told_and_told_again,
 ];
 
 /// Runs every case, each on a subject of its own.
