@@ -114,11 +114,12 @@ impl Following {
             Some(event @ BuildEvent::StepQueued { .. }) if self.attempts.is_none() => {
                 self.queued(record.attempt, event).await;
             }
+            // Told at the beginning, by the server's names.
+            Some(BuildEvent::BuildAccepted { .. }) | None => {}
             Some(event) => {
                 let told = self.attempts().event(record.attempt, event);
                 self.tell_all(told).await;
             }
-            None => {}
         }
     }
 
