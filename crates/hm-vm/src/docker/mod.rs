@@ -21,7 +21,8 @@
 //! processes that were killed have left, and nothing else is ever removed.
 //!
 //! What an engine cannot do: an image's `VOLUME` is no part of a snapshot; a second command of a machine cannot have
-//! secret files, for the first would see them; a cancelled command ends those that began beside it.
+//! secret files, for the first would see them; a cancelled command ends those that began beside it;
+//! Podman 4 gives a pod's names to none of its machines, which find each other at localhost.
 //!
 //! ```text
 //! config  engine  shared  labels  state     the way to an engine, what is kept beside it

@@ -69,8 +69,10 @@ pub(super) fn as_saved(path: &Path, form: Form, platform: &str, to: &mut dyn Wri
     } else {
         small_of_archive(path)?
     };
-    if small.contains_key("manifest.json") && form == Form::Archive {
-        return io::copy(&mut open(path)?, to).map(drop);
+    if let Some(list) = small.get("manifest.json")
+        && form == Form::Archive
+    {
+        return without_names(path, list, to);
     }
     let manifest = choose(&small, platform)?;
     let blob = |descriptor: &Value| {
@@ -111,6 +113,39 @@ pub(super) fn as_saved(path: &Path, form: Form, platform: &str, to: &mut dyn Wri
             if entry.header().entry_type().is_file() && wanted.contains(&name) {
                 append(&mut archive, &name, entry.size(), entry)?;
             }
+        }
+    }
+    archive.finish()
+}
+
+/// An archive of `docker save` without the names in it: they are its user's, and the engine would give them away.
+fn without_names(path: &Path, list: &[u8], to: &mut dyn Write) -> io::Result<()> {
+    let mut images: Vec<serde_json::Map<String, Value>> =
+        serde_json::from_slice(list).map_err(|_| damaged("its manifest.json is damaged"))?;
+    let [image] = images.as_mut_slice() else {
+        return Err(damaged("it holds several images, or none; save one alone"));
+    };
+    image.insert("RepoTags".into(), Value::Null);
+    let list = json!([image]).to_string();
+    let mut archive = tar::Builder::new(to);
+    append(&mut archive, "manifest.json", list.len() as u64, list.as_bytes())?;
+    for entry in tar::Archive::new(open(path)?).entries()? {
+        let entry = entry?;
+        let name = name_of(&entry);
+        if ["manifest.json", "repositories", "index.json", "oci-layout"].contains(&name.as_str()) {
+            continue;
+        }
+        let kind = entry.header().entry_type();
+        if kind.is_file() {
+            append(&mut archive, &name, entry.size(), entry)?;
+        } else if kind.is_symlink() || kind.is_hard_link() {
+            let target = entry
+                .link_name()?
+                .ok_or_else(|| damaged("a link in it leads nowhere"))?;
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(0);
+            archive.append_link(&mut header, &name, target)?;
         }
     }
     archive.finish()

@@ -1,6 +1,7 @@
 //! Pods: a container that does nothing but own a network, which the containers of the pod's machines join.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{CreateContainerOptions, StartContainerOptions};
@@ -12,6 +13,9 @@ use super::engine::failed;
 use super::labels::POD;
 use super::shared::Shared;
 use crate::{Network, PodId, PodRequest, Result, VmError};
+
+const TRIES: usize = 100;
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// A pod. Its container is made when its first command comes, of that command's image: so it needs no image of its
 /// own.
@@ -44,11 +48,24 @@ pub(super) async fn close(shared: &Shared, id: &PodId) -> Result<()> {
     };
     let mut holder = pod.holder.lock().await;
     if let Holder::Made(container) = &*holder {
-        shared.remove_container(container).await?;
+        remove(shared, container).await?;
     }
     *holder = Holder::Closed;
     shared.pods().remove(id);
     Ok(())
+}
+
+/// Removes a pod's container. Podman refuses that while those of its machines are still on their way out.
+async fn remove(shared: &Shared, container: &str) -> Result<()> {
+    for _ in 0..TRIES {
+        match shared.remove_container(container).await {
+            Err(error) if error.to_string().contains("dependent containers") => {
+                tokio::time::sleep(AGAIN).await;
+            }
+            removed => return removed,
+        }
+    }
+    shared.remove_container(container).await
 }
 
 /// The container that owns a pod's network.

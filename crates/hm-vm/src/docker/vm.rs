@@ -182,7 +182,7 @@ impl DockerVm {
             self.shared.remove_container(&container.id).await?;
         }
         for image in std::mem::take(&mut inner.passing) {
-            self.shared.remove_image(&image).await?;
+            self.shared.discard_image(image);
         }
         Ok(())
     }
@@ -271,7 +271,7 @@ impl Vm for DockerVm {
         let id = self.sealed().await.map_err(not_sealed)?;
         self.origin = Some(id.clone());
         for image in std::mem::take(&mut self.inner.get_mut().passing) {
-            self.shared.remove_image(&image).await?;
+            self.shared.discard_image(image);
         }
         Ok(Snapshot { id })
     }
