@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hm_vm::ImageReference;
 
-use crate::cli::{BackendArgs, GlobalArgs, RunArgs, ShowArgs};
+use crate::cli::{BackendArgs, GlobalArgs, OrgArgs, RunArgs, ShowArgs};
 use crate::config::{self, Config, Layers, Origin};
 use crate::environment::Environment;
 use crate::fail::{Failure, Result};
@@ -127,6 +127,8 @@ impl Context {
         layers.flag("git", "--git", args.git.then(|| "true".into()));
         layers.flag("network", "--network", args.network.clone());
         layers.flag("backend", "--backend", args.backend.as_ref().and_then(name_of));
+        layers.flag("cloud.org", "--org", args.org.clone());
+        layers.flag("cloud.pipeline", "--cloud-pipeline", args.cloud_pipeline.clone());
         layers.flag("image.pull", "--pull", args.pull.clone());
         layers.flag(
             "image.platform",
@@ -137,6 +139,11 @@ impl Context {
             let target = ImageReference::new(target).seen_from(&self.environment.cwd);
             layers.set_image(name, target.as_str(), Origin::Flag("--image"));
         }
+    }
+
+    /// Puts the choice of an organization over everything else.
+    pub fn take_org_flag(&mut self, args: &OrgArgs) {
+        self.layers.flag("cloud.org", "--org", args.org.clone());
     }
 
     /// Puts the choice of a backend over everything else.

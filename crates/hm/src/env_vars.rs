@@ -48,6 +48,20 @@ pub const HM_CACHE_BUDGET: &str = "HM_CACHE_BUDGET";
 pub const HM_CACHE_FLOOR: &str = "HM_CACHE_FLOOR";
 /// How much of the disk stays free, such as `2GiB`.
 pub const HM_CACHE_MIN_FREE: &str = "HM_CACHE_MIN_FREE";
+/// The server that `--backend cloud` and `hm cloud` speak to.
+pub const HM_API_URL: &str = "HM_API_URL";
+/// The server's token, over what `hm cloud login` has kept. In no configuration file.
+pub const HM_API_TOKEN: &str = "HM_API_TOKEN";
+/// The organization on the server, as `--org`.
+pub const HM_ORG: &str = "HM_ORG";
+/// Where builds are looked at in a browser.
+pub const HM_APP_URL: &str = "HM_APP_URL";
+/// The pipeline on the server, as `--cloud-pipeline`.
+pub const HM_CLOUD_PIPELINE: &str = "HM_CLOUD_PIPELINE";
+/// The most source that is sent to the server, such as `1GiB`.
+pub const HM_CLOUD_MAX_SOURCE: &str = "HM_CLOUD_MAX_SOURCE";
+/// The token of `hm agent`.
+pub const HM_AGENT_TOKEN: &str = "HM_AGENT_TOKEN";
 /// A file that `hm run` writes its counters to, as `--stats`.
 pub const HM_STATS: &str = "HM_STATS";
 

@@ -1,8 +1,10 @@
 //! Why a command failed: each kind becomes an exit code, a message and hints in one exhaustive match.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
+use harmont_client::HarmontError;
 use hm_dsl::DslError;
 use hm_exec::BackendError;
 use hm_pipeline_ir::PlanError;
@@ -37,6 +39,10 @@ pub enum Failure {
     },
     /// A backend could not do its part.
     Backend(BackendError),
+    /// A server could not be asked, or has refused.
+    Cloud(HarmontError),
+    /// A server or an agent of ours could not do its part.
+    Server(Box<dyn Error + Send + Sync>),
     /// A machine or a snapshot could not be used.
     Vm(VmError),
     /// A file operation of ours failed.
@@ -110,6 +116,17 @@ impl Failure {
                 let hints = vm_hints(&error);
                 (exit::SETUP, error.to_string(), hints)
             }
+            Self::Backend(error @ BackendError::Unauthorized) => {
+                (exit::SETUP, error.to_string(), vec![LOGIN_HINT.into()])
+            }
+            Self::Cloud(error) => {
+                let hints = match error {
+                    HarmontError::Unauthorized => vec![LOGIN_HINT.into()],
+                    _ => Vec::new(),
+                };
+                (exit::SETUP, error.to_string(), hints)
+            }
+            Self::Server(error) => (exit::SETUP, chain(error.as_ref()), Vec::new()),
             Self::Backend(error) => (exit::SETUP, error.to_string(), Vec::new()),
             Self::Io { action, path, source } => (
                 exit::SETUP,
@@ -129,6 +146,24 @@ impl Failure {
     }
 }
 
+/// What helps where the server does not know who asks.
+const LOGIN_HINT: &str = "`hm cloud login` logs in; HM_API_TOKEN, where it is set, goes over that";
+
+/// What happened, and why.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
 /// What helps where hm's own files cannot be written.
 pub const DATA_DIR_HINT: &str =
     "hm keeps its data there: point HM_DATA_DIR or --data-dir to a directory that you may write to";
@@ -145,6 +180,10 @@ fn config_hints(error: &ConfigError) -> Vec<String> {
         ConfigError::Value { .. } => {
             vec!["`hm config show --origin` prints every setting and who set it".into()]
         }
+        ConfigError::Token(_) => vec![
+            "`hm cloud login` keeps it in a file of your own; scripts set HM_API_TOKEN".into(),
+            "take it out, and revoke it if others have seen the file".into(),
+        ],
         ConfigError::Read { .. } | ConfigError::Syntax { .. } => Vec::new(),
     }
 }
@@ -172,6 +211,12 @@ impl From<ConfigError> for Failure {
 impl From<BackendError> for Failure {
     fn from(error: BackendError) -> Self {
         Self::Backend(error)
+    }
+}
+
+impl From<HarmontError> for Failure {
+    fn from(error: HarmontError) -> Self {
+        Self::Cloud(error)
     }
 }
 

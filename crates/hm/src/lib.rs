@@ -5,6 +5,7 @@
 mod artifacts;
 mod backend;
 mod cli;
+mod cloud;
 mod commands;
 mod config;
 mod context;

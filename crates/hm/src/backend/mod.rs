@@ -3,8 +3,10 @@
 mod choice;
 mod engine;
 mod machines;
+mod runner;
 mod settings;
 
 pub use engine::find_engine;
 pub use machines::Machines;
+pub use runner::Runner;
 pub use settings::{docker_config, sandbox_config, sources};

@@ -1,10 +1,12 @@
 //! The command line, declared once: it drives the parser, the help, the man page and the completions.
 
 mod cache;
+mod cloud;
 mod image;
 mod needs;
 mod past;
 mod run;
+mod server;
 
 use std::path::PathBuf;
 
@@ -12,10 +14,14 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use cache::{CacheArgs, CacheCommand};
+pub use cloud::{
+    BuildArgs, BuildCommand, CloudCommand, JobCommand, LoginArgs, OrgArgs, OrgCommand, PipelineCommand,
+};
 pub use image::{ImageArgs, ImageCommand};
 pub use needs::{ArtifactsArgs, SecretArgs};
 pub use past::{BuildsArgs, LogsArgs, RerunArgs, ShellArgs};
 pub use run::{PipelineArgs, RunArgs, ShowArgs};
+pub use server::{AgentArgs, ServerArgs, ServerCommand};
 
 use crate::config::BackendChoice;
 
@@ -129,6 +135,13 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Ask a server: log in, look at builds
+    #[command(subcommand)]
+    Cloud(CloudCommand),
+    /// Run a server that takes builds and gives them to agents
+    Server(ServerArgs),
+    /// Run the builds of a server on this machine
+    Agent(AgentArgs),
     /// Tell about the events that `--format json` prints
     Events {
         /// Print their JSON Schema

@@ -91,7 +91,13 @@ pub struct RunArgs {
     /// Copy what the steps have made to DIR/STEP/PATH at the end, also of a build that failed
     #[arg(long, value_name = "DIR")]
     pub artifacts: Option<PathBuf>,
-    /// Submit the build and return
+    /// The organization that builds, with `--backend cloud`
+    #[arg(long, value_name = "ORG")]
+    pub org: Option<String>,
+    /// The pipeline on the server, with `--backend cloud`
+    #[arg(long, value_name = "PIPELINE")]
+    pub cloud_pipeline: Option<String>,
+    /// Submit the build and return, with `--backend cloud`
     #[arg(long)]
     pub no_watch: bool,
     /// Write what the run cost (machines, cache hits, Pythons) to FILE as JSON
@@ -99,12 +105,21 @@ pub struct RunArgs {
     pub stats: Option<PathBuf>,
 }
 
+/// Reads a number of seconds, or `1h30m`.
+///
+/// # Errors
+/// When it is neither.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    match text.parse::<u64>() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => {
+            humantime::parse_duration(text).map_err(|error| format!("{error}; try `90s`, `10m` or `1h30m`"))
+        }
+    }
+}
+
 fn parse_timeout(text: &str) -> Result<Duration, String> {
-    let parsed = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => humantime::parse_duration(text)
-            .map_err(|error| format!("{error}; try `90s`, `10m` or `1h30m`"))?,
-    };
+    let parsed = parse_duration(text)?;
     if parsed.is_zero() {
         return Err("a timeout of nothing ends every build; try `10m`".into());
     }

@@ -89,6 +89,10 @@ fn reference() -> String {
         ));
     }
     text.push_str(&format!(
+        "| none | `{}` | what `hm cloud login` has kept | The token for the server; in no configuration file. |\n",
+        env_vars::HM_API_TOKEN
+    ));
+    text.push_str(&format!(
         "| `[{SECRETS}]` | none | none | Where the value of a secret is to be had: `TOKEN = \"env:GITHUB_TOKEN\"` or \
          `\"file:~/.token\"`, never the value itself. `--secret` goes over it, and so does `.hm/secrets.toml`, whose \
          `TOKEN = \"value\"` git has to ignore. |\n"

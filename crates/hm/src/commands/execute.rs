@@ -11,7 +11,7 @@ use hm_exec::{BuildOutcome, EventStream, RunRequest};
 use hm_plugin_protocol::events::BuildEvent;
 
 use crate::artifacts;
-use crate::backend::Machines;
+use crate::backend::Runner;
 use crate::config::Config;
 use crate::context::Context;
 use crate::exit;
@@ -53,12 +53,15 @@ impl Execution {
         code
     }
 
-    async fn run_to_end(self, context: &Context, config: &Config) -> Result<u8> {
+    async fn run_to_end(mut self, context: &Context, config: &Config) -> Result<u8> {
         let mut signals = Signals::take_over().map_err(Failure::io("cannot handle", "Ctrl-C"))?;
-        let machines = Machines::new(context, config)?;
-        machines.say_why(context);
-        let backend = machines.backend(context, config);
-        refuse_what_is_not_honoured(&self.request, backend.as_ref())?;
+        let runner = Runner::new(context, config)?;
+        let backend = tokio::select! {
+            backend = runner.backend(context, config, &mut self.request) => backend?,
+            () = signals.next() => return Err(Failure::Interrupted),
+        };
+        refuse_what_is_not_honoured(&self.request, self.artifacts.is_some(), backend.as_ref())?;
+        let watched = self.request.options.watch;
 
         let show::Shown { mut renderer, notes } = show::renderer(context, config, true)?;
         let store = RunStore::new(&config.data_dir);
@@ -90,16 +93,18 @@ impl Execution {
         let outcome = control.wait().await;
         watcher.abort();
 
-        let status = outcome
-            .as_ref()
-            .map_or(RecordedStatus::Broken, |outcome| outcome.status.into());
+        let status = match &outcome {
+            Ok(_) if !watched => RecordedStatus::Submitted,
+            Ok(outcome) => outcome.status.into(),
+            Err(_) => RecordedStatus::Broken,
+        };
         if let Err(failure) = recorder
             .finish(&mut record, status)
             .and_then(|()| store.retain_newest())
         {
             context.printer.warning(&failure.report().message);
         }
-        let copied = match &self.artifacts {
+        let handed_out = match &self.artifacts {
             Some(to) => copy_artifacts(context, config, record.run_id, to),
             None => Ok(()),
         };
@@ -109,16 +114,16 @@ impl Execution {
         let outcome = outcome?;
         if let Some(path) = &self.stats {
             count(
-                &machines,
+                &runner,
                 self.python_started,
                 copied.load(Ordering::Relaxed),
                 &outcome,
             )
             .write(path)?;
         }
-        machines.vm().shutdown().await;
+        runner.shutdown().await;
         shown.map(drop).map_err(Failure::Output)?;
-        match (copied, exit::of_status(outcome.status)) {
+        match (handed_out, exit::of_status(outcome.status)) {
             (Err(failure), exit::PASSED) => Err(failure),
             (Err(failure), code) => {
                 // The build's own failure is what people have to know.
@@ -175,19 +180,23 @@ fn counting(events: EventStream, copied: &Arc<AtomicU64>) -> EventStream {
     events.inspect(look).boxed()
 }
 
-fn count(machines: &Machines, python_started: u64, files_copied: u64, outcome: &BuildOutcome) -> Stats {
+fn count(runner: &Runner, python_started: u64, files_copied: u64, outcome: &BuildOutcome) -> Stats {
     let mut stats = Stats {
         python_started,
         files_copied,
         ..Stats::default()
     };
     stats.count(outcome);
-    machines.count(&mut stats);
+    runner.count(&mut stats);
     stats
 }
 
 /// A flag that the backend cannot honour is refused, not ignored.
-fn refuse_what_is_not_honoured(request: &RunRequest, backend: &dyn hm_exec::ExecutionBackend) -> Result<()> {
+fn refuse_what_is_not_honoured(
+    request: &RunRequest,
+    artifacts: bool,
+    backend: &dyn hm_exec::ExecutionBackend,
+) -> Result<()> {
     let can = backend.capabilities();
     let options = &request.options;
     let asked = [
@@ -207,6 +216,8 @@ fn refuse_what_is_not_honoured(request: &RunRequest, backend: &dyn hm_exec::Exec
             options.images != hm_vm::ImageMap::default(),
             can.honors_image_map,
         ),
+        ("--failed", options.resume.is_some(), can.honors_step_selection),
+        ("--artifacts", artifacts, can.collects_artifacts),
     ];
     match asked.iter().find(|(_, asked, honoured)| *asked && !honoured) {
         Some((flag, _, _)) => Err(Failure::plain_usage(format!(

@@ -1,8 +1,10 @@
 //! A file per command.
 
+mod agent;
 mod artifacts;
 mod builds;
 mod cache;
+mod cloud;
 mod completions;
 mod config;
 mod doctor;
@@ -15,6 +17,7 @@ mod pipelines;
 mod render;
 mod rerun;
 mod run;
+mod server;
 mod shell;
 mod table;
 
@@ -43,6 +46,9 @@ pub fn dispatch(command: Command, context: Context) -> Result<u8> {
         Command::Cache(args) => cache::cache(context, &args),
         Command::Image(args) => image::image(context, &args),
         Command::Config { command } => config::config(&context, &command),
+        Command::Cloud(command) => cloud::cloud(context, &command),
+        Command::Server(args) => server::server(&context, &args),
+        Command::Agent(args) => agent::agent(&context, &args),
         Command::Events { schema: _ } => events::schema(&context),
         Command::Completions { shell } => completions::completions(&context, shell),
         Command::Man => completions::man(&context),

@@ -35,6 +35,9 @@ pub enum ConfigError {
         /// What is wrong.
         message: String,
     },
+    /// A token stands where others may read it.
+    #[error("{}: `cloud.token` is refused: a token stands in no configuration file", .0.display())]
+    Token(PathBuf),
     /// There is nowhere to keep data.
     #[error("no place for hm's data: HOME is not set")]
     NoDataDir,

@@ -181,6 +181,12 @@ fn read_file(
             line: error.span().map_or(1, |span| line_of(&text, span.start)),
             message: error.message().to_owned(),
         })?;
+    if table
+        .get("cloud")
+        .is_some_and(|cloud| cloud.get("token").is_some())
+    {
+        return Err(ConfigError::Token(path.into()));
+    }
     let origin = Origin::File(path.into());
     for (key, value) in table {
         match value {

@@ -71,7 +71,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "backend",
         env: env_vars::HM_BACKEND,
         default: "sandbox, or docker where the sandbox cannot be",
-        help: "What runs builds: `sandbox` (also called `local`) or `docker`.",
+        help: "What runs builds: `sandbox` (also called `local`), `docker` or `cloud`.",
     },
     Setting {
         key: "parallelism",
@@ -187,6 +187,36 @@ pub const SETTINGS: &[Setting] = &[
         env: env_vars::HM_CACHE_MIN_FREE,
         default: "2GiB",
         help: "How much of the disk stays free.",
+    },
+    Setting {
+        key: "cloud.api_url",
+        env: env_vars::HM_API_URL,
+        default: "the server of the last `hm cloud login`",
+        help: "The server of `--backend cloud` and `hm cloud`, such as `https://ci.example.org`.",
+    },
+    Setting {
+        key: "cloud.app_url",
+        env: env_vars::HM_APP_URL,
+        default: "`cloud.api_url`",
+        help: "Where builds are looked at in a browser.",
+    },
+    Setting {
+        key: "cloud.org",
+        env: env_vars::HM_ORG,
+        default: "what `hm cloud org use` chose, or the only one",
+        help: "The organization on the server.",
+    },
+    Setting {
+        key: "cloud.pipeline",
+        env: env_vars::HM_CLOUD_PIPELINE,
+        default: "found by the repository, or of the pipeline's name",
+        help: "The pipeline on the server that builds are of.",
+    },
+    Setting {
+        key: "cloud.max_source",
+        env: env_vars::HM_CLOUD_MAX_SOURCE,
+        default: "1GiB",
+        help: "The most source that is sent to the server, before compression.",
     },
 ];
 

@@ -8,6 +8,7 @@ use hm_vm::oci::{Platform, PullPolicy, RegistrySettings};
 use hm_vm::registry::Budget;
 use hm_vm::{ImageMap, ImageReference, Limits, Network};
 
+use super::cloud::CloudSettings;
 use super::{ConfigError, Layers, registries};
 use crate::cli::{Format, Logs};
 use crate::environment::Environment;
@@ -22,6 +23,8 @@ pub enum BackendChoice {
     Sandbox,
     /// Containers of Docker, Podman or whatever speaks Docker's API
     Docker,
+    /// A server and its agents: see `hm cloud login`
+    Cloud,
 }
 
 impl BackendChoice {
@@ -31,6 +34,7 @@ impl BackendChoice {
         match name {
             "local-sandbox" => Some(Self::Sandbox),
             "local-docker" => Some(Self::Docker),
+            "cloud" => Some(Self::Cloud),
             _ => None,
         }
     }
@@ -73,6 +77,8 @@ pub struct Config {
     pub image_budget: u64,
     /// What is particular to single registries.
     pub registries: BTreeMap<String, RegistrySettings>,
+    /// The server that builds may be submitted to.
+    pub cloud: CloudSettings,
 }
 
 impl Config {
@@ -133,16 +139,18 @@ impl Config {
             })?,
             image_budget: read.size("image.budget")?.unwrap_or(20 * GIB),
             registries: registries::check(layers)?,
+            cloud: CloudSettings::check(&read)?,
         })
     }
 }
 
-struct Reader<'a> {
-    layers: &'a Layers,
+/// Reads values with who set them.
+pub(super) struct Reader<'a> {
+    pub(super) layers: &'a Layers,
 }
 
 impl Reader<'_> {
-    fn value<T>(
+    pub(super) fn value<T>(
         &self,
         key: &str,
         wanted: &str,
@@ -164,7 +172,7 @@ impl Reader<'_> {
         Ok(flag.unwrap_or(false))
     }
 
-    fn size(&self, key: &str) -> Result<Option<u64>, ConfigError> {
+    pub(super) fn size(&self, key: &str) -> Result<Option<u64>, ConfigError> {
         self.value(key, "a size, such as `512MiB` or `20GiB`", |text| {
             parse_size(text).ok()
         })

@@ -71,6 +71,8 @@ pub enum RecordedStatus {
     Canceled,
     /// It ran into its timeout.
     TimedOut,
+    /// It was handed to a server, and nobody stayed to watch.
+    Submitted,
     /// The backend could not go on.
     Broken,
 }
@@ -95,6 +97,7 @@ impl RecordedStatus {
             Self::Failed => "failed",
             Self::Canceled => "canceled",
             Self::TimedOut => "timed out",
+            Self::Submitted => "submitted",
             Self::Broken => "broken",
         }
     }

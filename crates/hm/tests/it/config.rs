@@ -45,6 +45,11 @@ fn each_layer_goes_over_the_one_before() {
     cache.budget  5GiB  [TMP]/repo/.hm/config.toml
     cache.floor  (1GiB)  default
     cache.min_free  (2GiB)  default
+    cloud.api_url  (the server of the last `hm cloud login`)  default
+    cloud.app_url  (`cloud.api_url`)  default
+    cloud.org  (what `hm cloud org use` chose, or the only one)  default
+    cloud.pipeline  (found by the repository, or of the pipeline's name)  default
+    cloud.max_source  (1GiB)  default
     images."alpine"  /b  environment variable HM_IMAGES
     images."debian"  host  environment variable HM_IMAGES
     images."ubuntu:24.04"  host  [TMP]/repo/.hm/config.toml

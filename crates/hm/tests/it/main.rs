@@ -4,6 +4,7 @@ mod artifacts;
 mod builds;
 mod cache;
 mod cancel;
+mod cloud;
 mod completions;
 mod config;
 mod doctor;

@@ -73,6 +73,19 @@ pub fn find(context: &Context, target: &str) -> Result<Place> {
         Some((run, key)) => (store.find(Some(run), None)?, key),
         None => (store.find(None, context.maybe_root())?, target),
     };
+    let record = run.record()?;
+    if BackendChoice::recorded_as(&record.backend) == Some(BackendChoice::Cloud) {
+        return Err(Failure::usage(
+            format!(
+                "run {} was a server's: what its steps left is on the agent, and not here",
+                run.short_id()
+            ),
+            [format!(
+                "run it here first: `hm run {}`, then `hm shell {place}`",
+                record.pipeline
+            )],
+        ));
+    }
     let steps = FinishedSteps::of(run.events(false)?);
     let (key, moment) = match (place.strip_suffix("@before"), place.strip_suffix("@after")) {
         // A step's key may end like a moment, too.
@@ -96,7 +109,6 @@ pub fn find(context: &Context, target: &str) -> Result<Place> {
         from: format!("the plan of run {}", run.short_id()),
         error,
     })?;
-    let record = run.record()?;
     let step = plan.graph.index_of(key).map(|index| plan.graph.step(index));
     let mut env = step.map(|step| step.env.clone()).unwrap_or_default();
     env.extend(record.env);

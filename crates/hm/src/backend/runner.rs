@@ -1,0 +1,105 @@
+//! What `hm run` hands a build to: the machines here, or a server.
+
+use hm_exec::{CloudBackend, CloudConfig, ExecutionBackend, RunRequest};
+
+use super::{Machines, sources};
+use crate::cloud::{Session, cloud_pipeline};
+use crate::config::{BackendChoice, Config, Layers, Origin};
+use crate::context::Context;
+use crate::fail::{Failure, Result};
+use crate::stats::Stats;
+
+/// What a build is handed to.
+#[derive(Debug)]
+pub enum Runner {
+    /// The machines here.
+    Here(Machines),
+    /// A server, as somebody.
+    There(Session),
+}
+
+impl Runner {
+    /// The one that the configuration asks for.
+    ///
+    /// # Errors
+    /// When this machine cannot have the machines, or nobody is logged in to a server.
+    pub fn new(context: &Context, config: &Config) -> Result<Self> {
+        if config.backend == Some(BackendChoice::Cloud) {
+            return Session::open(context, config).map(Self::There);
+        }
+        for key in ["cloud.org", "cloud.pipeline"] {
+            if let Some((_, Origin::Flag(flag))) = context.layers.get(key) {
+                return Err(Failure::plain_usage(format!("{flag} is for `--backend cloud`")));
+            }
+        }
+        let machines = Machines::new(context, config)?;
+        machines.say_why(context);
+        Ok(Self::Here(machines))
+    }
+
+    /// The backend for one build. On a server its pipeline is found first, or made.
+    ///
+    /// # Errors
+    /// When the server cannot be asked, or the build is none that it could run.
+    pub async fn backend(
+        &self,
+        context: &Context,
+        config: &Config,
+        request: &mut RunRequest,
+    ) -> Result<Box<dyn ExecutionBackend>> {
+        let session = match self {
+            Self::Here(machines) => return Ok(machines.backend(context, config)),
+            Self::There(session) => session,
+        };
+        refuse_what_is_of_here(&context.layers, request)?;
+        // How much this machine can do at once says nothing about an agent.
+        if !matches!(context.layers.get("parallelism"), Some((_, Origin::Flag(_)))) {
+            request.options.parallelism = None;
+        }
+        let org = session.org().await?;
+        request.cloud_pipeline_slug = Some(cloud_pipeline(context, config, session, &org, request).await?);
+        let cloud = CloudConfig {
+            org,
+            app_url: Some(session.app_url.clone()),
+            source_cap: config.cloud.max_source,
+        };
+        let backend = CloudBackend::new(session.client.clone(), cloud, sources(context, config));
+        Ok(Box::new(backend))
+    }
+
+    /// Adds what was counted here.
+    pub fn count(&self, stats: &mut Stats) {
+        if let Self::Here(machines) = self {
+            machines.count(stats);
+        }
+    }
+
+    /// Ends what the machines keep running between builds.
+    pub async fn shutdown(&self) {
+        if let Self::Here(machines) = self {
+            machines.vm().shutdown().await;
+        }
+    }
+}
+
+/// A flag about this machine means nothing to a server's, and a secret is not sent there.
+fn refuse_what_is_of_here(layers: &Layers, request: &RunRequest) -> Result<()> {
+    for key in ["network", "image.pull", "image.platform"] {
+        if let Some((_, Origin::Flag(flag))) = layers.get(key) {
+            return Err(Failure::plain_usage(format!(
+                "the backend cloud cannot honour {flag}: its agents have settings of their own"
+            )));
+        }
+    }
+    let wants = request.plan.graph.steps().find_map(|(_, step)| {
+        let secret = step.secrets.first()?;
+        Some((step.key.to_string(), secret.name.clone()))
+    });
+    match wants {
+        Some((step, secret)) => Err(Failure::usage(
+            format!("step `{step}` asks for the secret `{secret}`, and the backend cloud gives none"),
+            ["run it here: `hm run --backend sandbox`"],
+        )),
+        None => Ok(()),
+    }
+}

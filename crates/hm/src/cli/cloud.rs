@@ -1,0 +1,190 @@
+//! The flags of `hm cloud`, and of a build on a server.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::ShowArgs;
+
+/// Which organization.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OrgArgs {
+    /// The organization on the server
+    #[arg(long, value_name = "ORG")]
+    pub org: Option<String>,
+}
+
+/// `hm cloud`.
+#[derive(Debug, Subcommand)]
+pub enum CloudCommand {
+    /// Log in to a server
+    Login(LoginArgs),
+    /// End the login
+    Logout,
+    /// Tell who is logged in where
+    Whoami {
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Look at your organizations, or choose one
+    #[command(subcommand)]
+    Org(OrgCommand),
+    /// Look at an organization's pipelines, or make one
+    #[command(subcommand)]
+    Pipeline(PipelineCommand),
+    /// Look at builds, watch one, or cancel one
+    #[command(subcommand)]
+    Build(BuildCommand),
+    /// Look at a build's jobs, or at what one said
+    #[command(subcommand)]
+    Job(JobCommand),
+    /// Make a token for `hm agent`, and print it
+    AgentToken {
+        /// What it is for
+        #[arg(default_value = "hm agent")]
+        description: String,
+        /// Which organization.
+        #[command(flatten)]
+        org: OrgArgs,
+    },
+}
+
+/// `hm cloud login`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("secret").required(true))]
+pub struct LoginArgs {
+    /// The server, such as https://ci.example.org
+    #[arg(long)]
+    pub url: Option<String>,
+    /// A token; others on this machine may see it while the command runs
+    #[arg(long, group = "secret")]
+    pub token: Option<String>,
+    /// A file with a token, or `-` for standard input
+    #[arg(long, value_name = "FILE", group = "secret")]
+    pub token_file: Option<PathBuf>,
+    /// The code that a browser, or `hm cloud` elsewhere, shows
+    #[arg(long, group = "secret")]
+    pub code: Option<String>,
+}
+
+/// What to do with organizations.
+#[derive(Debug, Subcommand)]
+pub enum OrgCommand {
+    /// List those that you are in
+    List {
+        /// Print them as JSON, one a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Choose the one that builds are for from now on
+    Use {
+        /// Its name in URLs
+        org: String,
+    },
+}
+
+/// What to do with pipelines.
+#[derive(Debug, Subcommand)]
+pub enum PipelineCommand {
+    /// List them
+    List {
+        /// Which organization.
+        #[command(flatten)]
+        org: OrgArgs,
+        /// Print them as JSON, one a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make one; `hm run --backend cloud` makes those that it needs itself
+    Create {
+        /// What to call it
+        name: String,
+        /// The repository that it builds, as owner/repo or a URL; the one here when left out
+        #[arg(long, value_name = "REPO")]
+        repo: Option<String>,
+        /// The branch that is built unless one is named
+        #[arg(long, default_value = "main")]
+        branch: String,
+        /// Which organization.
+        #[command(flatten)]
+        org: OrgArgs,
+    },
+}
+
+/// Which build.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// The pipeline on the server
+    pub pipeline: String,
+    /// The build's number; the newest when left out
+    pub number: Option<i64>,
+    /// Which organization.
+    #[command(flatten)]
+    pub org: OrgArgs,
+}
+
+/// What to do with builds.
+#[derive(Debug, Subcommand)]
+pub enum BuildCommand {
+    /// List builds, the newest first
+    List {
+        /// Of this pipeline alone
+        pipeline: Option<String>,
+        /// How many to list
+        #[arg(short = 'n', long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+        /// Which organization.
+        #[command(flatten)]
+        org: OrgArgs,
+        /// Print them as JSON, one a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a build and its jobs
+    Show {
+        /// Which build.
+        #[command(flatten)]
+        build: BuildArgs,
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Watch a build from its beginning to its end
+    Watch {
+        /// Which build.
+        #[command(flatten)]
+        build: BuildArgs,
+        /// How to show it.
+        #[command(flatten)]
+        show: ShowArgs,
+    },
+    /// Cancel a build
+    Cancel {
+        /// Which build.
+        #[command(flatten)]
+        build: BuildArgs,
+    },
+}
+
+/// What to do with jobs.
+#[derive(Debug, Subcommand)]
+pub enum JobCommand {
+    /// List a build's jobs
+    List {
+        /// Which build.
+        #[command(flatten)]
+        build: BuildArgs,
+        /// Print them as JSON, one a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what a job says, to its end
+    Log {
+        /// The step's key
+        step: String,
+        /// Which build.
+        #[command(flatten)]
+        build: BuildArgs,
+    },
+}

@@ -1,0 +1,86 @@
+//! The flags of `hm server` and `hm agent`.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::run::parse_duration;
+
+/// `hm server`.
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Where the server keeps its data; `server` in hm's own data directory when left out, a temporary one with `--dev`
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data: Option<PathBuf>,
+    /// Run an agent in the same process, and log in whoever reads the output: to try things out
+    #[arg(long)]
+    pub dev: bool,
+    /// Write the token of `--dev` to FILE instead of printing it
+    #[arg(long, value_name = "FILE", requires = "dev")]
+    pub token_file: Option<PathBuf>,
+    /// How clients, agents and browsers reach this server, when not by the address that it listens at
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
+    /// How long a build stays with an agent that says nothing
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    pub lease: Duration,
+    /// What else.
+    #[command(subcommand)]
+    pub command: Option<ServerCommand>,
+}
+
+/// What to do with a server that does not run.
+#[derive(Debug, Subcommand)]
+pub enum ServerCommand {
+    /// Print a token: how the first person comes in, and the last who has lost all others
+    Token {
+        /// Whose; the person is made where there is none of this address
+        #[arg(long, required_unless_present = "agent", conflicts_with = "agent")]
+        email: Option<String>,
+        /// The organization, which is made where there is none of this name
+        #[arg(long)]
+        org: String,
+        /// A token for `hm agent` instead
+        #[arg(long)]
+        agent: bool,
+    },
+}
+
+/// `hm agent`.
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// The server, such as https://ci.example.org
+    #[arg(long, value_name = "URL")]
+    pub server: String,
+    /// A file with the agent's token, instead of the variable HM_AGENT_TOKEN
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// What builds' logs call it
+    #[arg(long, default_value = "agent")]
+    pub name: String,
+    /// What it has, separated by commas: a build whose plan has labels goes to an agent that has them all
+    #[arg(long, value_name = "LABELS", value_delimiter = ',')]
+    pub labels: Vec<String>,
+    /// How many builds it runs at once
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub concurrency: NonZeroUsize,
+}
+
+impl AgentArgs {
+    /// What it has.
+    #[must_use]
+    pub fn labels(&self) -> BTreeSet<String> {
+        let labels = self.labels.iter().map(|label| label.trim());
+        labels
+            .filter(|label| !label.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+}

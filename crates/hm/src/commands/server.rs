@@ -1,0 +1,214 @@
+//! `hm server`: takes builds and gives them to agents.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use harmont_client::HarmontClient;
+use hm_server::agent::{Agent, AgentConfig};
+use hm_server::{Secret, Server, ServerConfig, ServerError};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::agent::{agents_backend, lock};
+use crate::backend::Machines;
+use crate::cli::{ServerArgs, ServerCommand};
+use crate::cloud::write_private;
+use crate::config::{Config, server_url};
+use crate::context::Context;
+use crate::exit;
+use crate::fail::{Failure, Result};
+use crate::signals::Signals;
+
+/// Who is logged in by `--dev`, and where.
+const DEV_EMAIL: &str = "dev@localhost";
+const DEV_ORG: &str = "dev";
+/// How long the token of `--dev` is good.
+const DEV_TOKEN: TimeDelta = TimeDelta::days(7);
+/// How long a session is good that `hm server token` makes.
+const SESSION: TimeDelta = TimeDelta::days(90);
+/// Below this an agent that is alive would be taken for lost.
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+/// How many builds the agent of `--dev` runs at once.
+const DEV_BUILDS: NonZeroUsize = NonZeroUsize::MIN;
+
+impl From<ServerError> for Failure {
+    fn from(error: ServerError) -> Self {
+        Self::Server(Box::new(error))
+    }
+}
+
+/// Serves until it is told to end, or makes a token.
+///
+/// # Errors
+/// When the data directory cannot be used, or nobody can listen there.
+pub fn server(context: &Context, args: &ServerArgs) -> Result<u8> {
+    let config = context.config()?;
+    let temporary = match (&args.data, args.dev && args.command.is_none()) {
+        (None, true) => {
+            let made = tempfile::Builder::new().prefix("hm-server-").tempdir();
+            Some(made.map_err(Failure::io("cannot create", "a temporary directory"))?)
+        }
+        _ => None,
+    };
+    let data = match (&args.data, &temporary) {
+        (Some(data), _) => context.environment.cwd.join(data),
+        (None, Some(temporary)) => temporary.path().to_owned(),
+        (None, None) => config.data_dir.join("server"),
+    };
+    let _alone = lock(&data)?;
+    let runtime = super::runtime()?;
+    let ended = runtime.block_on(async {
+        match &args.command {
+            Some(ServerCommand::Token { email, org, .. }) => {
+                token(context, &data, email.as_deref(), org).await
+            }
+            None => serve(context, &config, args, data).await,
+        }
+    });
+    runtime.shutdown_background();
+    ended.map(|()| exit::PASSED)
+}
+
+/// Prints a token.
+async fn token(context: &Context, data: &Path, email: Option<&str>, org: &str) -> Result<()> {
+    // Nobody is served, so that no URL matters.
+    let server = Server::open(ServerConfig::new(data.to_owned(), "http://localhost")).await?;
+    let secret = match email {
+        Some(email) => server.login(email, org, Some(Utc::now() + SESSION)).await?,
+        None => server.agent_token(org, "hm server token --agent").await?,
+    };
+    let text = format!("{}\n", secret.reveal());
+    context.printer.data(&text).map_err(Failure::Output)
+}
+
+async fn serve(context: &Context, config: &Config, args: &ServerArgs, data: PathBuf) -> Result<()> {
+    let mut signals = Signals::take_over().map_err(Failure::io("cannot handle", "Ctrl-C"))?;
+    let address = args.listen.to_string();
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(Failure::io("cannot listen at", &address))?;
+    let address = listener
+        .local_addr()
+        .map_err(Failure::io("cannot listen at", &address))?;
+    let here = format!("http://{address}");
+    let url = match &args.public_url {
+        Some(url) => server_url(url)
+            .ok_or_else(|| Failure::plain_usage(format!("--public-url {url}: not a URL of a server")))?,
+        None => here.clone(),
+    };
+    let is_new = !data.join("hm.sqlite").exists();
+    let mut server_config = ServerConfig::new(data.clone(), &url);
+    server_config.agents.lease = args.lease.max(SHORTEST_LEASE);
+    let server = Arc::new(Server::open(server_config).await?);
+    let printer = context.printer;
+    let (stop_serving, stop_building) = (CancellationToken::new(), CancellationToken::new());
+    let machines = if args.dev {
+        let session = server
+            .login(DEV_EMAIL, DEV_ORG, Some(Utc::now() + DEV_TOKEN))
+            .await?;
+        hand_over(context, args, &url, &session)?;
+        let machines = Machines::new(context, config)?;
+        machines.say_why(context);
+        Some(machines)
+    } else {
+        if is_new {
+            say_how_to_begin(context, &data);
+        }
+        None
+    };
+    let agent = match &machines {
+        Some(machines) => {
+            let token = server.agent_token(DEV_ORG, "hm server --dev").await?;
+            let agent_config = AgentConfig {
+                name: "dev".into(),
+                labels: std::collections::BTreeSet::new(),
+                concurrency: DEV_BUILDS,
+                data_dir: data.join("agent"),
+            };
+            Some(Agent::new(
+                HarmontClient::with_base_url(token.reveal(), &here),
+                agent_config,
+                agents_backend(context, config, machines, DEV_BUILDS),
+            ))
+        }
+        None => None,
+    };
+    printer.data(&format!("{url}\n")).map_err(Failure::Output)?;
+
+    let serving = {
+        let (server, stop) = (Arc::clone(&server), stop_serving.clone());
+        tokio::spawn(async move { server.serve(listener, stop).await })
+    };
+    let building = tokio::spawn({
+        let stop = stop_building.clone();
+        async move {
+            match agent {
+                Some(agent) => agent.run(CancellationToken::new(), stop).await,
+                None => Ok(()),
+            }
+        }
+    });
+    let serving = async { serving.await.map_err(|error| Failure::Server(error.into())) };
+    tokio::pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = signals.next() => {
+            printer.note("stopping; once more to kill");
+            let ending = async {
+                // The agent gives its build back while somebody is there to take it.
+                stop_building.cancel();
+                let built = building.await;
+                stop_serving.cancel();
+                let served = (&mut serving).await;
+                if let Ok(Err(error)) = built {
+                    printer.warning(&error.to_string());
+                }
+                served
+            };
+            tokio::select! {
+                served = ending => served,
+                () = signals.next() => return Err(Failure::Interrupted),
+            }
+        }
+    };
+    if let Some(machines) = &machines {
+        machines.vm().shutdown().await;
+    }
+    Ok(served??)
+}
+
+/// The token of `--dev`, to the file or to whoever reads.
+fn hand_over(context: &Context, args: &ServerArgs, url: &str, session: &Secret) -> Result<()> {
+    let printer = context.printer;
+    match &args.token_file {
+        Some(file) => {
+            let path = context.environment.cwd.join(file);
+            write_private(&path, &format!("{}\n", session.reveal()))?;
+            printer.note(&format!(
+                "log in:  hm cloud login --url {url} --token-file {}",
+                file.display()
+            ));
+        }
+        None => printer.note(&format!(
+            "log in:  hm cloud login --url {url} --token {}",
+            session.reveal()
+        )),
+    }
+    printer.note("build:   hm run --backend cloud");
+    Ok(())
+}
+
+/// What a server without anybody needs.
+fn say_how_to_begin(context: &Context, data: &Path) {
+    let printer = context.printer;
+    let data = data.display();
+    printer.note("nobody can log in yet. Stop this server, and make the first login and an agent's token:");
+    printer.note(&format!(
+        "  hm server --data {data} token --email YOU@EXAMPLE.ORG --org TEAM"
+    ));
+    printer.note(&format!("  hm server --data {data} token --agent --org TEAM"));
+    printer.note("Later `hm cloud agent-token` makes agents' tokens, while the server runs.");
+}
