@@ -38,7 +38,6 @@ pub(super) const BUILD_ID: HeaderName = HeaderName::from_static("x-hm-build-id")
 pub(super) struct Build {
     /// The build's number, sequential and unique within its pipeline.
     number: i64,
-    /// The rolled-up build state.
     #[schema(inline)]
     state: BuildState,
     /// The slug of the pipeline this build belongs to.

@@ -26,7 +26,6 @@ pub(super) struct Job {
     command: Option<String>,
     /// Ids of this job's prerequisite jobs (its DAG in-edges), of both dependency kinds.
     depends_on: Vec<Uuid>,
-    /// The job's state.
     #[schema(inline)]
     state: JobState,
     /// The command's exit status, once finished.

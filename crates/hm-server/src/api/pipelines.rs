@@ -33,7 +33,6 @@ pub(super) struct Pipeline {
     repo_name: Option<String>,
     /// The branch built by default.
     default_branch: String,
-    /// Whether the pipeline is private or public.
     #[schema(inline)]
     visibility: Visibility,
     /// Whether manual (e.g. `hm run`) builds are permitted.

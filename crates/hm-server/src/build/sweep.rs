@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::BuildId;
 use crate::build::{Fault, end};
 use crate::model::{BuildState, Ending};
 use crate::queue::Lease;
@@ -37,7 +38,10 @@ impl App {
     /// Puts builds of lost agents back, or ends them.
     pub(crate) async fn sweep(&self, now: DateTime<Utc>) -> Result<(), Fault> {
         for lease in self.queue.expired(now, BATCH).await? {
-            self.lose(&lease, now).await?;
+            // One build that cannot be put right must not keep the others waiting.
+            if let Err(error) = self.lose(&lease, now).await {
+                failed(lease.fence.build, &error);
+            }
         }
         self.seal_ended().await
     }
@@ -45,8 +49,10 @@ impl App {
     async fn seal_ended(&self) -> Result<(), Fault> {
         for build in self.store.unsealed_builds(BATCH).await? {
             let _alone = self.live.lock(build.id).await;
-            self.seal(&build).await?;
-            self.live.forget(build.id);
+            match self.seal(&build).await {
+                Ok(()) => self.live.forget(build.id),
+                Err(error) => failed(build.id, &error),
+            }
         }
         Ok(())
     }
@@ -101,4 +107,8 @@ impl App {
         self.queue.requeue(fence).await?;
         Ok(())
     }
+}
+
+fn failed(build: BuildId, error: &Fault) {
+    tracing::error!(%build, error = error as &dyn std::error::Error, "cannot put a build right");
 }
