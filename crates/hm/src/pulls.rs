@@ -1,8 +1,8 @@
-//! What is shown while images are fetched, before a build's own output begins.
+//! What is shown while images are fetched.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use hm_vm::oci::{ImageProgress, Progress};
@@ -11,6 +11,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::commands::size;
 use crate::context::Context;
 use crate::printer::{Printer, Verbosity};
+use crate::show::Notes;
 
 /// How often a bar that nothing happens to is drawn again.
 const TICK: Duration = Duration::from_millis(120);
@@ -20,12 +21,15 @@ const TICK: Duration = Duration::from_millis(120);
 pub struct Pulls {
     printer: Printer,
     bars: Option<MultiProgress>,
+    /// Says it instead, once something else draws on the terminal.
+    notes: OnceLock<Notes>,
     images: Mutex<BTreeMap<String, Pull>>,
 }
 
 /// One image on its way.
 #[derive(Default)]
 struct Pull {
+    begun: bool,
     bar: Option<ProgressBar>,
     digest: String,
     /// Packed bytes of each layer that is here.
@@ -51,21 +55,32 @@ impl Pulls {
         Self {
             printer: context.printer,
             bars: drawn.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr())),
+            notes: OnceLock::new(),
             images: Mutex::default(),
         }
     }
 
+    /// From here on something else draws on the terminal: no more bars, and words go through `notes`.
+    pub fn speak_through(&self, notes: Notes) {
+        // Told twice, the first one stays.
+        let _ = self.notes.set(notes);
+    }
+
     fn say(&self, text: &str) {
-        match &self.bars {
-            Some(bars) => bars.suspend(|| self.printer.note(text)),
-            None => self.printer.note(text),
+        match (self.notes.get(), &self.bars) {
+            (Some(notes), _) => notes.say(text),
+            (None, Some(bars)) => bars.suspend(|| self.printer.note(text)),
+            (None, None) => self.printer.note(text),
         }
     }
 
     fn begin(&self, image: &str, pull: &mut Pull) {
-        let Some(bars) = &self.bars else {
+        pull.begun = true;
+        let bars = self.bars.as_ref().filter(|_| self.notes.get().is_none());
+        let Some(bars) = bars else {
+            let layers = if pull.missing == 1 { "layer" } else { "layers" };
             self.say(&format!(
-                "fetching {image}: {} layers, {}",
+                "fetching {image}: {} {layers}, {}",
                 pull.missing,
                 size(pull.bytes)
             ));
@@ -101,7 +116,8 @@ impl Progress for Pulls {
             } => {
                 pull.digest.clone_from(digest);
                 (pull.missing, pull.bytes) = (*missing, *bytes);
-                if *missing > 0 {
+                // Several steps may want it at once.
+                if *missing > 0 && !pull.begun {
                     self.begin(image, pull);
                 }
             }
@@ -116,7 +132,7 @@ impl Progress for Pulls {
             }
             ImageProgress::Done => {
                 if let Some(pull) = images.remove(image)
-                    && pull.missing > 0
+                    && pull.begun
                 {
                     if let Some(bar) = pull.bar {
                         bar.finish_and_clear();

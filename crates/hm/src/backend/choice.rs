@@ -1,6 +1,7 @@
 //! Which backend runs a build where nobody says: the sandbox, or Docker where the sandbox cannot be.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hm_vm::sandbox::doctor;
 
@@ -8,14 +9,14 @@ use super::engine::{Engine, find_engine};
 use super::settings::sandbox_config;
 use crate::config::{BackendChoice, Config};
 use crate::context::Context;
+use crate::pulls::Pulls;
 
 /// Remembers, by the kernel's boot and the user, that the sandbox was tried and works.
 const PROOF: &str = "sandbox/works";
 
 /// The backend, and words about why, where it is not what one expects.
 pub(super) fn choose(context: &Context, config: &Config) -> (BackendChoice, Option<String>) {
-    // A server's machines are elsewhere: what is asked of this one is what it has itself.
-    if let Some(backend) = config.backend.filter(|backend| *backend != BackendChoice::Cloud) {
+    if let Some(backend) = config.backend {
         return (backend, None);
     }
     // Where there is no engine there is nothing to choose, and the sandbox's own words tell what is missing.
@@ -42,7 +43,7 @@ fn why_no_sandbox(context: &Context, config: &Config) -> Option<String> {
     if boot.is_some() && std::fs::read_to_string(&proof).ok() == boot {
         return None;
     }
-    let findings = doctor::check(&sandbox_config(context, config));
+    let findings = doctor::check(&sandbox_config(context, config, Arc::new(Pulls::new(context))));
     let missing = findings
         .into_iter()
         .find(|finding| finding.status == doctor::Status::Missing);

@@ -11,9 +11,11 @@ use hm_vm::sandbox::SandboxBackend;
 
 use super::choice::choose;
 use super::settings::{docker_config, sandbox_config, sources};
-use crate::config::{BackendChoice, Config, Origin};
+use crate::config::{BackendChoice, Config};
 use crate::context::Context;
-use crate::fail::{Failure, Result};
+use crate::fail::Result;
+use crate::pulls::Pulls;
+use crate::show::Notes;
 use crate::stats::Stats;
 
 /// What runs builds on this machine.
@@ -22,6 +24,7 @@ pub struct Machines {
     kind: Kind,
     /// Why these, where one expects others.
     why: Option<String>,
+    pulls: Arc<Pulls>,
 }
 
 #[derive(Debug)]
@@ -36,23 +39,19 @@ impl Machines {
     /// # Errors
     /// When this machine cannot have them.
     pub fn new(context: &Context, config: &Config) -> Result<Self> {
-        if let Some((_, Origin::Flag(_))) = context.layers.get("backend")
-            && config.backend == Some(BackendChoice::Cloud)
-        {
-            return Err(Failure::plain_usage(
-                "the cloud's machines are its agents' and not here: only `hm run` takes `--backend cloud`",
-            ));
-        }
         let (backend, why) = choose(context, config);
+        let pulls = Arc::new(Pulls::new(context));
         let kind = match backend {
-            BackendChoice::Sandbox | BackendChoice::Cloud => {
-                Kind::Sandbox(Arc::new(SandboxBackend::new(sandbox_config(context, config))?))
-            }
-            BackendChoice::Docker => {
-                Kind::Docker(Arc::new(DockerBackend::new(docker_config(context, config))?))
-            }
+            BackendChoice::Sandbox => Kind::Sandbox(Arc::new(SandboxBackend::new(
+                sandbox_config(context, config, Arc::clone(&pulls)),
+            )?)),
+            BackendChoice::Docker => Kind::Docker(Arc::new(DockerBackend::new(docker_config(
+                context,
+                config,
+                Arc::clone(&pulls),
+            ))?)),
         };
-        Ok(Self { kind, why })
+        Ok(Self { kind, why, pulls })
     }
 
     /// Says why these machines run the build, where one expects others.
@@ -60,6 +59,11 @@ impl Machines {
         if let Some(why) = &self.why {
             context.printer.note(why);
         }
+    }
+
+    /// Says through `notes` which images are fetched: a renderer has the terminal.
+    pub fn speak_through(&self, notes: &Notes) {
+        self.pulls.speak_through(notes.clone());
     }
 
     /// The machines themselves, for a shell, for the images and for the cache.
@@ -87,6 +91,7 @@ impl Machines {
         let parallelism = config.parallelism.unwrap_or(processors);
         let local = LocalBackend::new(parallelism, self.vm(), config.data_dir.clone())
             .with_budget(config.cache)
+            .with_image_budget(config.image_budget)
             .with_sources(sources(context, config));
         Box::new(local)
     }

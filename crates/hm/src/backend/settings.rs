@@ -19,7 +19,7 @@ use crate::repository;
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How images are fetched, and who is told about it.
-fn image_settings(context: &Context, config: &Config) -> ImageSettings {
+fn image_settings(context: &Context, config: &Config, pulls: Arc<Pulls>) -> ImageSettings {
     let printer = context.printer;
     let logins = Logins::new(&context.environment, move |words| printer.warning(words));
     ImageSettings {
@@ -27,14 +27,14 @@ fn image_settings(context: &Context, config: &Config) -> ImageSettings {
         pull: config.pull,
         platform: config.platform.clone(),
         credentials: Some(Arc::new(logins)),
-        progress: Some(Arc::new(Pulls::new(context))),
+        progress: Some(pulls),
         ..ImageSettings::default()
     }
 }
 
 /// What the sandbox needs to know of this machine.
 #[must_use]
-pub fn sandbox_config(context: &Context, config: &Config) -> SandboxConfig {
+pub fn sandbox_config(context: &Context, config: &Config, pulls: Arc<Pulls>) -> SandboxConfig {
     let environment = &context.environment;
     let passed = PASSED_VARIABLES
         .iter()
@@ -42,7 +42,7 @@ pub fn sandbox_config(context: &Context, config: &Config) -> SandboxConfig {
     SandboxConfig {
         home: environment.home(),
         host_env: passed.collect(),
-        images: image_settings(context, config),
+        images: image_settings(context, config, pulls),
         ..SandboxConfig::new(
             &config.data_dir,
             environment.get(env_vars::PATH).unwrap_or(USUAL_PATH),
@@ -52,8 +52,8 @@ pub fn sandbox_config(context: &Context, config: &Config) -> SandboxConfig {
 
 /// What the docker backend needs to know of this machine.
 #[must_use]
-pub fn docker_config(context: &Context, config: &Config) -> DockerConfig {
-    let images = image_settings(context, config);
+pub fn docker_config(context: &Context, config: &Config, pulls: Arc<Pulls>) -> DockerConfig {
+    let images = image_settings(context, config, pulls);
     DockerConfig {
         host: find_engine(&context.environment, config).map(|engine| engine.host),
         pull: images.pull,

@@ -1,5 +1,7 @@
 //! Which Docker or Podman engine is there, and whether hm can use it.
 
+use std::sync::Arc;
+
 use hm_vm::VmBackend;
 use hm_vm::docker::DockerBackend;
 
@@ -8,6 +10,7 @@ use crate::backend::{docker_config, find_engine};
 use crate::config::Config;
 use crate::context::Context;
 use crate::fail::Result;
+use crate::pulls::Pulls;
 
 /// Looks for an engine and asks it who it is.
 pub(super) fn look(context: &Context, config: &Config) -> Finding {
@@ -32,7 +35,7 @@ pub(super) fn look(context: &Context, config: &Config) -> Finding {
 }
 
 fn ask(context: &Context, config: &Config) -> Result<()> {
-    let docker = DockerBackend::new(docker_config(context, config))?;
+    let docker = DockerBackend::new(docker_config(context, config, Arc::new(Pulls::new(context))))?;
     Ok(super::super::runtime()?.block_on(docker.ready())?)
 }
 

@@ -3,6 +3,8 @@
 mod engine;
 mod logins;
 
+use std::sync::Arc;
+
 use hm_vm::sandbox::doctor;
 use serde::Serialize;
 
@@ -11,6 +13,7 @@ use crate::backend::sandbox_config;
 use crate::context::Context;
 use crate::exit;
 use crate::fail::{Failure, Result};
+use crate::pulls::Pulls;
 use crate::repository;
 
 /// How well something works.
@@ -61,7 +64,7 @@ pub fn doctor(context: &Context, json: bool) -> Result<u8> {
     let mut findings = vec![python(context), data_dir(context)];
     if let Ok(config) = context.config() {
         findings.extend(
-            doctor::check(&sandbox_config(context, &config))
+            doctor::check(&sandbox_config(context, &config, Arc::new(Pulls::new(context))))
                 .into_iter()
                 .map(Finding::from),
         );
