@@ -1,0 +1,290 @@
+//! `--backend docker`, over a real daemon.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::UnixListener;
+use std::process::{Child, Command, Stdio};
+
+use hm_vm::testing::dockerd::{Dockerd, Reach};
+use hm_vm::testing::oci::{ImageBuilder, Layer, Registry, Throttle};
+use serde_json::{Value, json};
+
+use crate::harness::{Said, World};
+
+/// `hm` on a daemon.
+fn on_docker(world: &World, daemon: &Dockerd, args: &[&str]) -> Command {
+    let mut command = world.command(args);
+    command
+        .env("DOCKER_HOST", daemon.host())
+        .env("HM_BACKEND", "docker");
+    command
+}
+
+fn say(world: &World, daemon: &Dockerd, args: &[&str]) -> Said {
+    world.say(&mut on_docker(world, daemon, args))
+}
+
+/// A plan whose steps all start from one image.
+fn plan(image: &str, steps: &[(&str, &str, Option<&str>)]) -> String {
+    let mut plan: Value = serde_json::from_str(&World::plan(steps)).expect("JSON");
+    plan["default_image"] = image.into();
+    plan.to_string()
+}
+
+/// What a plan that fails half-way does: a chain, a fork, both streams, a file over the source.
+const STEPS: &[(&str, &str, Option<&str>)] = &[
+    (
+        "base",
+        "cat /etc/greeting source.txt; echo changed > source.txt; id -u; pwd",
+        None,
+    ),
+    ("good", "cat source.txt; echo words >&2", Some("base")),
+    ("bad", "printf 'no newline'; exit 3", Some("base")),
+    ("after", "echo never", Some("bad")),
+];
+
+/// A run's events with what differs from run to run taken out, a step's together.
+fn events(said: &Said) -> Vec<String> {
+    let mut steps: Vec<Value> = Vec::new();
+    for line in said.stdout().lines() {
+        let mut event: Value = serde_json::from_str(line).expect("JSON");
+        let fields = event.as_object_mut().expect("an object");
+        for varies in ["ts", "started_at", "duration_ms", "run_id", "snapshot", "header"] {
+            fields.remove(varies);
+        }
+        match event["kind"].as_str() {
+            Some("step_start") => event["runner"] = Value::Null,
+            Some("build_accepted") => event["build"]["run_id"] = Value::Null,
+            _ => {}
+        }
+        steps.push(event);
+    }
+    let keys: Vec<(Value, Value)> = steps
+        .iter()
+        .filter(|event| event["kind"] == "step_queued")
+        .map(|event| (event["step_id"].clone(), event["key"].clone()))
+        .collect();
+    let name = |id: &Value| {
+        keys.iter()
+            .find(|(known, _)| known == id)
+            .map(|(_, key)| key.clone())
+    };
+    for event in &mut steps {
+        for field in ["step_id", "failed_step_id"] {
+            if let Some(key) = event.get(field).and_then(name) {
+                event[field] = key;
+            }
+        }
+    }
+    // Steps that run at once tell their events in turns: each step's own order counts, and each stream's.
+    let mut lines: Vec<(String, String)> = steps
+        .iter()
+        .map(|event| {
+            let stream = event.get("stream").map(Value::to_string).unwrap_or_default();
+            let step = event.get("step_id").map(Value::to_string).unwrap_or_default();
+            (format!("{step}{stream}"), event.to_string())
+        })
+        .collect();
+    lines.sort_by(|left, right| left.0.cmp(&right.0));
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_project_gives_the_same_events_on_both_backends() {
+    let registry = Registry::start();
+    let way = Throttle::to(registry.address()).await;
+    let built = ImageBuilder::busybox()
+        .layer(Layer::new().file("etc/greeting", "hello from the image\n"))
+        .env("OF_THE_IMAGE", "yes")
+        .build();
+    built.push(&registry, "greeter:1").await;
+    let image = format!("{}/greeter:1", way.address());
+    let daemon = Dockerd::start(Reach::Localhost);
+    let world = World::new();
+    world.write("source.txt", "the source\n");
+    world.write("p.json", &plan(&image, STEPS));
+    let run = [
+        "run",
+        "--plan",
+        "p.json",
+        "--keep-going",
+        "--format",
+        "json",
+        "-j",
+        "1",
+    ];
+
+    let sandbox = world.hm(&run).expect(1);
+    let docker = say(&world, &daemon, &run).expect(1);
+    assert_eq!(events(&docker), events(&sandbox));
+    let header = |said: &Said| -> Value {
+        let text = said.stdout();
+        let first: Value = serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
+        first["header"].clone()
+    };
+    let (here, there) = (header(&sandbox), header(&docker));
+    assert_eq!(
+        (&here["backend"], &there["backend"]),
+        (&json!("local-sandbox"), &json!("local-docker"))
+    );
+    assert_eq!(here["images"], there["images"], "one image has one digest");
+
+    let _ = way.take_requests();
+    say(&world, &daemon, &run).expect(1);
+    let requests = way.take_requests();
+    let blobs = requests.iter().filter(|line| line.contains("/blobs/"));
+    assert_eq!(blobs.count(), 0, "nothing is pulled again");
+
+    // Each command finds the snapshots where they are.
+    let shell = ["shell", "bad", "--", "cat", "source.txt"];
+    assert_eq!(say(&world, &daemon, &shell).expect(0).stdout(), "changed\n");
+    let mut elsewhere = world.command(&shell);
+    elsewhere.env("DOCKER_HOST", daemon.host());
+    assert_eq!(
+        world.say(&mut elsewhere).expect(0).stdout(),
+        "changed\n",
+        "the run tells the backend"
+    );
+    let mut rerun = world.command(&["rerun", "--failed", "--format", "json"]);
+    let said = world.say(rerun.env("DOCKER_HOST", daemon.host())).expect(1);
+    assert_eq!(header(&said)["backend"], "local-docker");
+
+    let listed = say(&world, &daemon, &["image", "ls"]).expect(0).stdout();
+    assert!(listed.contains("greeter:1"), "{listed}");
+    let snapshots = |world: &World| {
+        let text = say(world, &daemon, &["cache", "ls", "--json"]).expect(0).stdout();
+        text.lines().count()
+    };
+    assert!(snapshots(&world) >= 2);
+    say(&world, &daemon, &["cache", "clean"]).expect(0);
+    assert_eq!(snapshots(&world), 0);
+    let left = daemon.inventory();
+    assert!(left.iter().all(|thing| thing.starts_with("image ")), "{left:?}");
+    let own = daemon.docker(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]);
+    assert_eq!(own.trim(), image, "what was pulled stays, and nothing else");
+}
+
+/// A build that has begun to run a step that has no end.
+fn running(world: &World, daemon: &Dockerd) -> Child {
+    let mut command = on_docker(world, daemon, &["run", "--plan", "p.json", "--format", "plain"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("hm starts");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    while !line.contains("step-runs") {
+        line.clear();
+        assert!(
+            output.read_line(&mut line).expect("hm speaks") > 0,
+            "the step never started"
+        );
+    }
+    // The rest is read for as long as hm lives.
+    std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+    child
+}
+
+fn signal(name: &str, child: &Child) {
+    let sent = Command::new("kill")
+        .args([name, &child.id().to_string()])
+        .status();
+    assert!(sent.expect("kill").success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_build_leaves_no_container_and_what_a_killed_one_left_goes() {
+    let registry = Registry::start();
+    let image = ImageBuilder::busybox().build().push(&registry, "busybox:1").await;
+    let daemon = Dockerd::start(Reach::Localhost);
+    let world = World::new();
+    let endless = "echo step-'runs'; sleep 1000 & (trap '' INT TERM; sleep 1000) & wait";
+    world.write("p.json", &plan(&image, &[("a", endless, None)]));
+    say(&world, &daemon, &["image", "pull", &image]).expect(0);
+    let containers = || daemon.docker(&["ps", "--all", "--quiet"]);
+
+    let mut child = running(&world, &daemon);
+    assert_ne!(containers(), "", "it has a container");
+    signal("-INT", &child);
+    assert_eq!(child.wait().expect("hm ends").code(), Some(130));
+    assert_eq!(containers(), "");
+    let before = daemon.inventory();
+
+    let mut child = running(&world, &daemon);
+    signal("-KILL", &child);
+    child.wait().expect("hm ends");
+    world.write("next.json", &plan(&image, &[("b", "true", None)]));
+    say(&world, &daemon, &["run", "--plan", "next.json"]).expect(0);
+    assert_eq!(containers(), "", "the next run removes what the killed one left");
+    say(&world, &daemon, &["cache", "clean"]).expect(0);
+    assert_eq!(daemon.inventory(), before, "{before:?}");
+}
+
+#[test]
+fn without_a_daemon_it_says_so_and_what_to_do() {
+    let world = World::new();
+    world.write("p.json", &World::plan(&[("a", "true", None)]));
+    let run = |host: &str| {
+        let mut command = world.command(&["run", "--backend", "docker", "--plan", "p.json"]);
+        world.say(command.env("DOCKER_HOST", host)).expect(2)
+    };
+    let nowhere = format!("unix://{}", world.path().join("nowhere.sock").display());
+    let said = run(&nowhere);
+    assert!(said.stderr().contains("nowhere.sock"), "{said}");
+    assert!(said.stderr().contains("hint: "), "{said}");
+    assert_eq!(said.stdout(), "");
+
+    // One that takes connections and never answers is not waited for.
+    let socket = world.path().join("silent.sock");
+    let silent = UnixListener::bind(&socket).expect("a socket");
+    let said = run(&format!("unix://{}", socket.display()));
+    assert!(said.stderr().contains("silent.sock"), "{said}");
+    drop(silent);
+
+    let listed = world.hm(&["builds", "--json"]).expect(0).stdout();
+    assert_eq!(listed, "", "what never began is no run");
+    let doctor = world.say(world.command(&["doctor"]).env("DOCKER_HOST", nowhere));
+    assert!(doctor.stdout().contains("nowhere.sock"), "{doctor}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_sandbox_cannot_be_docker_runs_the_build_and_a_line_says_so() {
+    let registry = Registry::start();
+    let image = ImageBuilder::busybox().build().push(&registry, "busybox:1").await;
+    let daemon = Dockerd::start(Reach::Localhost);
+    let world = World::new();
+    world.write("p.json", &plan(&image, &[("a", "echo step-'ran'", None)]));
+    for below in ["upper", "work", "merged"] {
+        fs::create_dir(world.path().join(below)).expect("a directory");
+    }
+    // An overlay cannot write to another overlay: hm's data on one leaves no place for the sandbox.
+    let script = format!(
+        "cd {0} && mount -t overlay none -o lowerdir=data,upperdir=upper,workdir=work merged && cd repo && \
+         exec \"$@\"",
+        world.path().display()
+    );
+    let hm = |more: &[&str]| {
+        let inner = world.command(&[]);
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", &script, "sh"]);
+        command.arg(env!("CARGO_BIN_EXE_hm")).args(more);
+        command.env_clear();
+        for (name, value) in inner.get_envs() {
+            command.env(name, value.expect("a value"));
+        }
+        command
+            .env("DOCKER_HOST", daemon.host())
+            .env("HM_DATA_DIR", world.path().join("merged"));
+        world.say(&mut command)
+    };
+    let said = hm(&["run", "--plan", "p.json"]).expect(0);
+    assert!(said.stderr().contains("the sandbox cannot be here"), "{said}");
+    assert!(
+        said.stdout().contains("local-docker") && said.stdout().contains("step-ran"),
+        "{said}"
+    );
+    let doctor = hm(&["doctor"]).expect(0);
+    assert!(doctor.stdout().contains("builds run on docker"), "{doctor}");
+    hm(&["run", "--backend", "sandbox", "--plan", "p.json"]).expect(2);
+}
