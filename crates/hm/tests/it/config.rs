@@ -42,6 +42,7 @@ fn each_layer_goes_over_the_one_before() {
     limits.cpus  1.5  [TMP]/home/.config/hm/config.toml
     limits.pids  (no limit)  default
     limits.disk  (no limit)  default
+    artifacts.max_bytes  (1GiB)  default
     cache.budget  5GiB  [TMP]/repo/.hm/config.toml
     cache.floor  (1GiB)  default
     cache.min_free  (2GiB)  default
