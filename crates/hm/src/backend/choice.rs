@@ -16,7 +16,8 @@ const PROOF: &str = "sandbox/works";
 
 /// The backend, and words about why, where it is not what one expects.
 pub(super) fn choose(context: &Context, config: &Config) -> (BackendChoice, Option<String>) {
-    if let Some(backend) = config.backend {
+    // A server's machines are elsewhere: what is asked of this one is what it has itself.
+    if let Some(backend) = config.backend.filter(|backend| *backend != BackendChoice::Cloud) {
         return (backend, None);
     }
     // Where there is no engine there is nothing to choose, and the sandbox's own words tell what is missing.

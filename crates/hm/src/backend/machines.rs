@@ -11,9 +11,9 @@ use hm_vm::sandbox::SandboxBackend;
 
 use super::choice::choose;
 use super::settings::{docker_config, sandbox_config, sources};
-use crate::config::{BackendChoice, Config};
+use crate::config::{BackendChoice, Config, Origin};
 use crate::context::Context;
-use crate::fail::Result;
+use crate::fail::{Failure, Result};
 use crate::pulls::Pulls;
 use crate::show::Notes;
 use crate::stats::Stats;
@@ -39,10 +39,17 @@ impl Machines {
     /// # Errors
     /// When this machine cannot have them.
     pub fn new(context: &Context, config: &Config) -> Result<Self> {
+        if let Some((_, Origin::Flag(_))) = context.layers.get("backend")
+            && config.backend == Some(BackendChoice::Cloud)
+        {
+            return Err(Failure::plain_usage(
+                "the cloud's machines are its agents' and not here: only `hm run` takes `--backend cloud`",
+            ));
+        }
         let (backend, why) = choose(context, config);
         let pulls = Arc::new(Pulls::new(context));
         let kind = match backend {
-            BackendChoice::Sandbox => Kind::Sandbox(Arc::new(SandboxBackend::new(
+            BackendChoice::Sandbox | BackendChoice::Cloud => Kind::Sandbox(Arc::new(SandboxBackend::new(
                 sandbox_config(context, config, Arc::clone(&pulls)),
             )?)),
             BackendChoice::Docker => Kind::Docker(Arc::new(DockerBackend::new(docker_config(

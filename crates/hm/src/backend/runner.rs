@@ -7,6 +7,7 @@ use crate::cloud::{Session, cloud_pipeline};
 use crate::config::{BackendChoice, Config, Layers, Origin};
 use crate::context::Context;
 use crate::fail::{Failure, Result};
+use crate::show::Notes;
 use crate::stats::Stats;
 
 /// What a build is handed to.
@@ -65,6 +66,13 @@ impl Runner {
         };
         let backend = CloudBackend::new(session.client.clone(), cloud, sources(context, config));
         Ok(Box::new(backend))
+    }
+
+    /// Says through `notes` which images are fetched here.
+    pub fn speak_through(&self, notes: &Notes) {
+        if let Self::Here(machines) = self {
+            machines.speak_through(notes);
+        }
     }
 
     /// Adds what was counted here.

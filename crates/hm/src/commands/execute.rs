@@ -64,6 +64,7 @@ impl Execution {
         let watched = self.request.options.watch;
 
         let show::Shown { mut renderer, notes } = show::renderer(context, config, true)?;
+        runner.speak_through(&notes);
         let store = RunStore::new(&config.data_dir);
         let mut record = self.record(context, config, backend.name());
         let recorder = store.begin(&record, &self.request.plan.ir_json)?;
