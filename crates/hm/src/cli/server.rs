@@ -28,9 +28,9 @@ pub struct ServerArgs {
     /// How clients, agents and browsers reach this server, when not by the address that it listens at
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
-    /// How long a build stays with an agent that says nothing
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
-    pub lease: Duration,
+    /// How long a build stays with an agent that says nothing: 30s when left out, 3s with `--dev`
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub lease: Option<Duration>,
     /// What else.
     #[command(subcommand)]
     pub command: Option<ServerCommand>,

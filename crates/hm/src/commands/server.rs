@@ -31,6 +31,8 @@ const DEV_TOKEN: TimeDelta = TimeDelta::days(7);
 const SESSION: TimeDelta = TimeDelta::days(90);
 /// Below this an agent that is alive would be taken for lost.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+/// An agent asks three times in this whether its build is canceled; that of `--dev` has no network between.
+const DEV_LEASE: Duration = Duration::from_secs(3);
 /// How many builds the agent of `--dev` runs at once.
 const DEV_BUILDS: NonZeroUsize = NonZeroUsize::MIN;
 
@@ -101,7 +103,12 @@ async fn serve(context: &Context, config: &Config, args: &ServerArgs, data: Path
     };
     let is_new = !data.join("hm.sqlite").exists();
     let mut server_config = ServerConfig::new(data.clone(), &url);
-    server_config.agents.lease = args.lease.max(SHORTEST_LEASE);
+    let usual = if args.dev {
+        DEV_LEASE
+    } else {
+        server_config.agents.lease
+    };
+    server_config.agents.lease = args.lease.unwrap_or(usual).max(SHORTEST_LEASE);
     let server = Arc::new(Server::open(server_config).await?);
     let printer = context.printer;
     let (stop_serving, stop_building) = (CancellationToken::new(), CancellationToken::new());
