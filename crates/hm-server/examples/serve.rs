@@ -3,6 +3,7 @@
 //!
 //! The document is at `/api/v0/openapi.json`; `schemathesis run` takes it with `-H "Authorization: Bearer TOKEN"`.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use hm_server::{Rate, Server, ServerConfig};
@@ -23,7 +24,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::open(config).await?;
     let owner = server.login("owner@example.com", "acme", None).await?;
     let agent = server.agent_token("acme", "example").await?;
-    println!("{}\n{}", owner.reveal(), agent.reveal());
+    let tokens = format!("{}\n{}\n", owner.reveal(), agent.reveal());
+    std::io::stdout().write_all(tokens.as_bytes())?;
     let stop = CancellationToken::new();
     let told = stop.clone();
     tokio::spawn(async move {

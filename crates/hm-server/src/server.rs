@@ -103,7 +103,6 @@ impl Server {
     }
 
     /// The routes. They need the peer's address as connect info to limit rates by it.
-    #[must_use]
     pub fn router(&self) -> Router {
         api::router(&self.app)
     }

@@ -108,7 +108,7 @@ impl Splitter {
         if self.padded {
             return Err(SplitError::NotBase64);
         }
-        self.padded = self.group.last() == Some(&b'=') || self.group.len() % 4 != 0;
+        self.padded = self.group.last() == Some(&b'=') || !self.group.len().is_multiple_of(4);
         BASE64
             .decode_vec(&self.group, archive)
             .map_err(|_| SplitError::NotBase64)?;
