@@ -183,6 +183,16 @@ pub(super) async fn refuse_full(docker: &Docker) -> Result<()> {
     Ok(())
 }
 
+/// Whether the engine is Podman, which does some things otherwise.
+pub(super) async fn is_podman(docker: &Docker) -> Result<bool> {
+    let version = docker
+        .version()
+        .await
+        .map_err(failed("cannot ask the engine about itself"))?;
+    let mut components = version.components.into_iter().flatten();
+    Ok(components.any(|component| component.name.contains("Podman")))
+}
+
 /// Wraps the engine's error with what was being done.
 pub(super) fn failed(action: impl Into<String>) -> impl FnOnce(Error) -> VmError {
     let action = action.into();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::query_parameters::{RemoveContainerOptions, RemoveImageOptions};
@@ -15,6 +16,10 @@ use super::pods::Pod;
 use super::state::State;
 use crate::oci::ImageProgress;
 use crate::{PodId, Result, VmError};
+
+/// How often what is on its way out is tried again, and how long after.
+const TRIES: usize = 100;
+const AGAIN: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -127,14 +132,37 @@ impl Shared {
 
     /// Takes a name off an image; its layers go with the last image that is built on them.
     pub(super) async fn remove_image(&self, name: &str) -> Result<()> {
-        let options = RemoveImageOptions {
-            force: true,
-            ..RemoveImageOptions::default()
-        };
         let docker = self.docker().await?;
-        found(docker.remove_image(name, Some(options), None).await)
-            .map(drop)
-            .map_err(failed(format!("cannot remove the image {name}")))
+        let mut force = false;
+        for _ in 0..TRIES {
+            let options = RemoveImageOptions {
+                force,
+                ..RemoveImageOptions::default()
+            };
+            match docker.remove_image(name, Some(options), None).await {
+                // A container uses it. Docker takes the name off all the same when told to; Podman would remove the
+                // container, whoever's it is.
+                Err(error) if engine::status(&error) == Some(409) && !force => {
+                    if engine::is_podman(docker).await? {
+                        // Perhaps one of ours, on its way out.
+                        tokio::time::sleep(AGAIN).await;
+                        continue;
+                    }
+                    force = true;
+                }
+                // Podman found a container that was gone a moment later.
+                Err(error) if error.to_string().contains("no such container") => {
+                    tokio::time::sleep(AGAIN).await
+                }
+                removed => {
+                    return found(removed)
+                        .map(drop)
+                        .map_err(failed(format!("cannot remove the image {name}")));
+                }
+            }
+        }
+        tracing::warn!(%name, "an image is left behind; a later run removes it");
+        Ok(())
     }
 
     pub(super) fn tell(&self, image: &str, progress: &ImageProgress) {

@@ -151,11 +151,12 @@ impl DockerVm {
         {
             return Err(VmError::Other("a command still runs in the machine".into()));
         }
-        if inner.container.is_none() && inner.passing.is_empty() {
-            if let Some(origin) = &self.origin {
-                // Who wrote nothing is where it began.
-                return Ok(origin.clone());
-            }
+        if inner.container.is_none()
+            && inner.passing.is_empty()
+            && let Some(origin) = &self.origin
+        {
+            // Who wrote nothing is where it began.
+            return Ok(origin.clone());
         }
         let name = Named {
             role: SNAPSHOT,
