@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use hm_vm::docker::{DockerBackend, DockerConfig};
 use hm_vm::source::Source;
 use hm_vm::testing::contract::Ran;
+use hm_vm::testing::footprint::processes_with;
 use hm_vm::{ExecRequest, ImageReference, OutputChunk, Stream, Vm, VmBackend};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -181,6 +182,23 @@ impl Drop for Engine {
         let pid = rustix::process::Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         let _ = self.child.wait();
+        // Podman leaves the mount of its storage, and a process for each command that was run beside another.
+        let directory = self.directory.path();
+        for pid in processes_with(&directory.to_string_lossy()) {
+            if let Some(pid) = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let places = mounts.lines().filter_map(|line| line.split(' ').nth(1));
+        for place in places
+            .filter(|place| Path::new(place).starts_with(directory))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+        {
+            let _ = rustix::mount::unmount(place, rustix::mount::UnmountFlags::DETACH);
+        }
     }
 }
 
