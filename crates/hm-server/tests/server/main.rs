@@ -1,4 +1,8 @@
 //! The server through real HTTP, and the suites of its four traits.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that fails fails the test, and its line says what it did"
+)]
 
 mod access;
 mod agents;
