@@ -1,7 +1,7 @@
 //! [`DockerBackend`]: images, machines and snapshots of an engine.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
@@ -177,6 +177,10 @@ impl VmBackend for DockerBackend {
 
     async fn reclaim(&self) -> Result<()> {
         reclaim::reclaim(&self.shared).await
+    }
+
+    async fn forget_sources(&self) -> Result<()> {
+        sourced::forget_idle(&self.shared, Duration::ZERO).await
     }
 
     async fn shutdown(&self) {

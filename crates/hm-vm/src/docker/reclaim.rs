@@ -44,7 +44,7 @@ pub(super) async fn reclaim(shared: &Shared) -> Result<()> {
             }
         }
     }
-    sourced::forget_idle(shared).await?;
+    sourced::forget_idle(shared, sourced::IDLE).await?;
     let (mut snapshots, mut made, mut manifests) = (HashSet::new(), HashSet::new(), HashSet::new());
     let mut bases = Vec::new();
     for id in state.names("snapshots")? {

@@ -30,7 +30,7 @@ use crate::{ExecRequest, Network, Result, VmError};
 const REMOVAL: &str = ".hm-removal";
 
 /// How long an image with a source is kept for nobody.
-const IDLE: Duration = Duration::from_secs(7 * 24 * 3600);
+pub(super) const IDLE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What was made from one image.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -152,8 +152,8 @@ async fn forget_key(shared: &Shared, key: &str) -> Result<()> {
     state::remove(&path)
 }
 
-/// Gives up what no machine has begun from for long.
-pub(super) async fn forget_idle(shared: &Shared) -> Result<()> {
+/// Gives up what no machine has begun from for this long.
+pub(super) async fn forget_idle(shared: &Shared, long: Duration) -> Result<()> {
     let state = shared.state().await?;
     for key in state.names("sourced")? {
         let path = state.sourced(&key);
@@ -161,7 +161,7 @@ pub(super) async fn forget_idle(shared: &Shared) -> Result<()> {
         let idle = used
             .ok()
             .and_then(|used| SystemTime::now().duration_since(used).ok());
-        if idle.is_some_and(|idle| idle > IDLE) {
+        if idle.is_some_and(|idle| idle >= long) {
             forget_key(shared, &key).await?;
         }
     }

@@ -42,6 +42,7 @@ pub fn cache(mut context: Context, args: &CacheArgs) -> Result<u8> {
             }
             CacheCommand::Clean { images } => {
                 let collected = registry.clean(vm.as_ref()).await?;
+                vm.forget_sources().await?;
                 vm.reclaim().await?;
                 // One that a living run or an unfinished shell lies on stays.
                 sources(&context, &config)

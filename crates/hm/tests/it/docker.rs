@@ -209,6 +209,7 @@ async fn a_cancelled_build_leaves_no_container_and_what_a_killed_one_left_goes()
     signal("-INT", &child);
     assert_eq!(child.wait().expect("hm ends").code(), Some(130));
     assert_eq!(containers(), "");
+    say(&world, &daemon, &["cache", "clean"]).expect(0);
     let before = daemon.inventory();
 
     let mut child = running(&world, &daemon);
