@@ -88,6 +88,7 @@ impl Patterns {
     }
 
     /// Whether something below a directory that does not match itself can match: whoever walks need not enter others.
+    #[cfg(all(target_os = "linux", not(hm_elsewhere)))]
     pub(crate) fn may_match_below(&self, directory: &Path) -> bool {
         self.prefixes.iter().any(|prefix| {
             let prefix = Path::new(prefix);

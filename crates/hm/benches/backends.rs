@@ -18,6 +18,8 @@ use hm_vm::testing::oci::{ImageBuilder, Registry};
 const CHAINS: usize = 5;
 const STEPS: usize = 10;
 
+type Contender<'a> = Box<dyn Fn() -> Result<(), Box<dyn Error>> + 'a>;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let rounds = std::env::args()
         .skip(1)
@@ -38,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (daemon, tree, plan, data) = (&daemon, tree.as_path(), plan.as_path(), data.as_path());
         move || hm(name, daemon, tree, plan, data)
     };
-    let contenders: [(&str, Box<dyn Fn() -> Result<(), Box<dyn Error>>>); 3] = [
+    let contenders: [(&str, Contender<'_>); 3] = [
         ("hm, sandbox", Box::new(backend("sandbox"))),
         ("hm, docker", Box::new(backend("docker"))),
         (

@@ -75,8 +75,7 @@ fn unpack(archive: &Path, tree: &Path, digest: Option<String>) -> Result<(), Sou
 
 #[cfg(any(not(target_os = "linux"), hm_elsewhere))]
 fn unpack(_: &Path, _: &Path, _: Option<String>) -> Result<(), SourceError> {
-    Err(SourceError::Io(io::Error::new(
-        io::ErrorKind::Unsupported,
-        "agents run on Linux",
-    )))
+    Err(SourceError::Archive(
+        "this agent's system cannot unpack it: agents run on Linux".into(),
+    ))
 }

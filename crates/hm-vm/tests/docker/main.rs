@@ -1,4 +1,8 @@
 //! The docker backend, on engines that the tests start themselves.
+#![expect(
+    clippy::print_stderr,
+    reason = "a failure says which case it was and what the engine said"
+)]
 #![cfg(target_os = "linux")]
 #![expect(
     clippy::unwrap_used,

@@ -44,6 +44,10 @@ struct Inner {
 /// For how long what a registry said is not asked again.
 const FRESH: std::time::Duration = std::time::Duration::from_secs(20);
 
+/// How often a registry that was not reached yet is tried again: nobody waits a quarter of a minute to hear that it is
+/// not there. One that goes away in the middle of a pull is waited for.
+const FIRST_CONTACT: usize = 3;
+
 impl ImageStore {
     /// The store at `root`, created when first written to.
     pub fn open(root: impl Into<PathBuf>, settings: ImageSettings, files: Arc<dyn LayerFiles>) -> Self {
@@ -227,7 +231,7 @@ impl ImageStore {
         let retries = if stored.is_some() || !is_last {
             1
         } else {
-            self.settings().retries
+            self.settings().retries.min(FIRST_CONTACT)
         };
         if let Some(tag) = stored {
             let top = endpoint.head(retries).await.map_err(failed)?;
