@@ -7,12 +7,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, stream};
+use harmont_client::HarmontClient;
 use harmont_client::models::{Build, NewBuild, NewRepoBuild};
-use harmont_client::{HarmontClient, HarmontError};
 use hm_vm::source::{Source, SourceStore};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::answers::backend_error;
 use super::archive;
 use super::watch::Watch;
 use crate::freeze::freeze;
@@ -141,21 +142,6 @@ impl ExecutionBackend for CloudBackend {
             cancel: cancel.clone(),
         };
         Ok(BackendHandle::spawn(events, cancel, tokio::spawn(watch.run())))
-    }
-}
-
-/// What the server's answers are to whoever runs a build.
-pub(super) fn backend_error(error: HarmontError) -> BackendError {
-    match error {
-        HarmontError::Unauthorized => BackendError::Unauthorized,
-        HarmontError::Forbidden { code, message } | HarmontError::Rejected { code, message, .. } => {
-            BackendError::Rejected { code, message }
-        }
-        HarmontError::NotFound { message, .. } => BackendError::NotFound(message),
-        error @ (HarmontError::Transport { .. } | HarmontError::Server { .. }) => {
-            BackendError::Transport(error.to_string())
-        }
-        error => BackendError::Other(error.to_string()),
     }
 }
 

@@ -6,6 +6,7 @@
 //! follow    follows a build that was submitted elsewhere
 //! ```
 
+mod answers;
 mod archive;
 mod attempts;
 mod backend;

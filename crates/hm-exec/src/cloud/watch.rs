@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::answers::backend_error;
 use super::attempts::Attempts;
-use super::backend::backend_error;
 use super::results::Results;
 use crate::{BackendError, BuildOutcome, BuildStatus, Result, RunRequest, announce};
 

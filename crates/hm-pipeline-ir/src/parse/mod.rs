@@ -3,6 +3,7 @@
 
 pub mod json;
 
+mod checks;
 mod edges;
 mod needs;
 mod policy;
@@ -59,9 +60,9 @@ pub fn plan(text: &str) -> Result<ParsedPlan, PlanError> {
             limit: MAX_STEPS,
         });
     }
-    let timeout = steps::timeout(wire.timeout_seconds, None)?;
+    let timeout = checks::timeout(wire.timeout_seconds, None)?;
     if let Some(image) = &wire.default_image {
-        steps::check_image(image).map_err(|reason| PlanError::BadPlanField {
+        checks::check_image(image).map_err(|reason| PlanError::BadPlanField {
             field: "default_image",
             reason,
         })?;

@@ -1,8 +1,8 @@
 //! What can be said of each step alone.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
+use super::checks::{check_image, timeout, wrong_variable};
 use super::wire::{WireLimits, WireNode};
 use super::{MAX_KEY_BYTES, MAX_RETRIES, json, needs, policy};
 use crate::{Limits, Network, PlanError, Step, StepIndex, StepKey};
@@ -82,23 +82,6 @@ fn step_key(position: usize, key: String) -> Result<StepKey, PlanError> {
     })
 }
 
-pub fn timeout(seconds: Option<u32>, step: Option<&StepKey>) -> Result<Option<Duration>, PlanError> {
-    match seconds {
-        Some(0) => Err(PlanError::ZeroTimeout { step: step.cloned() }),
-        seconds => Ok(seconds.map(|seconds| Duration::from_secs(seconds.into()))),
-    }
-}
-
-pub fn check_image(image: &str) -> Result<(), String> {
-    if image.trim().is_empty() {
-        Err("it is empty: leave the field out for the backend's default image".to_owned())
-    } else if image.chars().any(char::is_control) {
-        Err("it contains a control character".to_owned())
-    } else {
-        Ok(())
-    }
-}
-
 /// The node's environment is ready to use, so it wins; a plan written by hand may have the step's alone.
 fn merged_env(
     key: &StepKey,
@@ -117,24 +100,6 @@ fn merged_env(
             reason,
         }),
     }
-}
-
-/// The first variable that cannot be given to a process, and why.
-pub fn wrong_variable(env: &BTreeMap<String, String>) -> Option<(&str, &'static str)> {
-    env.iter().find_map(|(name, value)| {
-        let reason = if name.is_empty() {
-            "whose name is empty"
-        } else if name.contains('=') {
-            "whose name contains `=`"
-        } else if name.contains('\0') {
-            "whose name contains a NUL character"
-        } else if value.contains('\0') {
-            "whose value contains a NUL character"
-        } else {
-            return None;
-        };
-        Some((name.as_str(), reason))
-    })
 }
 
 fn limits(key: &StepKey, wire: Option<WireLimits>) -> Result<Limits, PlanError> {

@@ -1,4 +1,4 @@
-use super::failure::short_run_id;
+use super::run_id::short_run_id;
 use super::step::one_line;
 use crate::state::{BuildState, Tests};
 

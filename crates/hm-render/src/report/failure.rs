@@ -1,21 +1,12 @@
-use uuid::Uuid;
-
 use super::artifacts::tests;
 use super::duration::duration;
+use super::run_id::short_run_id;
 use super::step::{label, one_line};
 use crate::state::{BuildState, Phase, ServiceOutput, Step, Tail};
 use crate::terminal::{Colors, Paint, Sign, Style, safe};
 
 /// How many failed steps are told about in full; each of the others has one line.
 const IN_FULL: usize = 5;
-
-/// The short form of a run's id, which commands accept in its place: its first eight hexadecimal digits.
-#[must_use]
-pub fn short_run_id(run_id: Uuid) -> String {
-    let mut id = run_id.simple().to_string();
-    id.truncate(8);
-    id
-}
 
 /// What a block about a failed step holds.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 use hm_plugin_protocol::events::PinnedImage;
 
-use super::failure::short_run_id;
+use super::run_id::short_run_id;
 use super::step::one_line;
 use crate::state::BuildState;
 

@@ -4,13 +4,14 @@ mod artifacts;
 mod duration;
 mod failure;
 mod header;
+mod run_id;
 mod step;
 mod verdict;
 
 pub(crate) use artifacts::artifacts;
 pub(crate) use duration::duration;
-pub use failure::short_run_id;
 pub(crate) use failure::{Block, failures};
 pub(crate) use header::header;
+pub use run_id::short_run_id;
 pub(crate) use step::{ended, ended_sign, one_line, retried, started};
 pub(crate) use verdict::{progress, verdict, verdict_sign};

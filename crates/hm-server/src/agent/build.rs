@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use harmont_client::HarmontError;
 use harmont_client::agent::{Lease, Verdict};
-use hm_exec::{BackendError, BuildStatus, Plan, RunOptions, RunRequest, SourceMeta};
+use harmont_client::{HarmontClient, HarmontError};
+use hm_exec::{BackendError, BuildStatus, ExecutionBackend, Plan, RunOptions, RunRequest, SourceMeta};
 use tokio_util::sync::CancellationToken;
 
-use super::runner::Agent;
 use super::source::{self, SourceError};
 use super::{holding, telling};
 
@@ -18,9 +17,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// A build that this agent has.
 pub(super) struct Running<'a> {
-    agent: &'a Agent,
-    lease: Lease,
-    directory: PathBuf,
+    pub(super) client: &'a HarmontClient,
+    pub(super) backend: &'a dyn ExecutionBackend,
+    /// What the agent calls itself.
+    pub(super) agent: &'a str,
+    pub(super) lease: Lease,
+    /// A directory of the build's own, which is removed at its end.
+    pub(super) directory: PathBuf,
 }
 
 /// What came of it.
@@ -37,23 +40,13 @@ enum Outcome {
     Lost,
 }
 
-impl<'a> Running<'a> {
-    pub(super) fn new(agent: &'a Agent, lease: Lease) -> Self {
-        let name = format!("{}-{}", lease.build_id, lease.attempt);
-        let directory = agent.config.data_dir.join("builds").join(name);
-        Self {
-            agent,
-            lease,
-            directory,
-        }
-    }
-
+impl Running<'_> {
     /// Runs it, says how it ended, and removes its source.
     pub(super) async fn run(self, stop: &CancellationToken) {
         let cancel = CancellationToken::new();
         let outcome = tokio::select! {
             outcome = self.outcome(&cancel, stop) => outcome,
-            never = holding::hold(&self.agent.client, &self.lease, &cancel) => never,
+            never = holding::hold(self.client, &self.lease, &cancel) => never,
         };
         let told = self.conclude(outcome).await;
         if let Err(error) = told
@@ -70,7 +63,7 @@ impl<'a> Running<'a> {
 
     async fn outcome(&self, cancel: &CancellationToken, stop: &CancellationToken) -> Outcome {
         let tree = self.directory.join("source");
-        match source::fetch(&self.agent.client, self.lease.source.as_ref(), tree.clone()).await {
+        match source::fetch(self.client, self.lease.source.as_ref(), tree.clone()).await {
             Ok(()) => {}
             Err(error) if error.is_the_sources() => return failed(0, error.to_string()),
             Err(SourceError::Fetch(error)) if error.is_lost_lease() => return Outcome::Lost,
@@ -83,13 +76,13 @@ impl<'a> Running<'a> {
             Ok(request) => request,
             Err(error) => return failed(0, error),
         };
-        let started = self.agent.backend.start(request).await;
+        let started = self.backend.start(request).await;
         let (events, control) = match started {
             Ok(handle) => handle.into_parts(),
             Err(error) => return failed(0, error.to_string()),
         };
         let canceler = control.cancel_token();
-        let told = telling::tell(&self.agent.client, &self.lease, events, cancel);
+        let told = telling::tell(self.client, &self.lease, events, cancel);
         let stopping = async {
             tokio::select! {
                 () = cancel.cancelled() => {}
@@ -152,12 +145,12 @@ impl<'a> Running<'a> {
     }
 
     async fn conclude(&self, outcome: Outcome) -> Result<(), HarmontError> {
-        let (client, lease) = (&self.agent.client, &self.lease);
+        let (client, lease) = (self.client, &self.lease);
         let mut pause = Duration::from_millis(200);
         loop {
             let told = match &outcome {
                 Outcome::Lost => return Ok(()),
-                Outcome::GivenBack => client.release(lease, &self.agent.config.name).await,
+                Outcome::GivenBack => client.release(lease, self.agent).await,
                 Outcome::Ended {
                     events,
                     verdict,

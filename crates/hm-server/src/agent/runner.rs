@@ -50,9 +50,9 @@ pub enum AgentError {
 
 /// An agent.
 pub struct Agent {
-    pub(super) client: HarmontClient,
-    pub(super) config: AgentConfig,
-    pub(super) backend: Arc<dyn ExecutionBackend>,
+    client: HarmontClient,
+    config: AgentConfig,
+    backend: Arc<dyn ExecutionBackend>,
 }
 
 impl Agent {
@@ -104,7 +104,15 @@ impl Agent {
             match asked {
                 Ok(Some(lease)) => {
                     pause = PAUSES.0;
-                    Running::new(self, lease).run(stop).await;
+                    let name = format!("{}-{}", lease.build_id, lease.attempt);
+                    let running = Running {
+                        client: &self.client,
+                        backend: self.backend.as_ref(),
+                        agent: &self.config.name,
+                        lease,
+                        directory: self.config.data_dir.join("builds").join(name),
+                    };
+                    running.run(stop).await;
                 }
                 Ok(None) => pause = PAUSES.0,
                 Err(error @ (HarmontError::Unauthorized | HarmontError::Forbidden { .. })) => {

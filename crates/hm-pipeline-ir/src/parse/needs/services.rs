@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Field;
 use crate::parse::wire::{WireHealth, WireService};
-use crate::parse::{json, steps};
+use crate::parse::{checks, json};
 use crate::{HealthCheck, PlanError, Service, ServiceScope, StepKey};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ fn service(field: Field<'_>, wire: WireService) -> Result<Service, PlanError> {
     }
     let bad = |reason: &str| field.bad(format!("the service `{}` {reason}", wire.name));
     if let Some(image) = &wire.image {
-        steps::check_image(image).map_err(|reason| bad(&format!("has a wrong `image`: {reason}")))?;
+        checks::check_image(image).map_err(|reason| bad(&format!("has a wrong `image`: {reason}")))?;
     }
     match &wire.cmd {
         Some(cmd) => check_command(cmd, "cmd").map_err(|reason| bad(&reason))?,
@@ -58,7 +58,7 @@ fn service(field: Field<'_>, wire: WireService) -> Result<Service, PlanError> {
         None => {}
     }
     let env = wire.env.unwrap_or_default();
-    if let Some((variable, reason)) = steps::wrong_variable(&env) {
+    if let Some((variable, reason)) = checks::wrong_variable(&env) {
         let variable = json::cut(variable);
         return Err(bad(&format!(
             "has the environment variable {variable:?}, {reason}"
