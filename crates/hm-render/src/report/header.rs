@@ -27,7 +27,9 @@ pub(crate) fn header(state: &BuildState) -> Vec<String> {
     if let Some(backend) = &header.backend {
         run.push(format!("on {}", one_line(backend)));
     }
-    if let Some(image) = &header.default_image {
+    let is_used =
+        |image: &String| header.images.is_empty() || header.images.iter().any(|pinned| pinned.name == *image);
+    if let Some(image) = header.default_image.as_ref().filter(|image| is_used(image)) {
         let pin = header.images.iter().find(|pinned| pinned.name == *image);
         run.push(format!(
             "image {}{}",

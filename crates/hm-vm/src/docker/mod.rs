@@ -1,23 +1,23 @@
 //! Machines in containers of any Docker-compatible engine, through its API: Docker, Podman, Colima, OrbStack.
 //!
 //! **A command is its container.** A machine is an image until a command comes; then a container is made from it, and
-//! a small shell program in it reads one line from its standard input and runs what that says ([`script`]). When the
+//! a small shell program in it reads one line from its standard input and runs what that says (`script`). When the
 //! command ends, the container ends, and the kernel kills whatever it left behind; cancelling it is ending the
 //! container. So limits, network, user and cache directories are the container's, an `exec` of the engine's (about a
 //! third of a step's cost) is spared, and nothing that a command is given, secrets above all, is in a configuration,
 //! an image or an argument list. The next command of the machine starts the same container again, or, when it asks for
 //! something else, one above an image of it. A command that comes while another one runs is an `exec` in the same
-//! container ([`beside`]): it sees the other's files, and its processes too. The container waits for it to end.
+//! container (`beside`): it sees the other's files, and its processes too. The container waits for it to end.
 //!
 //! **A snapshot is an image**, committed without copying anything but what was written, and a file that says which
-//! source lies in it and what was written over that ([`base`], [`shadow`]). A chain of 100 layers becomes one, for the
+//! source lies in it and what was written over that (`base`, `shadow`). A chain of 100 layers becomes one, for the
 //! engine allows 125.
 //!
-//! **The source lies in an image of its own** above the one that a plan names ([`sourced`]). It is sent once; what
+//! **The source lies in an image of its own** above the one that a plan names (`sourced`). It is sent once; what
 //! differs from it today is sent once more for all machines, as one small image. Nothing is ever mounted from the
 //! worktree.
 //!
-//! **Everything bears labels** ([`labels`]) that name the data directory and the process: [`reclaim`] removes what
+//! **Everything bears labels** (`labels`) that name the data directory and the process: `reclaim` removes what
 //! processes that were killed have left, and nothing else is ever removed.
 //!
 //! What an engine cannot do: an image's `VOLUME` is no part of a snapshot; a second command of a machine cannot have

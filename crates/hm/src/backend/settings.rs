@@ -54,6 +54,11 @@ pub fn sandbox_config(context: &Context, config: &Config, pulls: Arc<Pulls>) -> 
 #[must_use]
 pub fn docker_config(context: &Context, config: &Config, pulls: Arc<Pulls>) -> DockerConfig {
     let images = image_settings(context, config, pulls);
+    if !images.registries.is_empty() {
+        context
+            .printer
+            .warning("[registries] is for the sandbox: a Docker engine has mirrors and plain HTTP in its own configuration");
+    }
     DockerConfig {
         host: find_engine(&context.environment, config).map(|engine| engine.host),
         pull: images.pull,
