@@ -8,13 +8,14 @@ use serde_json::Value;
 
 use crate::harness::{Client, Running, build, end, job, log, queued, sse, start, started};
 
-/// Reads a stream until so many events have come.
+/// Reads a stream until so many events have come, or it ends: what had happened before comes as one.
 async fn hear(client: &Client, path: &str, count: usize) -> Vec<(String, String, String)> {
     let response = client.request(Method::GET, path).send().await.unwrap();
     assert_eq!(response.status(), 200);
     let (mut body, mut text) = (response.bytes_stream(), String::new());
     while sse(&text).len() < count || !text.ends_with("\n\n") {
-        text.push_str(std::str::from_utf8(&body.next().await.unwrap().unwrap()).unwrap());
+        let Some(piece) = body.next().await else { break };
+        text.push_str(std::str::from_utf8(&piece.unwrap()).unwrap());
     }
     sse(&text)
 }
