@@ -30,13 +30,6 @@ async fn each_limit_holds_and_is_told() {
     };
     let played = bench.run_with(&plan, options).await;
     assert_eq!(status(&played), BuildStatus::Failed);
-    for step in ["memory", "disk", "pids"] {
-        eprintln!(
-            "{step} {:?} {}",
-            played.end(step),
-            played.output(step, StdStream::Stderr)
-        );
-    }
     for (key, words) in [("memory", "memory"), ("disk", "disk")] {
         let (code, ended, message) = played.end(key).expect("it ended");
         assert_ne!(code, 0);

@@ -128,9 +128,7 @@ impl SandboxVm {
         let Some(root) = self.root.get() else {
             return std::future::pending().await;
         };
-        let live = &root.live;
-        let uppers = live.parts().iter().map(|part| live.upper(part));
-        let uppers: Vec<_> = uppers.chain(caches).collect();
+        let uppers = written_to(root, caches);
         let root = self.backend.layers.root();
         loop {
             tokio::time::sleep(DISK_WATCH).await;
@@ -154,6 +152,12 @@ impl SandboxVm {
             }
         }
     }
+}
+
+/// The directories that a command writes to.
+fn written_to(root: &MountedRoot, caches: Vec<PathBuf>) -> Vec<PathBuf> {
+    let uppers = root.live.parts().iter().map(|part| root.live.upper(part));
+    uppers.chain(caches).collect()
 }
 
 fn measure(uppers: &[PathBuf]) -> u64 {
@@ -198,8 +202,8 @@ impl Vm for SandboxVm {
         };
         tokio::pin!(pumps);
         let caches = running.caches.iter().flat_map(CacheViews::overlays);
-        let caches = caches.map(|cache| cache.upper).collect();
-        let watch = self.watch_disk(request.limits.disk, caches);
+        let caches: Vec<PathBuf> = caches.map(|cache| cache.upper).collect();
+        let watch = self.watch_disk(request.limits.disk, caches.clone());
         tokio::pin!(watch);
         let (mut over_disk, mut cancel_told) = (None, false);
         let pumped = loop {
@@ -239,6 +243,20 @@ impl Vm for SandboxVm {
                 }
             }
         };
+        // Whoever writes fast enough has ended before anybody looked.
+        if let (None, None, Some(limit), Some(root)) =
+            (&over_disk, outcome.killed, request.limits.disk, self.root.get())
+        {
+            let uppers = written_to(root, caches);
+            let measured = tokio::task::spawn_blocking(move || measure(&uppers)).await;
+            let written = measured.unwrap_or(0);
+            if written > limit {
+                outcome.killed = Some(KillReason::DiskFull);
+                over_disk = Some(format!(
+                    "it had written {written} bytes when it ended, its disk limit is {limit}"
+                ));
+            }
+        }
         outcome.notes.extend(over_disk);
         alone.explain(&mut outcome);
         self.end_caches(running.caches.take(), &mut outcome).await;
