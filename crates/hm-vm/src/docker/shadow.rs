@@ -1,13 +1,12 @@
 //! What a snapshot hides of the source, and whether the source still has it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use bollard::models::{ChangeType, FilesystemChange};
 use serde::{Deserialize, Serialize};
 
-use crate::source::{EntryKind, Source};
+use crate::source::{Source, Was};
 
 /// A path of the source that a snapshot hides, or would hide if it were there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -15,45 +14,6 @@ pub(super) struct Shadow {
     path: PathBuf,
     /// What the source had there.
     was: Was,
-}
-
-/// What the source had at a path.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-enum Was {
-    /// Nothing.
-    Absent,
-    /// A directory into which the snapshot's steps wrote; its entries have shadows of their own.
-    Merged,
-    /// This, as a digest of everything at the path and below it.
-    Digest([u8; 32]),
-}
-
-impl Was {
-    fn of(source: &Source, path: &Path) -> Self {
-        let Some(entry) = source.get(path) else {
-            return Self::Absent;
-        };
-        let mut hasher = blake3::Hasher::new();
-        match &entry.kind {
-            EntryKind::File { digest, .. } => {
-                hasher.update(if entry.mode & 0o100 == 0 {
-                    b"file "
-                } else {
-                    b"exec "
-                });
-                hasher.update(digest);
-            }
-            EntryKind::Symlink { target } => {
-                hasher.update(b"link ");
-                hasher.update(target.as_os_str().as_bytes());
-            }
-            EntryKind::Directory => {
-                hasher.update(b"tree ");
-                hasher.update(&source.subtree_digest(path).unwrap_or_default());
-            }
-        }
-        Self::Digest(hasher.finalize().into())
-    }
 }
 
 /// All shadows of a snapshot, its parents' included.
@@ -79,10 +39,7 @@ impl Shadows {
             }
             let entered = paths.get(index + 1).is_some_and(|next| next.starts_with(path));
             let removed = changes.get(path) == Some(&ChangeType::_2);
-            let is_directory = source
-                .get(path)
-                .is_some_and(|entry| matches!(entry.kind, EntryKind::Directory));
-            let was = if is_directory && entered && !removed {
+            let was = if source.has_directory(path) && entered && !removed {
                 Was::Merged
             } else {
                 hidden = Some(path);
@@ -104,26 +61,8 @@ impl Shadows {
 
     /// Why the snapshot cannot be used over a source, if it cannot.
     pub(super) fn conflict(&self, source: &Source) -> Option<String> {
-        self.0.iter().find_map(|shadow| shadow.conflict(source))
-    }
-}
-
-impl Shadow {
-    fn conflict(&self, source: &Source) -> Option<String> {
-        let path = self.path.display();
-        let found = source.get(&self.path);
-        match &self.was {
-            Was::Merged if found.is_some_and(|entry| matches!(entry.kind, EntryKind::Directory)) => None,
-            Was::Merged => Some(format!(
-                "{path}, into which this snapshot had written, is no directory any more"
-            )),
-            was if *was == Was::of(source, &self.path) => None,
-            Was::Absent => Some(format!(
-                "{path}, which this snapshot has made itself, is in the source now"
-            )),
-            Was::Digest(_) => Some(format!(
-                "{path}, which this snapshot had overwritten, has changed"
-            )),
-        }
+        self.0
+            .iter()
+            .find_map(|shadow| shadow.was.conflict(&shadow.path, source))
     }
 }

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::entry::Entry;
+use super::entry::{Entry, EntryKind};
 use super::error::SourceError;
 use super::manifest::Kind;
 use super::room::Found;
@@ -94,6 +94,12 @@ impl Source {
     #[must_use]
     pub fn get(&self, path: &Path) -> Option<Entry> {
         self.tree.find(&bytes_of(path)).map(|at| self.tree.entry(at))
+    }
+
+    /// Whether it has a directory at a path.
+    pub(crate) fn has_directory(&self, path: &Path) -> bool {
+        self.get(path)
+            .is_some_and(|entry| matches!(entry.kind, EntryKind::Directory))
     }
 
     /// Every path with its entry; each directory comes right before what is in it.

@@ -31,8 +31,10 @@ mod scan;
 mod store;
 mod tracked;
 mod tree;
+mod was;
 
 pub use entry::{Entry, EntryKind};
 pub use error::SourceError;
 pub use frozen::Source;
 pub use store::{SourceOptions, SourceStore};
+pub(crate) use was::Was;
