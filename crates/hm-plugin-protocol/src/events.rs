@@ -294,6 +294,49 @@ pub enum BuildEvent {
     },
 }
 
+impl BuildEvent {
+    /// The step that the event is about; a failed chain's is the step that failed.
+    #[must_use]
+    pub const fn step_id(&self) -> Option<Uuid> {
+        match self {
+            Self::BuildStart { .. } | Self::BuildAccepted { .. } | Self::BuildEnd { .. } => None,
+            Self::StepQueued { step_id, .. }
+            | Self::StepStart { step_id, .. }
+            | Self::StepLog { step_id, .. }
+            | Self::ServiceLog { step_id, .. }
+            | Self::StepArtifact { step_id, .. }
+            | Self::StepRetry { step_id, .. }
+            | Self::StepCacheHit { step_id, .. }
+            | Self::StepSkipped { step_id, .. }
+            | Self::StepEnd { step_id, .. }
+            | Self::ChainFailed {
+                failed_step_id: step_id,
+                ..
+            } => Some(*step_id),
+        }
+    }
+
+    /// The same, to be replaced by whoever knows the step by another name.
+    pub const fn step_id_mut(&mut self) -> Option<&mut Uuid> {
+        match self {
+            Self::BuildStart { .. } | Self::BuildAccepted { .. } | Self::BuildEnd { .. } => None,
+            Self::StepQueued { step_id, .. }
+            | Self::StepStart { step_id, .. }
+            | Self::StepLog { step_id, .. }
+            | Self::ServiceLog { step_id, .. }
+            | Self::StepArtifact { step_id, .. }
+            | Self::StepRetry { step_id, .. }
+            | Self::StepCacheHit { step_id, .. }
+            | Self::StepSkipped { step_id, .. }
+            | Self::StepEnd { step_id, .. }
+            | Self::ChainFailed {
+                failed_step_id: step_id,
+                ..
+            } => Some(step_id),
+        }
+    }
+}
+
 /// The JSON Schema of [`BuildEvent`], one line of `--format json`.
 #[must_use]
 pub fn schema() -> schemars::Schema {

@@ -87,7 +87,7 @@ impl Attempts {
             self.ids.extend(place.map(|place| (*step_id, place)));
             return Vec::new();
         }
-        let Some(place) = id_of(&mut event).and_then(|id| {
+        let Some(place) = event.step_id_mut().and_then(|id| {
             let place = self.ids.get(id).copied()?;
             *id = self.steps[place].id;
             Some(place)
@@ -169,26 +169,6 @@ impl Attempts {
             step.told = Told::Ended(self.current);
         }
         out
-    }
-}
-
-/// The step that an event is about.
-fn id_of(event: &mut BuildEvent) -> Option<&mut Uuid> {
-    match event {
-        BuildEvent::StepQueued { step_id, .. }
-        | BuildEvent::StepStart { step_id, .. }
-        | BuildEvent::StepLog { step_id, .. }
-        | BuildEvent::ServiceLog { step_id, .. }
-        | BuildEvent::StepArtifact { step_id, .. }
-        | BuildEvent::StepRetry { step_id, .. }
-        | BuildEvent::StepCacheHit { step_id, .. }
-        | BuildEvent::StepSkipped { step_id, .. }
-        | BuildEvent::StepEnd { step_id, .. }
-        | BuildEvent::ChainFailed {
-            failed_step_id: step_id,
-            ..
-        } => Some(step_id),
-        _ => None,
     }
 }
 

@@ -22,6 +22,7 @@ const BATCHES: usize = 8;
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Events as they are sent.
+#[derive(Default)]
 struct Batch {
     lines: Vec<u8>,
     count: u64,
@@ -46,17 +47,14 @@ pub(super) async fn tell(
 /// Puts events into batches. Goes on when nobody takes them any more: a build must not hang because nobody listens.
 async fn gather(lease: &Lease, mut events: EventStream, sender: mpsc::Sender<Batch>) {
     let mut ids = Ids::new(lease);
-    let mut batch = Batch {
-        lines: Vec::new(),
-        count: 0,
-    };
+    let mut batch = Batch::default();
     let due = tokio::time::sleep(AGE);
     tokio::pin!(due);
     loop {
         let event = tokio::select! {
             event = events.next() => event,
             () = &mut due, if batch.count > 0 => {
-                let _ = sender.send(std::mem::replace(&mut batch, Batch { lines: Vec::new(), count: 0 })).await;
+                let _ = sender.send(std::mem::take(&mut batch)).await;
                 continue;
             }
         };
@@ -73,11 +71,7 @@ async fn gather(lease: &Lease, mut events: EventStream, sender: mpsc::Sender<Bat
             batch.count += 1;
         }
         if batch.lines.len() >= BATCH {
-            let full = Batch {
-                lines: std::mem::take(&mut batch.lines),
-                count: std::mem::take(&mut batch.count),
-            };
-            let _ = sender.send(full).await;
+            let _ = sender.send(std::mem::take(&mut batch)).await;
         }
     }
     if batch.count > 0 {
@@ -141,22 +135,11 @@ impl Ids {
             let id = self.by_key.get(key)?;
             self.here.insert(*step_id, *id);
         }
-        match &mut event {
-            BuildEvent::BuildEnd { .. } => return None,
-            BuildEvent::StepQueued { step_id, .. }
-            | BuildEvent::StepStart { step_id, .. }
-            | BuildEvent::StepLog { step_id, .. }
-            | BuildEvent::ServiceLog { step_id, .. }
-            | BuildEvent::StepArtifact { step_id, .. }
-            | BuildEvent::StepRetry { step_id, .. }
-            | BuildEvent::StepCacheHit { step_id, .. }
-            | BuildEvent::StepSkipped { step_id, .. }
-            | BuildEvent::StepEnd { step_id, .. }
-            | BuildEvent::ChainFailed {
-                failed_step_id: step_id,
-                ..
-            } => *step_id = *self.here.get(step_id)?,
-            _ => {}
+        if let BuildEvent::BuildEnd { .. } = event {
+            return None;
+        }
+        if let Some(step_id) = event.step_id_mut() {
+            *step_id = *self.here.get(step_id)?;
         }
         Some(event)
     }

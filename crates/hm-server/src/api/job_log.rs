@@ -18,7 +18,6 @@ use super::extract::Query;
 use super::{ApiError, ApiResult, Ctx};
 use crate::JobId;
 use crate::auth::Watched;
-use crate::build::step_of;
 use crate::logs::Record;
 use crate::model::Build;
 
@@ -84,7 +83,7 @@ fn part(bytes: &[u8], job: JobId) -> Part {
             chunk: None,
             end: Some(End::Build),
         },
-        Some(event) if step_of(&event) != Some(job.0) => Part::default(),
+        Some(event) if event.step_id() != Some(job.0) => Part::default(),
         Some(BuildEvent::StepLog {
             stream,
             line,

@@ -126,23 +126,6 @@ impl App {
     }
 }
 
-/// The step that an event is about.
-pub(crate) const fn step_of(event: &BuildEvent) -> Option<Uuid> {
-    match event {
-        BuildEvent::StepQueued { step_id, .. }
-        | BuildEvent::StepStart { step_id, .. }
-        | BuildEvent::StepLog { step_id, .. }
-        | BuildEvent::ServiceLog { step_id, .. }
-        | BuildEvent::StepArtifact { step_id, .. }
-        | BuildEvent::StepRetry { step_id, .. }
-        | BuildEvent::StepCacheHit { step_id, .. }
-        | BuildEvent::StepSkipped { step_id, .. }
-        | BuildEvent::StepEnd { step_id, .. } => Some(*step_id),
-        BuildEvent::ChainFailed { failed_step_id, .. } => Some(*failed_step_id),
-        _ => None,
-    }
-}
-
 /// Gives the build its own name, and refuses what is not this build's.
 fn check(event: &mut BuildEvent, build: Uuid, jobs: &HashSet<JobId>) -> Result<(), &'static str> {
     match event {
@@ -153,7 +136,7 @@ fn check(event: &mut BuildEvent, build: Uuid, jobs: &HashSet<JobId>) -> Result<(
         }
         _ => {}
     }
-    if step_of(event).is_some_and(|step| !jobs.contains(&JobId(step))) {
+    if event.step_id().is_some_and(|step| !jobs.contains(&JobId(step))) {
         return Err("its step_id is no job of this build: use the ids that came with the lease");
     }
     Ok(())

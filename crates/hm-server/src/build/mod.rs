@@ -17,7 +17,7 @@ mod submit;
 mod sweep;
 
 pub(crate) use end::{AgentEnding, AgentVerdict};
-pub(crate) use events::{EventsError, step_of};
+pub(crate) use events::EventsError;
 pub(crate) use lease::Leased;
 pub(crate) use live::LiveBuilds;
 pub(crate) use submit::{Submission, SubmitError};

@@ -60,24 +60,8 @@ fn only_step(events: EventStream, wanted: String) -> EventStream {
             {
                 id = Some(*step_id);
             }
-            let keep = step_of(event).is_none_or(|step| Some(step) == id);
+            let keep = event.step_id().is_none_or(|step| Some(step) == id);
             async move { keep }
         })
         .boxed()
-}
-
-fn step_of(event: &BuildEvent) -> Option<Uuid> {
-    match event {
-        BuildEvent::StepQueued { step_id, .. }
-        | BuildEvent::StepStart { step_id, .. }
-        | BuildEvent::StepLog { step_id, .. }
-        | BuildEvent::ServiceLog { step_id, .. }
-        | BuildEvent::StepArtifact { step_id, .. }
-        | BuildEvent::StepRetry { step_id, .. }
-        | BuildEvent::StepCacheHit { step_id, .. }
-        | BuildEvent::StepSkipped { step_id, .. }
-        | BuildEvent::StepEnd { step_id, .. } => Some(*step_id),
-        BuildEvent::ChainFailed { failed_step_id, .. } => Some(*failed_step_id),
-        _ => None,
-    }
 }
