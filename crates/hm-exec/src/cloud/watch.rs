@@ -51,18 +51,19 @@ impl Watch {
         let started_at = Utc::now();
         self.announce(started_at).await;
         let mut results = Results::default();
-        announce::queued(&self.request).for_each(|event| results.take(&event));
+        let queued: Vec<_> = announce::queued(&self.request).collect();
+        queued.iter().for_each(|event| results.take(event));
         if !self.request.options.watch {
             return Ok(self.outcome(BuildStatus::Passed, results, started_at));
         }
-        for queued in announce::queued(&self.request) {
-            self.tell(queued).await;
+        let graph = &self.request.plan.graph;
+        let mut attempts = Attempts::new(graph.steps().map(|(index, step)| {
+            let id = announce::step_id(&self.request, index);
+            (id, step.key.to_string())
+        }));
+        for event in queued {
+            self.tell(event).await;
         }
-        let steps = announce::queued(&self.request).filter_map(|event| match event {
-            BuildEvent::StepQueued { step_id, key, .. } => Some((step_id, key)),
-            _ => None,
-        });
-        let mut attempts = Attempts::new(steps);
         let watched = self.watch(&mut attempts, &mut results).await;
         let (status, reason, error) = match watched {
             Ok(Ended::Told) => match results.status() {
