@@ -21,7 +21,7 @@ pub mod agent;
 mod builds;
 mod client;
 mod error;
-mod login;
+pub mod login;
 pub mod models;
 mod organizations;
 mod records;
