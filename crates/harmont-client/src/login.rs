@@ -65,6 +65,20 @@ impl HarmontClient {
         }
     }
 
+    /// Whether this server has the page where a person who is logged in lets a command line in.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn has_login_page(&self) -> Result<bool> {
+        let request = self.request_to(reqwest::Method::GET, &["cli"])?;
+        match self.send(request).await {
+            Err(HarmontError::NotFound { .. }) => Ok(false),
+            Err(error @ (HarmontError::Transport { .. } | HarmontError::Server { .. })) => Err(error),
+            // What it refuses without a nonce is there.
+            Ok(_) | Err(_) => Ok(true),
+        }
+    }
+
     /// A code that another command line can trade for a session of this user.
     ///
     /// # Errors

@@ -62,8 +62,19 @@ pub const HM_CLOUD_PIPELINE: &str = "HM_CLOUD_PIPELINE";
 pub const HM_CLOUD_MAX_SOURCE: &str = "HM_CLOUD_MAX_SOURCE";
 /// The token of `hm agent`.
 pub const HM_AGENT_TOKEN: &str = "HM_AGENT_TOKEN";
+/// The program that gets a page's URL as its argument, over [`BROWSER`].
+pub const HM_BROWSER: &str = "HM_BROWSER";
 /// A file that `hm run` writes its counters to, as `--stats`.
 pub const HM_STATS: &str = "HM_STATS";
+
+/// The browsers to try, in the order of a list that is separated by colons.
+pub const BROWSER: &str = "BROWSER";
+/// Any value says that nobody sits here, so that no browser is opened.
+pub const CI: &str = "CI";
+/// Any of them tells that the terminal is on another machine.
+pub const SSH: [&str; 3] = ["SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY"];
+/// Any of them tells that there is a screen for a browser.
+pub const DISPLAYS: [&str; 2] = ["DISPLAY", "WAYLAND_DISPLAY"];
 
 /// Where Docker's engine listens; [`HM_DOCKER_HOST`] goes over it.
 pub const DOCKER_HOST: &str = "DOCKER_HOST";

@@ -4,6 +4,7 @@
 
 mod artifacts;
 mod backend;
+mod browser;
 mod cli;
 mod cloud;
 mod commands;

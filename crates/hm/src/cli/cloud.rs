@@ -1,10 +1,12 @@
 //! The flags of `hm cloud`, and of a build on a server.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::ShowArgs;
+use super::run::parse_duration;
 
 /// Which organization.
 #[derive(Debug, Clone, Default, Args)]
@@ -17,8 +19,10 @@ pub struct OrgArgs {
 /// `hm cloud`.
 #[derive(Debug, Subcommand)]
 pub enum CloudCommand {
-    /// Log in to a server
+    /// Log in to a server, in a browser or with a token
     Login(LoginArgs),
+    /// Open a pipeline or a build in a browser
+    Open(OpenArgs),
     /// End the login
     Logout,
     /// Tell who is logged in where
@@ -52,7 +56,7 @@ pub enum CloudCommand {
 
 /// `hm cloud login`.
 #[derive(Debug, Args)]
-#[command(group = clap::ArgGroup::new("secret").required(true))]
+#[command(group = clap::ArgGroup::new("secret"))]
 pub struct LoginArgs {
     /// The server, such as https://ci.example.org
     #[arg(long)]
@@ -66,6 +70,31 @@ pub struct LoginArgs {
     /// The code that a browser, or `hm cloud` elsewhere, shows
     #[arg(long, group = "secret")]
     pub code: Option<String>,
+    /// Open no browser: the page to log in at may be opened anywhere
+    #[arg(long, conflicts_with = "secret")]
+    pub no_browser: bool,
+    /// How long to wait for the browser
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = parse_duration, conflicts_with = "secret")]
+    pub wait: Duration,
+}
+
+/// `hm cloud open`.
+#[derive(Debug, Args)]
+pub struct OpenArgs {
+    /// The pipeline on the server; everything of yours when left out
+    pub pipeline: Option<String>,
+    /// The build's number; all of the pipeline's builds when left out
+    #[arg(requires = "pipeline")]
+    pub number: Option<i64>,
+    /// Log the browser in, too: the link is good once, for five minutes, for whoever comes first
+    #[arg(long)]
+    pub login: bool,
+    /// Print the link alone
+    #[arg(long)]
+    pub no_browser: bool,
+    /// Which organization.
+    #[command(flatten)]
+    pub org: OrgArgs,
 }
 
 /// What to do with organizations.

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use harmont_client::HarmontClient;
+use harmont_client::{HarmontClient, HarmontError};
 use hm_server::agent::{Agent, AgentConfig};
 use hm_server::{Secret, Server, ServerConfig, ServerError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::agent::{agents_backend, lock};
+use super::cloud::login_link;
 use crate::backend::Machines;
 use crate::cli::{ServerArgs, ServerCommand};
 use crate::cloud::write_private;
@@ -112,11 +113,13 @@ async fn serve(context: &Context, config: &Config, args: &ServerArgs, data: Path
     let server = Arc::new(Server::open(server_config).await?);
     let printer = context.printer;
     let (stop_serving, stop_building) = (CancellationToken::new(), CancellationToken::new());
+    let mut entrance = None;
     let machines = if args.dev {
         let session = server
             .login(DEV_EMAIL, DEV_ORG, Some(Utc::now() + DEV_TOKEN))
             .await?;
         hand_over(context, args, &url, &session)?;
+        entrance = Some(HarmontClient::with_base_url(session.reveal(), &here));
         let machines = Machines::new(context, config)?;
         machines.say_why(context);
         Some(machines)
@@ -158,6 +161,12 @@ async fn serve(context: &Context, config: &Config, args: &ServerArgs, data: Path
             }
         }
     });
+    if let Some(client) = entrance {
+        match link(&client, &url, args.token_file.is_some()).await {
+            Ok(link) => printer.note(&format!("look:    {link}")),
+            Err(error) => printer.warning(&format!("no link for a browser: {error}")),
+        }
+    }
     let serving = async { serving.await.map_err(|error| Failure::Server(error.into())) };
     tokio::pin!(serving);
     let served = tokio::select! {
@@ -206,6 +215,18 @@ fn hand_over(context: &Context, args: &ServerArgs, url: &str, session: &Secret) 
     }
     printer.note("build:   hm run --backend cloud");
     Ok(())
+}
+
+/// How a browser comes in. Who keeps the token from those that read along keeps the link from them, too.
+async fn link(client: &HarmontClient, url: &str, is_private: bool) -> Result<String, HarmontError> {
+    if is_private {
+        return Ok("hm cloud open --login".into());
+    }
+    let code = client.login_code().await?;
+    let link = login_link(url, &code, "/");
+    Ok(format!(
+        "{link} (good once, for five minutes; then `hm cloud open --login`)"
+    ))
 }
 
 /// What a server without anybody needs.

@@ -6,6 +6,7 @@ use std::path::Path;
 use harmont_client::{HarmontClient, HarmontError};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::login_page;
 use crate::cli::LoginArgs;
 use crate::cloud::{Kept, KeptLogins, Session, server_named};
 use crate::commands::table;
@@ -17,7 +18,7 @@ use crate::{env_vars, exit};
 /// The most that a file with a token has.
 const LONGEST: u64 = 4096;
 
-/// Tries a token, or trades a code for one, and keeps it.
+/// Tries a token, trades a code for one, or has a browser hand one over, and keeps it.
 pub(super) async fn login(context: &Context, config: &Config, args: &LoginArgs) -> Result<u8> {
     let mut logins = KeptLogins::read(&context.environment)?;
     let url = match &args.url {
@@ -37,7 +38,7 @@ pub(super) async fn login(context: &Context, config: &Config, args: &LoginArgs) 
         (Some(token), _, _) => SecretString::from(token.trim()),
         (None, Some(file), _) => read_token(context, file)?,
         (None, None, Some(code)) => HarmontClient::anonymous(&url).redeem_login_code(code).await?,
-        (None, None, None) => return Err(Failure::plain_usage("give --token, --token-file or --code")),
+        (None, None, None) => login_page::log_in(context, config, &url, args).await?,
     };
     let client = HarmontClient::with_base_url(token.expose_secret(), &url);
     let user = client.current_user().await.map_err(|error| match error {

@@ -3,18 +3,21 @@
 mod builds;
 mod jobs;
 mod login;
+mod login_page;
+mod open;
 mod orgs;
 mod pipelines;
 mod watch;
 
 pub(super) use login::read_token;
+pub(super) use open::login_link;
 
 use harmont_client::models::Build;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use crate::cli::{
-    BuildArgs, BuildCommand, CloudCommand, JobCommand, OrgArgs, OrgCommand, PipelineCommand, ShowArgs,
+    BuildArgs, BuildCommand, CloudCommand, JobCommand, OpenArgs, OrgArgs, OrgCommand, PipelineCommand, ShowArgs,
 };
 use crate::cloud::Session;
 use crate::config::Config;
@@ -42,7 +45,8 @@ pub fn cloud(mut context: Context, command: &CloudCommand) -> Result<u8> {
 
 const fn org_args(command: &CloudCommand) -> Option<&OrgArgs> {
     match command {
-        CloudCommand::AgentToken { org, .. }
+        CloudCommand::Open(OpenArgs { org, .. })
+        | CloudCommand::AgentToken { org, .. }
         | CloudCommand::Pipeline(PipelineCommand::List { org, .. } | PipelineCommand::Create { org, .. })
         | CloudCommand::Build(BuildCommand::List { org, .. }) => Some(org),
         CloudCommand::Build(
@@ -65,6 +69,7 @@ async fn ask(context: &Context, config: &Config, command: &CloudCommand) -> Resu
         CloudCommand::Login(args) => return login::login(context, config, args).await,
         CloudCommand::Logout => return login::logout(context, config).await,
         CloudCommand::Whoami { json } => login::whoami(context, config, *json).await?,
+        CloudCommand::Open(args) => return open::open(context, config, args).await,
         CloudCommand::Org(OrgCommand::List { json }) => orgs::list(context, config, *json).await?,
         CloudCommand::Org(OrgCommand::Use { org }) => return orgs::choose(context, config, org).await,
         CloudCommand::Pipeline(PipelineCommand::List { json, .. }) => {
