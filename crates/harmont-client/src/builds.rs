@@ -119,6 +119,18 @@ impl HarmontClient {
             .await
     }
 
+    /// Runs a build again, as a new one of the same plan, source and variables; an operation of hm's own server. Sent
+    /// once: a second time would make a second build.
+    ///
+    /// # Errors
+    /// [`HarmontError::Rejected`] where its source is gone, or its plan was refused; [`HarmontError::NotFound`].
+    pub async fn retry_build(&self, org: &str, pipeline: &str, number: i64) -> Result<Build> {
+        let number = number.to_string();
+        let path = [&["hm", "v1"], &builds(org, pipeline, &number, &["retry"])[..]].concat();
+        let request = self.request_to(Method::POST, &path)?;
+        self.build_of(self.send(request).await?).await
+    }
+
     /// A build's jobs.
     ///
     /// # Errors

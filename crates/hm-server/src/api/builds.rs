@@ -149,7 +149,8 @@ pub(super) struct LogTokenResponse {
     expires_at: DateTime<Utc>,
 }
 
-fn answer(status: StatusCode, build: model::Build, pipeline: &model::Pipeline) -> Response {
+/// An answer with a build.
+pub(super) fn answer(status: StatusCode, build: model::Build, pipeline: &model::Pipeline) -> Response {
     let id = HeaderValue::from_str(&build.id.to_string());
     let mut response = (status, Answer(Build::new(build, pipeline))).into_response();
     if let Ok(id) = id {
@@ -246,6 +247,7 @@ impl CreateBuildRequest {
             env: environment(self.env)?,
             archive,
             plan: text::prose("pipeline_ir", &plan, usize::MAX)?,
+            note: None,
         })
     }
 }

@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use super::routes::Routes;
 use super::{
     ApiError, agent, builds, error, events, invites, job_log, jobs, login, members, meta, org_tokens,
-    organizations, pipelines, request, source, tokens, user,
+    organizations, pipelines, request, retry, source, tokens, user,
 };
 use crate::auth::Access::{Account, Agent, Login, Org, Public, Runner, User, Watch};
 use crate::model::Role::{Admin, Member, Read};
@@ -89,6 +89,7 @@ fn routes(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
         .add(Org(Member), routes!(builds::create_by_source))
         .add(Org(Read), routes!(builds::get))
         .add(Org(Member), routes!(builds::cancel))
+        .add(Org(Member), routes!(retry::retry))
         .add(Org(Read), routes!(builds::log_token))
         .add(Org(Read), routes!(jobs::list))
         .add(Org(Read), routes!(jobs::get))

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::request;
 use crate::blobs::BlobError;
-use crate::build::{EventsError, Fault, LeaseError, SubmitError};
+use crate::build::{EventsError, Fault, LeaseError, RetryError, SubmitError};
 use crate::logs::LogError;
 use crate::secret::NoRandomness;
 use crate::store::StoreError;
@@ -195,6 +195,18 @@ impl From<SubmitError> for ApiError {
                 format!("Build #{} failed at once: {error}.", build.number),
             ),
             SubmitError::Fault(error) => error.into(),
+        }
+    }
+}
+
+impl From<RetryError> for ApiError {
+    fn from(error: RetryError) -> Self {
+        let message = format!("{error}.");
+        match error {
+            RetryError::PlanRefused(_) => Self::conflict("plan_rejected", message),
+            RetryError::SourceGone(_) => Self::new(StatusCode::GONE, "source_gone", message),
+            RetryError::ManualDisabled(_) => Self::forbidden("manual_builds_disabled", message),
+            RetryError::Submit(error) => error.into(),
         }
     }
 }

@@ -18,6 +18,7 @@ mod organizations;
 mod page;
 mod pipelines;
 mod request;
+mod retry;
 mod routes;
 mod source;
 mod split;

@@ -77,6 +77,13 @@ impl Blobs for DirectoryBlobs {
         }))
     }
 
+    async fn copy(&self, from: &BlobName, to: &BlobName) -> Result<bool> {
+        match self.store.copy(&path(from), &path(to)).await {
+            Err(Error::NotFound { .. }) => Ok(false),
+            done => done.map(|()| true).map_err(failed(from)),
+        }
+    }
+
     async fn remove(&self, name: &BlobName) -> Result<()> {
         match self.store.delete(&path(name)).await {
             Err(Error::NotFound { .. }) => Ok(()),

@@ -69,6 +69,13 @@ pub trait Blobs: Send + Sync {
     /// When storage fails.
     async fn get(&self, name: &BlobName) -> Result<Option<Blob>>;
 
+    /// Gives a blob's content a second name, without a reader of it here. The two go their own ways from then on.
+    /// `false` when there is no such blob.
+    ///
+    /// # Errors
+    /// When storage fails.
+    async fn copy(&self, from: &BlobName, to: &BlobName) -> Result<bool>;
+
     /// Removes a blob, if it is there.
     ///
     /// # Errors

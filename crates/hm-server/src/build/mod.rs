@@ -13,6 +13,7 @@ mod end;
 mod events;
 mod lease;
 mod live;
+mod retry;
 mod submit;
 mod sweep;
 
@@ -20,6 +21,7 @@ pub(crate) use end::{AgentEnding, AgentVerdict};
 pub(crate) use events::EventsError;
 pub(crate) use lease::Leased;
 pub(crate) use live::LiveBuilds;
+pub(crate) use retry::RetryError;
 pub(crate) use submit::{Submission, SubmitError};
 
 use crate::blobs::BlobError;

@@ -13,6 +13,9 @@ use crate::queue::NewItem;
 use crate::state::App;
 use crate::{BuildId, JobId};
 
+/// The error code of a build whose plan was refused.
+pub(super) const PLAN_REJECTED: &str = "plan_rejected";
+
 /// What is submitted. Its source archive is stored already.
 #[derive(Debug)]
 pub(crate) struct Submission {
@@ -24,6 +27,8 @@ pub(crate) struct Submission {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) archive: SourceArchive,
     pub(crate) plan: String,
+    /// What its log begins with.
+    pub(crate) note: Option<String>,
 }
 
 /// Why there is no build, or only a failed one.
@@ -103,10 +108,19 @@ impl App {
             jobs,
             rejected: refused
                 .as_ref()
-                .map(|error| ("plan_rejected".to_owned(), error.to_string())),
+                .map(|error| (PLAN_REJECTED.to_owned(), error.to_string())),
         };
         let now = Utc::now();
-        let build = self.store.create_build(build, now).await?;
+        let build = match new.note {
+            None => self.store.create_build(build, now).await?,
+            Some(note) => {
+                // Nothing shall come before the note, not even the end of a build that is canceled at once.
+                let _alone = self.live.lock(build.id).await;
+                let build = self.store.create_build(build, now).await?;
+                self.note(&build, note).await?;
+                build
+            }
+        };
         if let Some(error) = refused {
             self.blobs.remove(&BlobName::source(build.id)).await?;
             self.seal(&build).await?;

@@ -41,8 +41,18 @@ pub async fn blobs(blobs: &dyn Blobs) {
     writer.abort().await.expect("it goes away");
     assert!(blobs.get(&other).await.expect("it answers").is_none());
 
+    let copy = BlobName::source(BuildId::new());
+    assert!(!blobs.copy(&other, &copy).await.expect("it answers"));
+    assert!(blobs.get(&copy).await.expect("it answers").is_none());
+    assert!(blobs.copy(&name, &copy).await.expect("it answers"));
+
     for _ in 0..2 {
         blobs.remove(&name).await.expect("it goes away");
         assert!(blobs.get(&name).await.expect("it answers").is_none());
     }
+    let blob = blobs.get(&copy).await.expect("it answers").expect("it is there");
+    assert_eq!(blob.bytes, (12 << 20) + 3, "a copy outlives what it was made of");
+    let pieces: Vec<Bytes> = blob.content.try_collect().await.expect("it can be read");
+    assert!(pieces.concat() == content, "a copy is the same");
+    blobs.remove(&copy).await.expect("it goes away");
 }

@@ -100,6 +100,11 @@ const ROUTES: &[(&str, &str, Who)] = &[
         "/api/v0/internal/builds/{build_uuid}/source.tar.gz",
         Runner,
     ),
+    (
+        "POST",
+        "/hm/v1/organizations/{org}/pipelines/{pipeline}/builds/{number}/retry",
+        Member,
+    ),
     ("POST", "/agent/v1/lease", Agent),
     ("POST", "/agent/v1/builds/{build_uuid}/heartbeat", Agent),
     ("POST", "/agent/v1/builds/{build_uuid}/events", Agent),

@@ -13,4 +13,5 @@ mod limits;
 mod login;
 mod logs;
 mod organizations;
+mod retries;
 mod suites;

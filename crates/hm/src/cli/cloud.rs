@@ -194,6 +194,18 @@ pub enum BuildCommand {
         #[command(flatten)]
         build: BuildArgs,
     },
+    /// Run a build again: a new build of the same plan, source, variables and options
+    Retry {
+        /// Which build.
+        #[command(flatten)]
+        build: BuildArgs,
+        /// Return at once, without watching the new build
+        #[arg(long)]
+        no_watch: bool,
+        /// How to show it.
+        #[command(flatten)]
+        show: ShowArgs,
+    },
 }
 
 /// What to do with jobs.

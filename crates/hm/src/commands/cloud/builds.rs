@@ -4,7 +4,7 @@ use chrono::Utc;
 use harmont_client::models::Build;
 use serde_json::{Value, json};
 
-use super::{Asked, head, jobs, json_lines, or_dash, pipelines};
+use super::{Asked, head, jobs, json_lines, or_dash, pipelines, watch};
 use crate::cli::BuildArgs;
 use crate::commands::table;
 use crate::exit;
@@ -110,6 +110,24 @@ pub(super) async fn cancel(asked: &Asked<'_>, args: &BuildArgs) -> Result<u8> {
         .await?;
     printer.note(&format!("build {number} of {pipeline} is {}", build.state));
     Ok(exit::PASSED)
+}
+
+/// Runs a build again, and shows the new one.
+pub(super) async fn retry(asked: &Asked<'_>, args: &BuildArgs, no_watch: bool) -> Result<u8> {
+    let build = asked.build(args).await?;
+    let (pipeline, number) = (&build.pipeline_slug, build.number);
+    let client = &asked.session.client;
+    let again = client.retry_build(&asked.org, pipeline, number).await?;
+    let printer = asked.context.printer;
+    printer.note(&format!(
+        "build {} of {pipeline} is a retry of build {number}: {}",
+        again.number,
+        watch_url(asked, &again)
+    ));
+    if no_watch {
+        return Ok(exit::PASSED);
+    }
+    watch::watch(asked, again).await
 }
 
 /// Where people watch it.

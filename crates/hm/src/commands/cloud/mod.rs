@@ -33,7 +33,7 @@ pub fn cloud(mut context: Context, command: &CloudCommand) -> Result<u8> {
     if let Some(args) = org_args(command) {
         context.take_org_flag(args);
     }
-    if let CloudCommand::Build(BuildCommand::Watch { show, .. }) = command {
+    if let CloudCommand::Build(BuildCommand::Watch { show, .. } | BuildCommand::Retry { show, .. }) = command {
         context.take_show_flags(show);
     }
     let config = context.config()?;
@@ -52,7 +52,8 @@ const fn org_args(command: &CloudCommand) -> Option<&OrgArgs> {
         CloudCommand::Build(
             BuildCommand::Show { build, .. }
             | BuildCommand::Watch { build, .. }
-            | BuildCommand::Cancel { build },
+            | BuildCommand::Cancel { build }
+            | BuildCommand::Retry { build, .. },
         )
         | CloudCommand::Job(JobCommand::List { build, .. } | JobCommand::Log { build, .. }) => {
             Some(&build.org)
@@ -112,7 +113,12 @@ async fn builds(context: &Context, config: &Config, command: &BuildCommand) -> R
         BuildCommand::Watch {
             build,
             show: ShowArgs { .. },
-        } => return watch::watch(&asked, build).await,
+        } => return watch::watch(&asked, asked.build(build).await?).await,
+        BuildCommand::Retry {
+            build,
+            no_watch,
+            show: ShowArgs { .. },
+        } => return builds::retry(&asked, build, *no_watch).await,
         BuildCommand::Cancel { build } => return builds::cancel(&asked, build).await,
     };
     context.printer.data(&text).map_err(Failure::Output)?;

@@ -1,18 +1,17 @@
 //! `hm cloud build watch`.
 
+use harmont_client::models::Build;
 use hm_exec::cloud::follow;
 
 use super::{Asked, builds};
-use crate::cli::BuildArgs;
 use crate::exit;
 use crate::fail::{Failure, Result};
 use crate::show;
 use crate::signals::Signals;
 
 /// Shows a build from its beginning to its end. Ctrl-C leaves the build alone: it is not ours.
-pub(super) async fn watch(asked: &Asked<'_>, args: &BuildArgs) -> Result<u8> {
+pub(super) async fn watch(asked: &Asked<'_>, build: Build) -> Result<u8> {
     let mut signals = Signals::take_over().map_err(Failure::io("cannot handle", "Ctrl-C"))?;
-    let build = asked.build(args).await?;
     let name = format!("{} {}", build.pipeline_slug, build.number);
     let url = builds::watch_url(asked, &build);
     let followed = follow(asked.session.client.clone(), &asked.org, build, Some(url))?;
