@@ -17,6 +17,7 @@ use crate::{HarmontClient, HarmontError, Result};
 
 /// What the server does with an agent's poll beyond the time that it was asked to wait.
 const GRACE: Duration = Duration::from_secs(30);
+const SHORTEST_GRACE: Duration = Duration::from_secs(1);
 
 /// A build that an agent has.
 #[derive(Debug, Clone, Deserialize)]
@@ -148,15 +149,20 @@ impl HarmontClient {
         self.answer(response).await.map(Some)
     }
 
-    /// Holds a build. Answers whether it is to be stopped.
+    /// Holds a build. Answers whether it is to be stopped: at once when it is, else after about `wait` at most. A server
+    /// that does not wait answers at once.
     ///
     /// # Errors
     /// [`HarmontError::Rejected`] with 409 where it is another agent's by now.
-    pub async fn hold(&self, lease: &Lease) -> Result<bool> {
+    pub async fn hold(&self, lease: &Lease, wait: Duration) -> Result<bool> {
         let build = lease.build_id.to_string();
-        let body = json!({ "attempt": lease.attempt });
+        let body = json!({ "attempt": lease.attempt, "wait_seconds": wait.as_secs() });
+        // A server that has gone silent is asked again before the lease ends.
+        let longest = wait + wait.clamp(SHORTEST_GRACE, GRACE);
         retried(|| async {
-            let request = self.request_to(Method::POST, &Lease::path(&build, "heartbeat"))?;
+            let request = self
+                .request_to(Method::POST, &Lease::path(&build, "heartbeat"))?
+                .timeout(longest);
             let Held { cancel } = self.answer(self.send(request.json(&body)).await?).await?;
             Ok(cancel)
         })

@@ -118,12 +118,20 @@ impl Default for Rates {
 pub struct AgentRules {
     /// How long a build stays an agent's that says nothing.
     pub lease: Duration,
-    /// How long a request for a build may wait for one.
+    /// How long a request may wait: one for a build, or one that holds a build.
     pub poll: Duration,
     /// How many agents a build may lose before it fails.
     pub losses: u32,
     /// How often to look for lost agents.
     pub sweep: Duration,
+}
+
+impl AgentRules {
+    /// How long a request that holds a build may wait: so short that two more may come late before the lease ends.
+    #[must_use]
+    pub fn hold(&self) -> Duration {
+        (self.lease / 3).min(self.poll)
+    }
 }
 
 impl Default for AgentRules {

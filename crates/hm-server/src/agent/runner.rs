@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::build::Running;
 
-/// How long one poll waits for a build.
-const POLL: Duration = Duration::from_secs(25);
+/// How long one poll waits, for a build or for what holds one.
+pub(super) const POLL: Duration = Duration::from_secs(25);
 /// The first and the longest pause while the server cannot be reached.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 

@@ -85,6 +85,7 @@ impl App {
     pub(crate) async fn settle(&self, build: &Build, fence: Fence) -> Result<(), Fault> {
         self.seal(build).await?;
         self.queue.complete(fence).await?;
+        self.live.tell(build.id);
         self.live.forget(build.id);
         Ok(())
     }
@@ -100,6 +101,7 @@ impl App {
         if !self.store.abandon_attempt(fence.build, fence.attempt).await? {
             return Err(LeaseError::Lost);
         }
+        self.live.tell(build.id);
         let note = format!("Agent `{agent}` gave the build back; it starts over on the next one.");
         self.note(&build, note).await?;
         self.queue.release(fence).await?;
@@ -120,12 +122,16 @@ impl App {
     /// Cancels a build that has not ended. What an agent runs ends when the agent says so.
     pub(crate) async fn cancel(&self, build: &Build) -> Result<(), Fault> {
         let _alone = self.live.lock(build.id).await;
-        if self.store.cancel_build(build.id, Utc::now()).await? == CancelRequest::Canceled {
-            self.queue.remove(build.id).await?;
-            if let Some(build) = self.store.build_by_id(build.id).await? {
-                self.seal(&build).await?;
+        match self.store.cancel_build(build.id, Utc::now()).await? {
+            CancelRequest::Canceled => {
+                self.queue.remove(build.id).await?;
+                if let Some(build) = self.store.build_by_id(build.id).await? {
+                    self.seal(&build).await?;
+                }
+                self.live.forget(build.id);
             }
-            self.live.forget(build.id);
+            CancelRequest::Canceling => self.live.tell(build.id),
+            CancelRequest::Nothing => {}
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! An agent tells what its build does.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::Utc;
@@ -55,6 +56,24 @@ impl App {
                 )
         };
         build.filter(running).ok_or(LeaseError::Lost)
+    }
+
+    /// The lease holds on from this moment. Answers whether the agent shall stop: at once when it shall or the lease
+    /// is lost, else after this time, which adds nothing to the lease.
+    pub(crate) async fn hold(&self, fence: Fence, wait: Duration) -> Result<bool, LeaseError> {
+        let mut watching = self.live.watch(fence.build);
+        let over = tokio::time::sleep(wait.min(self.config.agents.hold()));
+        tokio::pin!(over);
+        let mut cancel = self.heartbeat(fence).await?;
+        while !cancel {
+            tokio::select! {
+                () = watching.heard() => {}
+                () = self.stopping.cancelled() => break,
+                () = &mut over => break,
+            }
+            cancel = self.held(fence).await?.state == BuildState::Canceling;
+        }
+        Ok(cancel)
     }
 
     /// The lease holds on. Answers whether the agent shall stop.

@@ -97,6 +97,7 @@ impl App {
             return self.end(&build, fence, ending).await;
         }
         if self.store.abandon_attempt(build.id, fence.attempt).await? {
+            self.live.tell(build.id);
             let note = format!(
                 "Agent `{}` was lost; the build starts over on the next one ({} of at most {agents}).",
                 lease.agent,

@@ -1,5 +1,6 @@
 //! Server, agent and submitting backend together.
 
+mod cancel;
 mod contract;
 mod hostile;
 mod losses;

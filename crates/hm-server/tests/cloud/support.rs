@@ -28,21 +28,27 @@ pub struct Cloud {
     pub dirs: TempDir,
     pub base: String,
     pub client: HarmontClient,
+    pub address: std::net::SocketAddr,
     agent_token: String,
-    address: std::net::SocketAddr,
+    lease: Duration,
     stop: CancellationToken,
     served: Option<JoinHandle<()>>,
 }
 
 impl Cloud {
     pub async fn start() -> Self {
+        Self::with_lease(Duration::from_secs(3)).await
+    }
+
+    /// A server that takes an agent for lost which says nothing for so long.
+    pub async fn with_lease(lease: Duration) -> Self {
         let dirs = tempfile::tempdir().expect("a directory");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a port");
         let address = listener.local_addr().expect("an address");
         let base = format!("http://{address}");
-        let server = open(&dirs, &base).await;
+        let server = open(&dirs, &base, lease).await;
         let token = server.login("me@example.com", ORG, None).await.expect("a login");
         let agent_token = server.agent_token(ORG, "a test's").await.expect("a token");
         let (stop, served) = serve(server, listener);
@@ -61,6 +67,7 @@ impl Cloud {
             base,
             client,
             address,
+            lease,
             stop,
             served: Some(served),
         }
@@ -72,7 +79,7 @@ impl Cloud {
         let listener = tokio::net::TcpListener::bind(self.address)
             .await
             .expect("the same port");
-        let server = open(&self.dirs, &self.base).await;
+        let server = open(&self.dirs, &self.base, self.lease).await;
         let (stop, served) = serve(server, listener);
         self.stop = stop;
         self.served = Some(served);
@@ -87,6 +94,11 @@ impl Cloud {
 
     /// An agent over machines in memory.
     pub fn agent(&self, name: &str, vm: &MemoryBackend) -> Working {
+        self.agent_through(&self.base, name, vm)
+    }
+
+    /// An agent that reaches the server by another URL.
+    pub fn agent_through(&self, base: &str, name: &str, vm: &MemoryBackend) -> Working {
         let data_dir = self.dirs.path().join(name);
         let sources = SourceStore::new(data_dir.join("sources")).taking_ignored();
         let slots = NonZeroUsize::new(4).expect("not zero");
@@ -97,7 +109,7 @@ impl Cloud {
             concurrency: NonZeroUsize::new(2).expect("not zero"),
             data_dir,
         };
-        let client = HarmontClient::with_base_url(self.agent_token.clone(), &self.base);
+        let client = HarmontClient::with_base_url(self.agent_token.clone(), base);
         let agent = Agent::new(client, config, Arc::new(backend));
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let task = tokio::spawn({
@@ -126,9 +138,9 @@ impl Cloud {
     }
 }
 
-async fn open(dirs: &TempDir, base: &str) -> Server {
+async fn open(dirs: &TempDir, base: &str, lease: Duration) -> Server {
     let mut config = ServerConfig::new(dirs.path().join("server"), base);
-    config.agents.lease = Duration::from_secs(3);
+    config.agents.lease = lease;
     config.agents.sweep = Duration::from_millis(100);
     Server::open(config).await.expect("a server")
 }

@@ -1,5 +1,7 @@
 //! Agents that are lost, come back late, or give up.
 
+use std::time::Duration;
+
 use chrono::{TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -319,4 +321,58 @@ async fn a_restarted_server_goes_on_where_it_was() {
     assert_eq!(heard.len(), 4);
     assert_eq!(agent.lease().await["number"], 2);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_heartbeat_waits_until_the_build_is_canceled_or_lost_and_holds_no_longer_for_it() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Running::start(&data, |config| {
+        config.agents.lease = Duration::from_secs(3600);
+        config.agents.poll = Duration::from_secs(3600);
+    })
+    .await;
+    let (owner, agent) = (server.owner().await, server.agent("acme").await);
+    owner.pipeline().await;
+    owner.build(&build()).await;
+    owner.build(&build()).await;
+    let hold = |lease: &Value, wait: u32| {
+        let path = format!(
+            "/agent/v1/builds/{}/heartbeat",
+            lease["build_id"].as_str().unwrap()
+        );
+        let (agent, body) = (agent.clone(), json!({"attempt": 1, "wait_seconds": wait}));
+        tokio::spawn(async move { agent.post(&path, &body).await })
+    };
+    let (canceled, lost) = (agent.lease().await, agent.lease().await);
+    assert_eq!(
+        hold(&canceled, 0).await.unwrap().expect(200),
+        json!({"cancel": false, "lease_seconds": 3600})
+    );
+    assert_eq!(hold(&canceled, 1).await.unwrap().expect(200)["cancel"], false);
+
+    let waiting = [hold(&canceled, 3600), hold(&lost, 3600)];
+    let path = format!("{BUILDS}/{}/cancel", canceled["number"]);
+    owner.put(&path).await.expect(200);
+    let [told, waits] = waiting;
+    assert_eq!(told.await.unwrap().expect(200)["cancel"], true);
+    assert!(!waits.is_finished());
+    assert_eq!(hold(&canceled, 3600).await.unwrap().expect(200)["cancel"], true);
+
+    // It still waits, and yet its lease ends.
+    lose(&server).await;
+    waits.await.unwrap().refused(409, "lease_lost");
+    hold(&lost, 3600).await.unwrap().refused(409, "lease_lost");
+
+    let last = agent.lease().await;
+    let body = json!({"attempt": last["attempt"], "wait_seconds": 3600});
+    let path = format!(
+        "/agent/v1/builds/{}/heartbeat",
+        last["build_id"].as_str().unwrap()
+    );
+    let waits = tokio::spawn(async move { agent.post(&path, &body).await });
+    server.stop().await;
+    // A server that stops lets nobody wait; it may have stopped before it was asked.
+    if let Ok(answer) = waits.await {
+        assert_eq!(answer.expect(200)["cancel"], false);
+    }
 }

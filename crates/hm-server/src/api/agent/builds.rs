@@ -1,5 +1,7 @@
 //! What an agent says about a build that it has.
 
+use std::time::Duration;
+
 use axum::http::StatusCode;
 use axum::{Extension, Json as Answer};
 use bytes::Bytes;
@@ -24,6 +26,10 @@ const MESSAGE: usize = 64 << 10;
 pub(in crate::api) struct HeartbeatRequest {
     /// As it came with the lease.
     attempt: i64,
+    /// How long to wait before the answer, unless the build is to be stopped; the server may answer earlier. The lease
+    /// is held from the moment the request comes, and no longer than without it.
+    #[serde(default)]
+    wait_seconds: u32,
 }
 
 /// What the agent shall do.
@@ -118,8 +124,9 @@ pub(in crate::api) async fn heartbeat(
     Json(body): Json<HeartbeatRequest>,
 ) -> ApiResult<Answer<HeartbeatResponse>> {
     let fence = fence(&state, org.0, &build, body.attempt).await?;
+    let wait = Duration::from_secs(body.wait_seconds.into());
     Ok(Answer(HeartbeatResponse {
-        cancel: state.heartbeat(fence).await?,
+        cancel: state.hold(fence, wait).await?,
         lease_seconds: state.config.agents.lease.as_secs(),
     }))
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! POST /agent/v1/lease                          wait for a build; 204 when none came
-//! POST /agent/v1/builds/{id}/heartbeat          hold it; answers whether to stop
+//! POST /agent/v1/builds/{id}/heartbeat          hold it; waits, and answers at once when it is to stop
 //! POST /agent/v1/builds/{id}/events             say what it does (NDJSON); answers which event is wanted next
 //! POST /agent/v1/builds/{id}/complete           it is over
 //! POST /agent/v1/builds/{id}/release            somebody else shall run it
