@@ -21,6 +21,7 @@ pub mod agent;
 mod builds;
 mod client;
 mod error;
+mod job_log;
 pub mod login;
 pub mod models;
 mod organizations;
@@ -31,4 +32,5 @@ mod sse;
 
 pub use client::{DEFAULT_BASE_URL, HarmontClient};
 pub use error::{HarmontError, Result};
+pub use job_log::{LogChunk, LogEvent, StreamKind};
 pub use records::BuildRecord;

@@ -1,12 +1,13 @@
 //! A build's events, live: what hm's own server has beside the published API.
 
 use eventsource_stream::Event;
-use futures::StreamExt;
 use futures::stream::BoxStream;
 use hm_plugin_protocol::events::BuildEvent;
+use reqwest::{Method, Response};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::sse::{Read, Subject};
 use crate::{HarmontClient, HarmontError, Result};
 
 /// A record of a build's log.
@@ -23,16 +24,39 @@ pub struct BuildRecord {
     pub note: Option<String>,
 }
 
-/// Whether a stream ends with this record: `build_end` comes last, and once.
-fn ends(event: &Event) -> bool {
-    let record = serde_json::from_str::<BuildRecord>(&event.data);
-    matches!(
-        record,
-        Ok(BuildRecord {
-            event: Some(BuildEvent::BuildEnd { .. }),
-            ..
-        })
-    )
+/// A build's records, read so far.
+struct Records {
+    client: HarmontClient,
+    build: String,
+    /// The number of the last one; 0 before the first.
+    last: u64,
+}
+
+impl Subject for Records {
+    type Item = BuildRecord;
+
+    async fn open(&mut self) -> Result<Response> {
+        let path = ["hm", "v1", "builds", &self.build, "events"];
+        let mut request = self.client.request_to(Method::GET, &path)?;
+        if self.last > 0 {
+            request = request.header("Last-Event-ID", self.last);
+        }
+        self.client.open_events(request).await
+    }
+
+    fn read(&mut self, event: &Event) -> Result<Read<BuildRecord>> {
+        let record = serde_json::from_str::<BuildRecord>(&event.data);
+        let record = record.map_err(|error| HarmontError::Decode {
+            url: "a build's events".into(),
+            reason: error.to_string(),
+        })?;
+        // `build_end` comes last, and once.
+        let over = matches!(record.event, Some(BuildEvent::BuildEnd { .. }));
+        let is_new = record.seq > self.last;
+        self.last = self.last.max(record.seq);
+        let items = is_new.then_some(record).into_iter().collect();
+        Ok(Read { items, over })
+    }
 }
 
 impl HarmontClient {
@@ -41,28 +65,10 @@ impl HarmontClient {
     ///
     /// An item that is an error is the last.
     pub fn build_records(&self, build: Uuid, after: u64) -> BoxStream<'static, Result<BuildRecord>> {
-        let build = build.to_string();
-        let path = ["hm", "v1", "builds", &build, "events"];
-        let after_id = (after > 0).then(|| after.to_string());
-        let mut told = after;
-        self.follow(&path, Vec::new(), after_id, ends)
-            .filter_map(move |event| {
-                let record = match event {
-                    Err(error) => Some(Err(error)),
-                    Ok(event) => match serde_json::from_str::<BuildRecord>(&event.data) {
-                        Err(error) => Some(Err(HarmontError::Decode {
-                            url: "a build's events".into(),
-                            reason: error.to_string(),
-                        })),
-                        Ok(record) if record.seq <= told => None,
-                        Ok(record) => {
-                            told = record.seq;
-                            Some(Ok(record))
-                        }
-                    },
-                };
-                futures::future::ready(record)
-            })
-            .boxed()
+        self.follow(Records {
+            client: self.clone(),
+            build: build.to_string(),
+            last: after,
+        })
     }
 }

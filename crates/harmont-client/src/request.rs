@@ -156,7 +156,11 @@ impl HarmontClient {
             reason = if error.is_timeout() {
                 "it did not answer in time".into()
             } else {
-                error.to_string()
+                // A query may have a log token in it.
+                let text = error.to_string();
+                error
+                    .url()
+                    .map_or_else(|| text.clone(), |url| text.replace(url.as_str(), url.path()))
             };
         }
         HarmontError::Transport {
