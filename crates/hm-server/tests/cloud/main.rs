@@ -3,5 +3,6 @@
 mod cancel;
 mod contract;
 mod hostile;
+mod job_log;
 mod losses;
 mod support;
