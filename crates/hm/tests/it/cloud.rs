@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use crate::harness::{Said, World};
 
 /// How long a busy machine may take for what happens soon.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process of `hm` that goes on until it is told to end.
-struct Service {
-    child: Child,
+pub struct Service {
+    pub child: Child,
 }
 
 impl Service {
@@ -25,12 +25,13 @@ impl Service {
     }
 
     /// Ends it as a service is ended; it does so in good order.
-    fn end(mut self) {
+    pub fn end(mut self) {
         self.signal("-TERM");
         assert_eq!(self.child.wait().expect("it ends").code(), Some(0));
     }
 
-    fn kill(mut self) {
+    /// As a power cut ends it.
+    pub fn kill(mut self) {
         self.signal("-KILL");
         self.child.wait().expect("it ends");
     }
@@ -45,15 +46,15 @@ impl Drop for Service {
 }
 
 /// A repository, and a server beside it.
-struct Cloud {
-    world: World,
-    url: String,
-    server: Option<Service>,
+pub struct Cloud {
+    pub world: World,
+    pub url: String,
+    pub server: Option<Service>,
 }
 
 impl Cloud {
     /// Server and agent in one process, and logged in.
-    fn dev(world: World) -> Self {
+    pub fn dev(world: World) -> Self {
         let mut cloud = Self {
             world,
             url: "127.0.0.1:0".into(),
@@ -67,7 +68,7 @@ impl Cloud {
     }
 
     /// A server without agents, whose agents are lost after two seconds of silence, and logged in.
-    fn alone(world: World) -> Self {
+    pub fn alone(world: World) -> Self {
         let mut cloud = Self {
             world,
             url: "127.0.0.1:0".into(),
@@ -80,7 +81,8 @@ impl Cloud {
         cloud
     }
 
-    fn serve(&mut self, more: &[&str]) {
+    /// Starts a server, on the port that it had before.
+    pub fn serve(&mut self, more: &[&str]) {
         let address = self.url.trim_start_matches("http://").to_owned();
         let data = self.server_data();
         let mut args = vec![
@@ -108,10 +110,17 @@ impl Cloud {
     }
 
     fn agent(&self, name: &str) -> Service {
+        self.agent_by(&self.agent_token(), name, 1)
+    }
+
+    /// An agent with a token that is there already, which runs so many builds at once.
+    pub fn agent_by(&self, token: &str, name: &str, builds: usize) -> Service {
+        let builds = builds.to_string();
+        let args = ["agent", "--server", &self.url, "--name", name, "--concurrency", &builds];
         let child = self
             .world
-            .command(&["agent", "--server", &self.url, "--name", name])
-            .env("HM_AGENT_TOKEN", self.agent_token())
+            .command(&args)
+            .env("HM_AGENT_TOKEN", token)
             .env("HM_DATA_DIR", self.world.path().join(name))
             .stderr(Stdio::null())
             .spawn()
@@ -119,7 +128,8 @@ impl Cloud {
         Service { child }
     }
 
-    fn agent_token(&self) -> String {
+    /// A token for agents.
+    pub fn agent_token(&self) -> String {
         self.hm(&["cloud", "agent-token"])
             .expect(0)
             .stdout()
@@ -143,20 +153,22 @@ impl Cloud {
         assert!(said.stderr().contains("logged in to"), "{said}");
     }
 
-    fn server_data(&self) -> PathBuf {
+    /// Where the server keeps its data.
+    pub fn server_data(&self) -> PathBuf {
         self.world.path().join("server")
     }
 
-    fn token_file(&self) -> PathBuf {
+    /// The file with the token of whoever is logged in.
+    pub fn token_file(&self) -> PathBuf {
         self.world.path().join("token")
     }
 
-    fn hm(&self, args: &[&str]) -> Said {
+    pub fn hm(&self, args: &[&str]) -> Said {
         self.world.hm(args)
     }
 
     /// `hm run --backend cloud`, begun.
-    fn begin(&self, args: &[&str]) -> Child {
+    pub fn begin(&self, args: &[&str]) -> Child {
         let mut all = vec!["run", "--backend", "cloud", "--format", "plain"];
         all.extend(args);
         let mut command = self.world.command(&all);
@@ -168,7 +180,7 @@ impl Cloud {
     }
 
     /// The state of the pipeline's newest build, and of its jobs.
-    fn states(&self, pipeline: &str) -> (String, Vec<String>) {
+    pub fn states(&self, pipeline: &str) -> (String, Vec<String>) {
         let text = self
             .hm(&["cloud", "build", "show", pipeline, "--json"])
             .expect(0)
@@ -183,7 +195,7 @@ impl Cloud {
     }
 }
 
-fn soon(what: &str, mut happened: impl FnMut() -> bool) {
+pub fn soon(what: &str, mut happened: impl FnMut() -> bool) {
     let began = Instant::now();
     while !happened() {
         assert!(began.elapsed() < PATIENCE, "{what} never happened");
