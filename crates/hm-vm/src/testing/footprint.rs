@@ -34,7 +34,8 @@ impl Footprint {
         let cgroups = processes
             .iter()
             .flat_map(|process| cgroups(process.pid))
-            .filter(|line| !own_cgroups.contains(line))
+            // A zombie is in the root already, which nobody has made.
+            .filter(|line| !own_cgroups.contains(line) && !line.ends_with(":/"))
             .filter_map(|line| cgroup_directory(&line))
             .collect();
         Self {

@@ -56,6 +56,10 @@ pub fn agent(context: &Context, args: &AgentArgs) -> Result<u8> {
         machines.say_why(context);
         // A directory has one agent: it clears what an earlier one left.
         let _alone = lock(&agent_config.data_dir)?;
+        // So does this, of an agent that was killed: a machine with little to build would keep it for long.
+        if let Err(error) = machines.vm().reclaim().await {
+            context.printer.warning(&error.to_string());
+        }
         let agent = Agent::new(
             client,
             agent_config,

@@ -116,7 +116,15 @@ impl Cloud {
     /// An agent with a token that is there already, which runs so many builds at once.
     pub fn agent_by(&self, token: &str, name: &str, builds: usize) -> Service {
         let builds = builds.to_string();
-        let args = ["agent", "--server", &self.url, "--name", name, "--concurrency", &builds];
+        let args = [
+            "agent",
+            "--server",
+            &self.url,
+            "--name",
+            name,
+            "--concurrency",
+            &builds,
+        ];
         let child = self
             .world
             .command(&args)
