@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
-    from .recorder import Recorder
+    from .notes import Notes
 
 _CLOCK = frozenset(
     ("time", "time_ns", "localtime", "gmtime", "ctime", "strftime", "asctime", "now", "utcnow", "today")
@@ -23,7 +23,7 @@ _STDLIB = os.path.dirname(os.path.abspath(os.__file__)) + os.sep
 _LOGGING = os.path.join(_STDLIB, "logging") + os.sep
 
 
-def install(recorder: Recorder) -> None:
+def install(notes: Notes) -> None:
     """Begin to watch."""
 
     def on_call(frame: FrameType, event: str, function: object) -> None:
@@ -39,11 +39,11 @@ def install(recorder: Recorder) -> None:
         if file.startswith(_LOGGING) or (file.startswith(_STDLIB) and frame.f_code.co_name == "<module>"):
             return
         if name in _CLOCK and home in ("time", "datetime", "_datetime"):
-            recorder.refuse(f"it reads the clock ({name})")
+            notes.refuse(f"it reads the clock ({name})")
         elif name in _LUCK and home in ("posix", "nt", "random", "_random"):
-            recorder.refuse(f"it uses random numbers ({name})")
+            notes.refuse(f"it uses random numbers ({name})")
         elif name in _THREAD:
-            recorder.refuse("it starts a thread")
+            notes.refuse("it starts a thread")
 
     sys.setprofile(on_call)
 

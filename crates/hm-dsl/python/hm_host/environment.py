@@ -7,23 +7,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Iterator
 
-    from .recorder import Recorder
+    from .notes import Notes
 
 
-def install(recorder: Recorder) -> None:
+def install(notes: Notes) -> None:
     """Make ``os.environ`` tell. It stays the same object: others may hold it already."""
 
     class _Watched(os._Environ):  # type: ignore[type-arg]
         def __getitem__(self, key: Any) -> Any:
-            recorder.variable(os.fsdecode(key) if isinstance(key, (str, bytes)) else None)
+            notes.variable(os.fsdecode(key) if isinstance(key, (str, bytes)) else None)
             return super().__getitem__(key)
 
         def __iter__(self) -> Iterator[Any]:
-            recorder.variable(None)
+            notes.variable(None)
             return super().__iter__()
 
         def __len__(self) -> int:
-            recorder.variable(None)
+            notes.variable(None)
             return super().__len__()
 
     os.environ.__class__ = _Watched

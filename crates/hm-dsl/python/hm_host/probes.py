@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable
 
-    from .recorder import Recorder
+    from .notes import Notes
 
 _ASKS_FOR_KIND = frozenset(
     (
@@ -36,21 +36,21 @@ _WATCHED = ("stat", "lstat", "access", "readlink")
 class _Probe:
     """Stands in for a function of ``os``. An object, because a Python function in a class would be bound."""
 
-    def __init__(self, recorder: Recorder, function: Callable[..., Any]) -> None:
-        self._recorder = recorder
+    def __init__(self, notes: Notes, function: Callable[..., Any]) -> None:
+        self._notes = notes
         self._function = function
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
 
     def __call__(self, path: Any, *args: Any, **options: Any) -> Any:
         if options.get("dir_fd") is not None:
-            self._recorder.refuse("it looks at files through a directory's descriptor")
+            self._notes.refuse("it looks at files through a directory's descriptor")
         try:
             result = self._function(path, *args, **options)
         except OSError:
-            self._recorder.probe(path, whole=False)
+            self._notes.probe(path, whole=False)
             raise
-        self._recorder.probe(path, whole=_asks_for_all(result))
+        self._notes.probe(path, whole=_asks_for_all(result))
         return result
 
     def __hash__(self) -> int:
@@ -60,10 +60,10 @@ class _Probe:
         return other is self or other == self._function
 
 
-def install(recorder: Recorder) -> None:
+def install(notes: Notes) -> None:
     """Put the probes into ``os``."""
     for name in _WATCHED:
-        setattr(os, name, _Probe(recorder, getattr(os, name)))
+        setattr(os, name, _Probe(notes, getattr(os, name)))
 
 
 def _asks_for_all(result: object) -> bool:

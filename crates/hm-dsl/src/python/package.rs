@@ -40,6 +40,7 @@ const FILES: &[(&str, &str)] = files![
     "hm_host/failure.py",
     "hm_host/load.py",
     "hm_host/main.py",
+    "hm_host/notes.py",
     "hm_host/probes.py",
     "hm_host/recorder.py",
     "hm_host/site_packages.py",
