@@ -9,6 +9,9 @@ use tokio::sync::mpsc;
 
 use crate::{CacheMount, PodId, Secrets};
 
+/// Where the source lies in every machine, and where commands begin.
+pub const WORKSPACE: &str = "/workspace";
+
 /// What a command may reach over the network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -63,7 +66,7 @@ impl ExecRequest {
         Self {
             argv: vec!["sh".into(), "-c".into(), command.into()],
             env: BTreeMap::new(),
-            cwd: PathBuf::from("/workspace"),
+            cwd: PathBuf::from(WORKSPACE),
             limits: Limits::default(),
             network: Network::default(),
             pod: None,

@@ -7,6 +7,8 @@
 //! This crate never prints and never reads the environment or `$HOME`: its caller passes these in.
 #![deny(unsafe_code)]
 
+#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
+mod blocking;
 mod caches;
 mod error;
 mod exec;
@@ -34,7 +36,7 @@ pub mod testing;
 pub use caches::{CacheDirectory, CacheMount};
 pub use error::{Result, VmError};
 pub use exec::{ExecOutcome, ExecRequest, ExitStatus, KillReason, Limits, Network, OutputChunk, Stream};
-pub use exec::{Terminal, TerminalInput, TerminalSize};
+pub use exec::{Terminal, TerminalInput, TerminalSize, WORKSPACE};
 pub use export::{Export, Exported, ExportedFile};
 pub use features::Features;
 pub use image::{ImageConfig, ImageMap, ImageReference, Images, ResolvedImage, StoredImage};

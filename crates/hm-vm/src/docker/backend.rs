@@ -9,7 +9,7 @@ use super::base::{Base, is_id, snapshot_image};
 use super::shared::Shared;
 use super::usage::Listing;
 use super::vm::DockerVm;
-use super::{DockerConfig, caches, engine, image, images, pods, reclaim, sourced, state};
+use super::{DockerConfig, caches, engine, image, pods, reclaim, remembered, sourced, state};
 use crate::source::Source;
 use crate::{
     CacheDirectory, Features, ImageConfig, ImageReference, Images, PodId, PodRequest, ResolvedImage, Result,
@@ -100,7 +100,7 @@ impl VmBackend for DockerBackend {
         } else {
             image.reference.as_str()
         };
-        images::touch(&self.shared, remembered).await?;
+        remembered::touch(&self.shared, remembered).await?;
         let base = Base::of_image(&self.shared, &name).await?;
         let base = base.ok_or_else(|| VmError::ImageNotFound {
             image: image.reference.clone(),

@@ -16,12 +16,10 @@ use super::engine::failed;
 use super::shared::Shared;
 use super::stream;
 use crate::patterns::{Budget, Patterns};
-use crate::{Export, Exported, Result, VmError};
+use crate::{Export, Exported, Result, VmError, WORKSPACE};
 
 /// The bit of a symbolic link in the modes that the engine tells. Podman tells a target of what is none, too.
 const SYMLINK: u32 = 1 << 27;
-
-const WORKSPACE: &str = "/workspace";
 
 /// Copies what matches out of a container.
 pub(super) async fn export(shared: &Shared, container: &str, what: &Export, into: &Path) -> Result<Exported> {

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 
 use super::engine::{failed, found, status};
 use super::shared::{Shared, variables};
-use super::{images, import};
+use super::{import, remembered};
 use crate::oci::{Credentials, ImageProgress, PullPolicy};
 use crate::{ImageConfig, ImageReference, ResolvedImage, Result, VmError};
 
@@ -219,7 +219,7 @@ pub(super) async fn pull(shared: &Shared, reference: &ImageReference) -> Result<
     shared.tell(name, &ImageProgress::Resolving);
     // What was there before is its user's.
     let there = found(docker.inspect_image(name).await).map_err(failed("cannot look for an image"))?;
-    let ours = there.is_none() || images::is_remembered(shared, name).await?;
+    let ours = there.is_none() || remembered::is_remembered(shared, name).await?;
     let (repository, tag) = split(name);
     let options = CreateImageOptions {
         from_image: Some(repository.to_owned()),
@@ -280,9 +280,9 @@ pub(super) async fn pull(shared: &Shared, reference: &ImageReference) -> Result<
         if let Some(before) = before.filter(|before| *before != now) {
             // Its tag has moved away from it.
             let older = ImageReference::new(format!("{repository}@{before}"));
-            images::remember(shared, older.as_str(), &older, &before).await?;
+            remembered::remember(shared, older.as_str(), &older, &before).await?;
         }
-        images::remember(shared, name, reference, &now).await?;
+        remembered::remember(shared, name, reference, &now).await?;
     }
     Ok(image)
 }

@@ -2,73 +2,18 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bollard::query_parameters::{RemoveImageOptions, TagImageOptions};
-use serde::{Deserialize, Serialize};
 
 use super::backend::DockerBackend;
 use super::engine::{failed, found, status};
+use super::remembered::{Record, is_remembered, records, remember};
 use super::shared::Shared;
 use super::usage::Listing;
 use super::{image, import, sourced, state};
 use crate::oci::PullPolicy;
 use crate::{ImageReference, Images, ResolvedImage, Result, StoredImage, VmError};
-
-/// What is remembered of an image that hm brought in.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Record {
-    /// What the engine knows it by.
-    name: String,
-    /// As it was written.
-    reference: String,
-    digest: String,
-    used: SystemTime,
-}
-
-/// Remembers an image that was not there before.
-pub(super) async fn remember(
-    shared: &Shared,
-    name: &str,
-    reference: &ImageReference,
-    digest: &str,
-) -> Result<()> {
-    let state = shared.state().await?;
-    let record = Record {
-        name: name.to_owned(),
-        reference: reference.to_string(),
-        digest: digest.to_owned(),
-        used: SystemTime::now(),
-    };
-    state.write_json(&state.image(name), &record)
-}
-
-/// Whether hm brought an image in.
-pub(super) async fn is_remembered(shared: &Shared, name: &str) -> Result<bool> {
-    Ok(shared.state().await?.image(name).exists())
-}
-
-/// Says that something was started from an image just now.
-pub(super) async fn touch(shared: &Shared, name: &str) -> Result<()> {
-    let state = shared.state().await?;
-    let path = state.image(name);
-    if let Some(mut record) = state::read_json::<Record>(&path)? {
-        record.used = SystemTime::now();
-        state.write_json(&path, &record)?;
-    }
-    Ok(())
-}
-
-async fn records(shared: &Shared) -> Result<Vec<Record>> {
-    let state = shared.state().await?;
-    let mut records = Vec::new();
-    for key in state.names("images")? {
-        records.extend(state::read_json::<Record>(&state.image_by_key(&key))?);
-    }
-    records.sort_by(|a, b| (a.used, &a.name).cmp(&(b.used, &b.name)));
-    Ok(records)
-}
 
 /// Takes an image away; `None` when something uses it.
 async fn take(shared: &Shared, record: &Record) -> Result<Option<u64>> {

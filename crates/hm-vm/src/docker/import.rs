@@ -9,26 +9,13 @@ use bollard::query_parameters::{CreateImageOptions, ImportImageOptions, TagImage
 use futures::StreamExt;
 
 use super::engine::{failed, found};
-use super::images;
 use super::labels::{ID, IMPORTED, REPOSITORY, ROLE, STORE, image_name};
-use super::packed;
+use super::packed::{self, Form};
+use super::remembered;
 use super::shared::Shared;
 use super::stream;
 use crate::oci::Platform;
 use crate::{ImageReference, Result, VmError};
-
-/// What a path turned out to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// A root filesystem, as a directory.
-    Directory,
-    /// A root filesystem, packed.
-    Tarball,
-    /// What `docker save` writes, or a packed OCI layout.
-    Archive,
-    /// An OCI layout, as a directory.
-    Layout,
-}
 
 /// The name of the image with this digest.
 pub(super) fn image_of(digest: &str) -> String {
@@ -71,7 +58,7 @@ pub(super) async fn resolve(shared: &Shared, reference: &ImageReference) -> Resu
             bring(shared, &path, form, &digest)
                 .await
                 .map_err(|error| refused(error.to_string()))?;
-            images::remember(shared, &name, reference, &digest).await?;
+            remembered::remember(shared, &name, reference, &digest).await?;
         }
     }
     Ok(digest)

@@ -26,10 +26,10 @@
 //!
 //! ```text
 //! config  engine  shared  labels  state     the way to an engine, what is kept beside it
-//! image  images  import  packed             images: by reference, of hm's own, of files
+//! image  images  remembered  import  packed images: by reference, of hm's own, of files
 //! base  sourced  manifest  stream           what a machine starts from, with today's source in it
 //! backend  vm  container  script  run       machines and their commands
-//! beside  attach  disk  pods  caches        what else a command may need
+//! beside  attach  disk  pod  pods  caches   what else a command may need
 //! commit  shadow  export  usage  reclaim    what is left when it has ended
 //! ```
 
@@ -50,8 +50,10 @@ mod import;
 mod labels;
 mod manifest;
 mod packed;
+mod pod;
 mod pods;
 mod reclaim;
+mod remembered;
 mod run;
 mod script;
 mod shadow;

@@ -7,10 +7,21 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::import::Form;
-
 /// The longest manifest, index or configuration.
 const LONGEST: u64 = 4 << 20;
+
+/// What a path turned out to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A root filesystem, as a directory.
+    Directory,
+    /// A root filesystem, packed.
+    Tarball,
+    /// What `docker save` writes, or a packed OCI layout.
+    Archive,
+    /// An OCI layout, as a directory.
+    Layout,
+}
 
 /// Opens a file, unpacked if it is packed.
 pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {

@@ -11,26 +11,12 @@ use uuid::Uuid;
 use super::container::no_log;
 use super::engine::failed;
 use super::labels::POD;
+use super::pod::{Holder, Pod};
 use super::shared::Shared;
 use crate::{Network, PodId, PodRequest, Result, VmError};
 
 const TRIES: usize = 100;
 const AGAIN: Duration = Duration::from_millis(50);
-
-/// A pod. Its container is made when its first command comes, of that command's image: so it needs no image of its
-/// own.
-#[derive(Debug)]
-pub(super) struct Pod {
-    request: PodRequest,
-    holder: Mutex<Holder>,
-}
-
-#[derive(Debug)]
-enum Holder {
-    None,
-    Made(String),
-    Closed,
-}
 
 pub(super) fn open(shared: &Shared, request: &PodRequest) -> PodId {
     let id = PodId(Uuid::now_v7().simple().to_string());

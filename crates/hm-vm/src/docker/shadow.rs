@@ -27,7 +27,7 @@ impl Shadows {
         let changes: BTreeMap<&Path, ChangeType> = changes
             .iter()
             .filter_map(|change| {
-                let path = Path::new(&change.path).strip_prefix("/workspace").ok()?;
+                let path = Path::new(&change.path).strip_prefix(crate::WORKSPACE).ok()?;
                 (!path.as_os_str().is_empty()).then_some((path, change.kind))
             })
             .collect();

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::DockerConfig;
 use super::engine::{self, failed, found};
 use super::labels::{ID, OWNER, ROLE, STORE};
-use super::pods::Pod;
+use super::pod::Pod;
 use super::state::State;
 use crate::oci::ImageProgress;
 use crate::{PodId, Result, VmError};

@@ -11,11 +11,12 @@ use super::shared::Shared;
 use super::stats::count;
 use super::vm::SandboxVm;
 use super::{SandboxConfig, Stats};
+use crate::blocking::blocking;
 use crate::source::Source;
 use crate::{CacheDirectory, Features, PodId, PodRequest};
 use crate::{
     ImageConfig, ImageReference, Images, ResolvedImage, Result, SnapshotCheck, SnapshotId, Usage, Vm,
-    VmBackend, VmError,
+    VmBackend,
 };
 
 /// Runs steps in namespaces over overlays on this machine.
@@ -188,12 +189,4 @@ impl VmBackend for SandboxBackend {
         self.shared.spares.clear();
         self.shared.supervision.end();
     }
-}
-
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| VmError::Other(format!("a task of the sandbox failed: {error}")))?
 }

@@ -1,44 +1,17 @@
 //! The images that the sandbox keeps, for whoever lists, fetches and removes them.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::layers::{FileOp, FileOps, FileReply};
 use super::shared::Shared;
-use super::supervision::Supervision;
-use super::tarball;
-use crate::oci::LayerFiles;
-use crate::oci::unpack::Unpack;
-use crate::{ImageReference, Images, ResolvedImage, Result, SnapshotId, StoredImage, VmError};
+use crate::blocking::blocking;
+use crate::{ImageReference, Images, ResolvedImage, Result, SnapshotId, StoredImage};
 
 /// An image that nothing was started from for so long goes when room is made.
 const UNUSED: Duration = Duration::from_secs(60 * 24 * 60 * 60);
-
-/// The store's files, handled where their owners exist.
-#[derive(Debug)]
-pub(super) struct ImageFiles {
-    pub supervision: Arc<Supervision>,
-    pub files: Arc<dyn FileOps>,
-}
-
-impl FileOps for ImageFiles {
-    fn run(&self, op: FileOp) -> Result<FileReply> {
-        self.files.run(op)
-    }
-}
-
-impl LayerFiles for ImageFiles {
-    fn unpack(&self, order: Unpack, report: PathBuf) -> Result<()> {
-        self.supervision.unpack(tarball::Unpack {
-            order,
-            report: Some(report),
-        })
-    }
-}
 
 impl Shared {
     /// The images that snapshots were taken on.
@@ -81,10 +54,4 @@ impl Images for Shared {
         let (store, wanted) = (self.store.clone(), self.wanted()?);
         blocking(move || store.collect(max_bytes, Some(UNUSED), &wanted)).await
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| VmError::Other(format!("a task of the sandbox failed: {error}")))?
 }

@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{CWD, FileType, Mode};
 
 use super::layers::part_name;
-use super::supervisor::RESOLVER;
-use crate::{Result, VmError};
+use super::protocol::RESOLVER;
+use crate::{Result, VmError, WORKSPACE};
 
 /// One thing in a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,7 @@ impl FramePlan {
             (crate::SECRETS_DIR, 0o755),
             ("/sys", 0o555),
             ("/tmp", 0o1777),
-            ("/workspace", 0o755),
+            (WORKSPACE, 0o755),
         ] {
             plan.directory(path, mode);
         }

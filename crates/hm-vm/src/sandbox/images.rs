@@ -9,10 +9,7 @@ use super::frame::FramePlan;
 use super::protocol::{Bind, Identity};
 use super::{SandboxConfig, host, tarball};
 use crate::oci::{ImageStore, OpenImage};
-use crate::{ImageReference, ResolvedImage, Result, VmError};
-
-/// Where a source is laid, and where a step runs.
-pub(super) const WORKSPACE: &str = "/workspace";
+use crate::{ImageReference, ResolvedImage, Result, VmError, WORKSPACE};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 

@@ -23,6 +23,7 @@ mod frame;
 mod hidden;
 mod host;
 mod idmap;
+mod image_files;
 mod images;
 pub mod layers;
 mod order;

@@ -22,6 +22,9 @@ use super::layers::{FileOp, FileReply};
 use super::tarball::Unpack;
 use crate::{ExitStatus, KillReason, Limits, Network};
 
+/// The address at which a step finds the host's resolver; `/etc/resolv.conf` of the frame names it.
+pub(super) const RESOLVER: &str = "169.254.1.1";
+
 /// More than any message of ours; a longer one means that the other end is not ours.
 const MAX_MESSAGE: usize = 64 << 20;
 const MAX_FDS: usize = 4;

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::client::Supervisor;
-use super::images::{Image, WORKSPACE};
+use super::images::Image;
 use super::layers::{LayerChain, LayerStore, LiveLayer, part_name};
 use super::protocol::{Overlay, Root};
 use super::supervision::Supervision;
-use crate::Result;
 use crate::source::Source;
+use crate::{Result, WORKSPACE};
 
 /// How many untouched roots are kept mounted.
 const SPARES: usize = 8;

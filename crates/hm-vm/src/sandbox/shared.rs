@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::SandboxConfig;
 use super::caches::CacheStore;
-use super::catalogue::ImageFiles;
+use super::image_files::ImageFiles;
 use super::images::{self, Image};
 use super::layers::{DirectFileOps, FileOps, LayerStore};
 use super::pods::Pods;

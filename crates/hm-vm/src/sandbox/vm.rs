@@ -10,7 +10,6 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::alone::Alone;
-use super::backend::blocking;
 use super::caches::CacheViews;
 use super::client;
 use super::export::CopyOut;
@@ -23,6 +22,7 @@ use super::running::{Abandoned, Running};
 use super::shared::Shared;
 use super::stats::count;
 use super::terminal;
+use crate::blocking::blocking;
 use crate::patterns::Patterns;
 use crate::source::Source;
 use crate::{

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use super::find::{Asked, parse};
 use super::local::{Local, Temporary};
 use super::manifest::LayerForm;
-use super::open::{Origin, blocking};
+use super::open::Origin;
 use super::record::{Record, Tag};
 use super::{ImageStore, files, unpack};
+use crate::blocking::blocking;
 use crate::{ImageConfig, ImageReference, ResolvedImage, Result, VmError};
 
 impl ImageStore {

@@ -10,11 +10,11 @@ use tar::EntryType;
 
 use super::find::parse;
 use super::manifest::{Configuration, Descriptor, Document, LayerForm, check_platform, choose, is_digest};
-use super::open::blocking;
 use super::record::{Record, Tag, hex};
 use super::remote::LONGEST_MANIFEST;
 use super::unpack::{self, Archive};
 use super::{ImageStore, files};
+use crate::blocking::blocking;
 use crate::{ImageReference, ResolvedImage, Result, VmError};
 
 /// More files than any image has layers.

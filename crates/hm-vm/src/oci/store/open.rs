@@ -12,6 +12,7 @@ use super::record::{Record, hex};
 use super::remote::Endpoint;
 use super::unpack::{Form, Unpack};
 use super::{ImageProgress, ImageStore, download, files};
+use crate::blocking::blocking;
 use crate::{ImageConfig, ImageReference, ResolvedImage, Result, VmError};
 
 /// An image that is ready. It is not removed while this lives.
@@ -334,12 +335,4 @@ impl ImageStore {
         }
         std::fs::rename(&partial, &directory).map_err(VmError::io("cannot rename", partial))
     }
-}
-
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| VmError::Other(format!("a task of the image store failed: {error}")))?
 }

@@ -111,7 +111,7 @@ fn check_place(mount: &CacheMount) -> Result<()> {
     let plain = path
         .components()
         .all(|part| part != std::path::Component::ParentDir);
-    let hides = Path::new(super::super::images::WORKSPACE).starts_with(path);
+    let hides = Path::new(crate::WORKSPACE).starts_with(path);
     let kernels = KERNELS.iter().any(|kernels| path.starts_with(kernels));
     if plain && (in_home || path.is_absolute()) && !hides && !kernels {
         return Ok(());

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, Timestamps};
 use rustix::io::Errno;
 
-use super::walk::{open, reason};
+use super::entry::{open, reason};
 use crate::patterns::Budget;
 use crate::{Result, VmError};
 

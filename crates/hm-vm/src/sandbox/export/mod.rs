@@ -4,6 +4,7 @@
 //! upwards, and only regular files are copied.
 
 mod copy;
+mod entry;
 mod walk;
 
 use std::os::fd::OwnedFd;

@@ -3,13 +3,13 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::copy;
+use super::entry::{open, reason};
 use crate::patterns::{Budget, Patterns};
-use crate::sandbox::images::WORKSPACE;
-use crate::{Exported, Result, VmError};
+use crate::{Exported, Result, VmError, WORKSPACE};
 
 /// A path below the workspace that is to be looked at.
 struct Found {
@@ -58,23 +58,6 @@ pub(super) fn walk(root: &Path, patterns: &Patterns, mut budget: Budget, into: &
     Ok(budget.finish())
 }
 
-/// Opens something below the workspace.
-pub(super) fn open(workspace: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let path = if path.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        path
-    };
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    loop {
-        match rustix::fs::openat2(workspace, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN) => {}
-            opened => return opened,
-        }
-    }
-}
-
 fn kind(workspace: &OwnedFd, path: &Path) -> rustix::io::Result<FileType> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Ok(FileType::Directory);
@@ -99,13 +82,4 @@ fn entries(workspace: &OwnedFd, directory: &Path) -> rustix::io::Result<Vec<Path
     }
     names.sort();
     Ok(names)
-}
-
-/// Why something cannot be read, in words.
-pub(super) fn reason(errno: Errno) -> String {
-    match errno {
-        Errno::LOOP => "it is a link, and links are not followed".into(),
-        Errno::NAMETOOLONG => "its path is too long".into(),
-        errno => format!("it cannot be read: {errno}"),
-    }
 }

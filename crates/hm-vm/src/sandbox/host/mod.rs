@@ -8,24 +8,20 @@ use std::path::{Path, PathBuf};
 
 mod digest;
 pub(super) mod owned;
+mod places;
 mod private;
 mod toolchains;
 
 pub(super) use digest::digest;
 
+use places::{DPKG, SHOWN, real};
+
 use super::SandboxConfig;
 use super::frame::FramePlan;
 use super::protocol::{Bind, Identity};
 
-/// Directories of the root that are shown.
-const SHOWN: &[&str] = &[
-    "usr", "etc", "opt", "nix", "gnu", "bin", "sbin", "lib", "lib32", "lib64", "libx32",
-];
-
 /// Where an empty directory is as good as the host's.
 const OFTEN_EMPTY: &[&str] = &["/opt", "/nix", "/gnu"];
-
-const DPKG: &str = "/var/lib/dpkg";
 
 /// Of /var, the package manager's database alone.
 const PACKAGE_DATABASES: &[&str] = &[
@@ -134,9 +130,4 @@ pub(super) fn inspect(config: &SandboxConfig, identity: Identity) -> HostRoot {
         skeleton,
         env,
     }
-}
-
-/// Where a path leads, or the path itself when it leads nowhere yet.
-fn real(path: &Path) -> PathBuf {
-    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -11,7 +11,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::DPKG;
+use super::places::DPKG;
 use crate::Result;
 use crate::sandbox::frame::{Frame, FramePlan};
 

@@ -3,7 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{owned, real};
+use super::owned;
+use super::places::real;
 use crate::sandbox::SandboxConfig;
 use crate::sandbox::frame::FramePlan;
 

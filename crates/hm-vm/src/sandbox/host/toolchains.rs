@@ -3,7 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use super::{SHOWN, real};
+use super::places::{SHOWN, real};
 use crate::sandbox::SandboxConfig;
 use crate::sandbox::protocol::Bind;
 

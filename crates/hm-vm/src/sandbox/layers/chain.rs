@@ -86,3 +86,11 @@ impl LayerChain {
         parts
     }
 }
+
+/// A snapshot's file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StoredSnapshot {
+    pub(super) image: ResolvedImage,
+    /// Topmost first.
+    pub(super) layers: Vec<String>,
+}

@@ -32,6 +32,7 @@ mod seal;
 mod shadow;
 mod snapshots;
 mod store;
+mod survey;
 mod trash;
 
 pub use chain::{LayerChain, LayerRef};

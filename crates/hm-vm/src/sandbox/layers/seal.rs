@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::chain::LayerMeta;
-use super::snapshots::StoredSnapshot;
+use super::chain::StoredSnapshot;
 use super::store::{Inner, new_id, rename_into};
 use super::{LayerChain, LayerStore, LiveLayer, MAX_DEPTH, WORKSPACE_PART};
 use crate::source::Source;

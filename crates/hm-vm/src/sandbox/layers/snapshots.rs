@@ -7,21 +7,12 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
-
+use super::chain::StoredSnapshot;
 use super::ops::{FileOp, FileReply};
 use super::store::{Inner, SIZE, corrupt, entries};
 use super::{LayerChain, LayerRef, LayerStore};
 use crate::source::Source;
-use crate::{ResolvedImage, Result, SnapshotCheck, SnapshotId, Usage, VmError};
-
-/// A snapshot's file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct StoredSnapshot {
-    pub(super) image: ResolvedImage,
-    /// Topmost first.
-    pub(super) layers: Vec<String>,
-}
+use crate::{Result, SnapshotCheck, SnapshotId, Usage, VmError};
 
 impl LayerStore {
     /// What a snapshot is stacked from.

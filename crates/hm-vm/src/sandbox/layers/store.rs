@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::chain::{LayerMeta, LayerRef};
+use super::chain::{LayerMeta, LayerRef, StoredSnapshot};
 use super::ops::{FileOp, FileOps, FileReply, perform};
 use super::shadow::Verdicts;
-use super::snapshots::StoredSnapshot;
 use super::trash::Trash;
 use crate::{Result, VmError};
 

@@ -8,10 +8,10 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::cgroup::{self, Cgroups, StepCgroup};
+use super::entry::{Entry, Place};
 use super::network::{Slot, Slots};
 use super::pods::Pods;
 use super::roots::Roots;
-use super::step::{Entry, Place};
 use super::{confine, parent, step};
 use crate::sandbox::protocol::{self, Ending, Reply, Request, Setup, Spawn, Work, Worked};
 use crate::sandbox::sys::{self, Cloned};

@@ -13,6 +13,7 @@
 
 mod cgroup;
 mod confine;
+mod entry;
 mod event_loop;
 mod mounts;
 mod network;
@@ -29,8 +30,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::mount::MountPropagationFlags;
-
-pub(super) use network::RESOLVER;
 
 use super::protocol::{self, Identity, Reply, Request, Setup};
 use super::sys;

@@ -15,11 +15,8 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::parent;
 use crate::Network;
-use crate::sandbox::protocol::Identity;
+use crate::sandbox::protocol::{Identity, RESOLVER};
 use crate::sandbox::sys::{self, Cloned};
-
-/// The address at which a step finds the host's resolver; `/etc/resolv.conf` of the frame names it.
-pub(in crate::sandbox) const RESOLVER: &str = "169.254.1.1";
 
 /// What a step is put into before anything else.
 #[derive(Debug)]

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::mount::MountFlags;
 
+use super::entry::Entry;
 use super::mounts::{self, Place, bind, mount as mount_fresh, overlay, remount_read_only};
 use super::roots::PRIVATE;
-use super::step::Entry;
 use super::user::User;
 use crate::SECRETS_DIR;
 use crate::sandbox::hidden::Hidden;

@@ -5,38 +5,19 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
 use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, WaitOptions};
 
-use super::cgroup::StepCgroup;
-use super::network::Slot;
+use super::entry::Entry;
 use super::user::User;
 use super::{confine, parent, private, root};
 use crate::ExitStatus;
-use crate::sandbox::protocol::{Ending, Identity, Spawn};
+use crate::sandbox::protocol::{Ending, Spawn};
 use crate::sandbox::sys::{self, Cloned};
 
 /// How many processes all steps of a run may have where there is no cgroup to bound each step.
 const UNGROUPED_PROCESSES: u64 = 16_384;
-
-/// Where a step goes.
-pub(super) struct Place<'a> {
-    pub root: &'a Path,
-    pub stage: &'a Path,
-    pub dev: &'a Path,
-    pub identity: Identity,
-}
-
-/// What a step is put into.
-pub(super) struct Entry<'a> {
-    pub place: Place<'a>,
-    pub slot: &'a Slot,
-    pub cgroup: Option<&'a StepCgroup>,
-    /// The names of its pod.
-    pub hosts: Option<&'a [String]>,
-}
 
 /// Process 1 of the step's namespaces. Its end is the end of every process of the step.
 pub(super) fn init(entry: &Entry<'_>, spawn: Box<Spawn>, fds: &[OwnedFd], report: &OwnedFd) -> ! {

@@ -3,22 +3,25 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::machine::MemoryVm;
+use bytes::Bytes;
+
 use crate::patterns::{Budget, Patterns};
 use crate::{Export, Exported, Result, VmError};
 
-pub(super) fn export(vm: &MemoryVm, what: &Export, into: &Path) -> Result<Exported> {
+/// Copies those of these files that are asked for.
+pub(super) fn export(
+    paths: BTreeSet<PathBuf>,
+    read: impl Fn(&Path) -> Option<Bytes>,
+    what: &Export,
+    into: &Path,
+) -> Result<Exported> {
     let patterns = Patterns::compile(&what.patterns)?;
     let mut budget = Budget::new(what);
-    let mut paths: BTreeSet<PathBuf> = vm.written().files.keys().cloned().collect();
-    if let Some(source) = vm.source() {
-        paths.extend(source.entries().map(|(path, _)| path.to_path_buf()));
-    }
     for path in paths
         .into_iter()
         .filter(|path| path.is_relative() && patterns.take(path))
     {
-        let Some(content) = vm.read_own(&path) else {
+        let Some(content) = read(&path) else {
             continue;
         };
         if !budget.admit(&path, content.len() as u64) {

@@ -1,5 +1,6 @@
 //! A machine of the in-memory double: runs a script on its files.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,10 +11,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::backend::{MemoryBackend, Sealed};
 use super::export;
-use super::pods::Server;
 use super::script::{Command, Link, Target, parse};
+use super::server::Server;
+use super::state::{MemoryBackend, Sealed};
 use super::view::View;
 use crate::source::Source;
 use crate::{
@@ -311,7 +312,11 @@ impl Vm for MemoryVm {
     }
 
     async fn export(&self, what: &Export, into: &Path) -> Result<Exported> {
-        let exported = export::export(self, what, into)?;
+        let mut paths: BTreeSet<PathBuf> = self.written().files.keys().cloned().collect();
+        if let Some(source) = self.source() {
+            paths.extend(source.entries().map(|(path, _)| path.to_path_buf()));
+        }
+        let exported = export::export(paths, |path| self.read_own(path), what, into)?;
         self.backend.lock().counters.exported += exported.files.len() as u64;
         Ok(exported)
     }
@@ -329,7 +334,7 @@ impl Vm for MemoryVm {
 
 /// A path as the machine's files are keyed: relative to `/workspace`, or absolute outside it.
 fn key(path: PathBuf) -> PathBuf {
-    path.strip_prefix("/workspace")
+    path.strip_prefix(crate::WORKSPACE)
         .map(Path::to_path_buf)
         .unwrap_or(path)
 }

@@ -6,8 +6,10 @@ mod export;
 mod machine;
 mod pods;
 mod script;
+mod server;
+mod state;
 #[cfg(test)]
 mod tests;
 mod view;
 
-pub use backend::{Counters, MemoryBackend};
+pub use state::{Counters, MemoryBackend};

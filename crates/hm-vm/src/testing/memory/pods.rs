@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::backend::MemoryBackend;
 use crate::{PodId, PodRequest, Result, VmError};
 
 #[derive(Debug, Default)]
-pub(super) struct Pods(BTreeMap<PodId, Pod>);
+pub(super) struct Pods(pub(super) BTreeMap<PodId, Pod>);
 
 #[derive(Debug)]
-struct Pod {
+pub(super) struct Pod {
     request: PodRequest,
     /// How many servers there are of each name.
-    servers: BTreeMap<String, u32>,
+    pub(super) servers: BTreeMap<String, u32>,
 }
 
 impl Pods {
@@ -45,40 +44,5 @@ impl Pods {
         };
         let known = host == "localhost" || pod.request.hosts.iter().any(|own| own == host);
         known && pod.servers.get(name).is_some_and(|servers| *servers > 0)
-    }
-}
-
-/// A server that serves for as long as this lives.
-#[derive(Debug)]
-pub(super) struct Server {
-    backend: MemoryBackend,
-    pod: Option<PodId>,
-    name: String,
-}
-
-impl Server {
-    pub(super) fn begin(backend: &MemoryBackend, pod: Option<&PodId>, name: &str) -> Self {
-        let server = Self {
-            backend: backend.clone(),
-            pod: pod.cloned(),
-            name: name.to_owned(),
-        };
-        server.count(|servers| servers.saturating_add(1));
-        server
-    }
-
-    /// A network of the command's own has nobody else in it.
-    fn count(&self, change: impl FnOnce(u32) -> u32) {
-        let mut state = self.backend.lock();
-        if let Some(pod) = self.pod.as_ref().and_then(|pod| state.pods.0.get_mut(pod)) {
-            let servers = pod.servers.entry(self.name.clone()).or_default();
-            *servers = change(*servers);
-        }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.count(|servers| servers.saturating_sub(1));
     }
 }

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::backend::{Files, MemoryBackend};
+use super::state::{Files, MemoryBackend};
 use crate::{ExecRequest, SECRETS_DIR};
 
 #[derive(Debug)]
