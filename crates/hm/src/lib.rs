@@ -23,6 +23,7 @@ mod repository;
 mod secrets;
 mod show;
 mod signals;
+mod sizes;
 mod stats;
 mod suggest;
 

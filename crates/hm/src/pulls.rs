@@ -8,10 +8,10 @@ use std::time::Duration;
 use hm_vm::oci::{ImageProgress, Progress};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::commands::size;
 use crate::context::Context;
 use crate::printer::{Printer, Verbosity};
 use crate::show::Notes;
+use crate::sizes::size;
 
 /// How often a bar that nothing happens to is drawn again.
 const TICK: Duration = Duration::from_millis(120);

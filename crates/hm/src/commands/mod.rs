@@ -21,8 +21,6 @@ mod server;
 mod shell;
 mod table;
 
-pub use table::size;
-
 use crate::cli::Command;
 use crate::context::Context;
 use crate::fail::{Failure, Result};

@@ -2,6 +2,8 @@
 
 use std::time::SystemTime;
 
+pub use crate::sizes::size;
+
 /// Lays rows out in columns two spaces apart; the last column is not padded.
 pub fn columns(rows: &[Vec<String>]) -> String {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -40,9 +42,4 @@ pub fn duration(milliseconds: i64) -> String {
 pub fn when(time: SystemTime) -> String {
     let time: chrono::DateTime<chrono::Utc> = time.into();
     time.format("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-/// A size as people write it.
-pub fn size(bytes: u64) -> String {
-    bytesize::ByteSize::b(bytes).display().iec().to_string()
 }

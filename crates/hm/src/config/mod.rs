@@ -4,12 +4,17 @@
 mod cloud;
 mod error;
 mod layers;
+mod load;
+mod reader;
 mod registries;
 mod setting;
 mod values;
+mod words;
 
 pub use cloud::server_url;
 pub use error::ConfigError;
-pub use layers::{Layers, Origin, load};
+pub use layers::{Layers, Origin};
+pub use load::load;
 pub use setting::{IMAGES, REGISTRIES, REGISTRY_SETTINGS, SECRETS, SETTINGS};
-pub use values::{BackendChoice, Config, parse_image_pair, parse_size};
+pub use values::{BackendChoice, Config};
+pub use words::{parse_image_pair, parse_size};

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use hm_vm::oci::{PullPolicy, RegistrySettings};
+use hm_vm::oci::RegistrySettings;
 
-use super::layers::as_text;
 use super::setting::{REGISTRIES, REGISTRY_SETTINGS, RegistrySetting};
-use super::{ConfigError, Layers, Origin, values};
+use super::words::{PULL_WORDS, as_text, parse_flag, parse_pull};
+use super::{ConfigError, Layers, Origin};
 use crate::environment::Environment;
 
 /// What stands between mirrors where they are one text.
@@ -114,7 +114,7 @@ pub(super) fn check(layers: &Layers) -> Result<BTreeMap<String, RegistrySettings
                     .collect();
             }
             "plain_http" => {
-                let flag = values::parse_flag(value).ok_or_else(|| refused("`true` or `false`"))?;
+                let flag = parse_flag(value).ok_or_else(|| refused("`true` or `false`"))?;
                 settings.plain_http = Some(flag);
             }
             _ => {
@@ -124,17 +124,4 @@ pub(super) fn check(layers: &Layers) -> Result<BTreeMap<String, RegistrySettings
         }
     }
     Ok(registries)
-}
-
-/// What [`parse_pull`] takes.
-pub(super) const PULL_WORDS: &str = "one of `always`, `missing`, `never`";
-
-/// When registries are asked.
-pub(super) fn parse_pull(text: &str) -> Option<PullPolicy> {
-    match text {
-        "always" => Some(PullPolicy::Always),
-        "missing" => Some(PullPolicy::Missing),
-        "never" => Some(PullPolicy::Never),
-        _ => None,
-    }
 }

@@ -9,6 +9,8 @@ use hm_vm::registry::Budget;
 use hm_vm::{ImageMap, ImageReference, Limits, Network};
 
 use super::cloud::CloudSettings;
+use super::reader::Reader;
+use super::words::{PULL_WORDS, parse_pull};
 use super::{ConfigError, Layers, registries};
 use crate::cli::{Format, Logs};
 use crate::environment::Environment;
@@ -132,7 +134,7 @@ impl Config {
             },
             docker_host: layers.get("docker.host").map(|(host, _)| host.to_owned()),
             pull: read
-                .value("image.pull", registries::PULL_WORDS, registries::parse_pull)?
+                .value("image.pull", PULL_WORDS, parse_pull)?
                 .unwrap_or_default(),
             platform: read.value("image.platform", "a platform, such as `linux/arm64`", |text| {
                 text.parse().ok()
@@ -141,83 +143,6 @@ impl Config {
             registries: registries::check(layers)?,
             cloud: CloudSettings::check(&read)?,
         })
-    }
-}
-
-/// Reads values with who set them.
-pub(super) struct Reader<'a> {
-    pub(super) layers: &'a Layers,
-}
-
-impl Reader<'_> {
-    pub(super) fn value<T>(
-        &self,
-        key: &str,
-        wanted: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>, ConfigError> {
-        let Some((text, origin)) = self.layers.get(key) else {
-            return Ok(None);
-        };
-        parse(text).map(Some).ok_or_else(|| ConfigError::Value {
-            key: key.into(),
-            value: text.into(),
-            origin: origin.to_string(),
-            message: format!("not {wanted}"),
-        })
-    }
-
-    fn flag(&self, key: &str) -> Result<bool, ConfigError> {
-        let flag = self.value(key, "`true` or `false`", parse_flag)?;
-        Ok(flag.unwrap_or(false))
-    }
-
-    pub(super) fn size(&self, key: &str) -> Result<Option<u64>, ConfigError> {
-        self.value(key, "a size, such as `512MiB` or `20GiB`", |text| {
-            parse_size(text).ok()
-        })
-    }
-
-    fn choice<T: clap::ValueEnum>(&self, key: &str) -> Result<Option<T>, ConfigError> {
-        let names: Vec<String> = T::value_variants()
-            .iter()
-            .filter_map(|variant| Some(format!("`{}`", variant.to_possible_value()?.get_name())))
-            .collect();
-        let wanted = format!("one of {}", names.join(", "));
-        self.value(key, &wanted, |text| T::from_str(text, false).ok())
-    }
-}
-
-/// Reads what stands for yes and no.
-pub(super) fn parse_flag(text: &str) -> Option<bool> {
-    match text {
-        "true" | "1" | "yes" | "on" => Some(true),
-        "false" | "0" | "no" | "off" => Some(false),
-        _ => None,
-    }
-}
-
-/// Reads `20GiB`, `512M` or a bare number of bytes.
-///
-/// # Errors
-/// When it is none of these.
-pub fn parse_size(text: &str) -> Result<u64, String> {
-    let size: bytesize::ByteSize = text.trim().parse().map_err(|_| not_a_size(text))?;
-    Ok(size.as_u64())
-}
-
-fn not_a_size(text: &str) -> String {
-    format!("`{text}` is not a size, such as `512MiB` or `20GiB`")
-}
-
-/// Reads `NAME=WHAT`.
-///
-/// # Errors
-/// When there is no `=`, or nothing on one of its sides.
-pub fn parse_image_pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, target)) if !name.is_empty() && !target.is_empty() => Ok((name.into(), target.into())),
-        _ => Err("not NAME=WHAT, such as `ubuntu:24.04=host`".into()),
     }
 }
 
