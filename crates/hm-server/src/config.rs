@@ -4,6 +4,8 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 /// What a server is told.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
@@ -19,6 +21,12 @@ pub struct ServerConfig {
     pub rates: Rates,
     /// What holds for agents.
     pub agents: AgentRules,
+    /// How long things are kept.
+    pub keep: Keep,
+    /// How long a client may take.
+    pub patience: Patience,
+    /// Proxies that are believed whose request they pass on.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl ServerConfig {
@@ -34,6 +42,9 @@ impl ServerConfig {
             limits: Limits::default(),
             rates: Rates::default(),
             agents: AgentRules::default(),
+            keep: Keep::default(),
+            patience: Patience::default(),
+            trusted_proxies: Vec::new(),
         }
     }
 
@@ -141,6 +152,60 @@ impl Default for AgentRules {
             poll: Duration::from_secs(30),
             losses: 3,
             sweep: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How long is kept what ended builds leave. The builds themselves, their jobs and results stay.
+#[derive(Debug, Clone)]
+pub struct Keep {
+    /// A log, from its build's end on; `None` for ever.
+    pub logs: Option<Duration>,
+    /// A source archive, from its build's end on; `None` for ever. Without it a build cannot be retried.
+    pub sources: Option<Duration>,
+    /// How many bytes all source archives may have together before those of the oldest ended builds go; `None` for any.
+    pub source_bytes: Option<u64>,
+    /// How often to look for what is kept no longer.
+    pub sweep: Duration,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
+        Self {
+            logs: Some(days(90)),
+            sources: Some(days(14)),
+            source_bytes: Some(20 << 30),
+            sweep: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How long a client may take to send a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Its head, from the first byte or from the end of the request before.
+    pub head: Duration,
+    /// Its body, besides what its length allows.
+    pub body: Duration,
+    /// The slowest line that a body may come over.
+    pub bytes_per_second: u64,
+}
+
+impl Patience {
+    /// How long a body may let the server wait of which so much has come.
+    pub(crate) fn body(&self, bytes: u64) -> Duration {
+        self.body + Duration::from_secs(bytes / self.bytes_per_second.max(1))
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            // Longer than proxies keep a connection that nobody uses.
+            head: Duration::from_secs(75),
+            body: Duration::from_secs(60),
+            bytes_per_second: 4096,
         }
     }
 }

@@ -9,6 +9,7 @@ mod api;
 mod auth;
 mod build;
 mod config;
+mod connections;
 mod ids;
 mod secret;
 mod server;
@@ -24,7 +25,7 @@ pub mod store;
 pub mod testing;
 
 pub use auth::SigningError;
-pub use config::{AgentRules, Limits, Rate, Rates, ServerConfig};
+pub use config::{AgentRules, Keep, Limits, Patience, Rate, Rates, ServerConfig};
 pub use ids::{BuildId, InviteId, JobId, OrgId, PipelineId, TokenId, UserId};
 pub use secret::{NoRandomness, Secret, SecretHash};
 pub use server::{Server, ServerError};

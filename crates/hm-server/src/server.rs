@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -22,7 +21,7 @@ use crate::queue::SqliteQueue;
 use crate::secret::{NoRandomness, Secret};
 use crate::state::App;
 use crate::store::{Database, SqliteStore, StoreError};
-use crate::{OrgId, api};
+use crate::{OrgId, api, connections};
 
 /// Why a server cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -118,22 +117,22 @@ impl Server {
     /// # Errors
     /// When it cannot listen any more.
     pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> Result<(), ServerError> {
-        let routes = self.router().into_make_service_with_connect_info::<SocketAddr>();
-        let stopping = self.app.stopping.clone();
-        let told = async move {
-            stop.cancelled().await;
-            stopping.cancel();
-        };
-        let served = axum::serve(listener, routes)
-            .with_graceful_shutdown(told)
-            .into_future();
-        let (served, ()) = tokio::join!(
+        let stopping = &self.app.stopping;
+        let (patience, routes) = (self.app.config.patience, self.router());
+        let (served, (), (), ()) = tokio::join!(
             async {
-                let served = served.await;
-                self.app.stopping.cancel();
+                let served = connections::serve(listener, routes, patience, stopping.clone()).await;
+                stopping.cancel();
                 served
             },
-            self.app.keep_sweeping()
+            async {
+                tokio::select! {
+                    () = stop.cancelled() => stopping.cancel(),
+                    () = stopping.cancelled() => {}
+                }
+            },
+            self.app.keep_sweeping(),
+            self.app.keep_retaining()
         );
         self.database.close().await;
         served.map_err(ServerError::Listen)
@@ -193,6 +192,15 @@ impl Server {
     #[cfg(feature = "testing")]
     pub async fn lose_agents(&self, now: DateTime<Utc>) -> Result<(), ServerError> {
         Ok(self.app.sweep(now).await?)
+    }
+
+    /// Removes what at this moment is kept no longer, as [`Server::serve`] does now and then.
+    ///
+    /// # Errors
+    /// When the server's state cannot be read or changed.
+    #[cfg(feature = "testing")]
+    pub async fn retain(&self, now: DateTime<Utc>) -> Result<(), ServerError> {
+        Ok(self.app.retain(now).await?)
     }
 
     /// A new token for agents of an organization.

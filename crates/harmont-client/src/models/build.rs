@@ -111,6 +111,12 @@ pub struct Build {
     pub started_at: Option<DateTime<Utc>>,
     /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
+    /// When its log was removed, by a server of hm's that keeps none so old.
+    #[serde(default)]
+    pub log_removed_at: Option<DateTime<Utc>>,
+    /// When its source was removed: it cannot be retried.
+    #[serde(default)]
+    pub source_removed_at: Option<DateTime<Utc>>,
 }
 
 /// A step of a build.

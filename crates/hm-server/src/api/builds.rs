@@ -62,6 +62,14 @@ pub(super) struct Build {
     started_at: Option<DateTime<Utc>>,
     /// When the build reached a terminal state.
     finished_at: Option<DateTime<Utc>>,
+    /// When its log was removed. The published body has no field for it, so that it is there only when it says something.
+    #[schema(ignore)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_removed_at: Option<DateTime<Utc>>,
+    /// When its source archive was removed: it cannot be retried.
+    #[schema(ignore)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_removed_at: Option<DateTime<Utc>>,
 }
 
 impl Build {
@@ -80,6 +88,8 @@ impl Build {
             scheduled_at: build.scheduled_at,
             started_at: build.started_at,
             finished_at: build.finished_at,
+            log_removed_at: build.log_removed_at,
+            source_removed_at: build.source_removed_at,
         }
     }
 }

@@ -15,10 +15,12 @@ use hm_plugin_protocol::events::BuildEvent;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::error::ErrorBody;
 use super::extract::Query;
 use super::{ApiError, ApiResult, Ctx};
 use crate::auth::Watched;
 use crate::logs::{LogReader, Record};
+use crate::model::Build;
 use crate::state::App;
 
 /// How much is read at a time.
@@ -97,6 +99,19 @@ impl Follow {
     }
 }
 
+/// Refuses a log that is kept no longer.
+pub(super) fn kept(build: &Build) -> ApiResult<()> {
+    let Some(at) = build.log_removed_at else {
+        return Ok(());
+    };
+    let message = format!(
+        "The log of build #{} was removed on {}: this server keeps no logs that old. How its steps ended is still known.",
+        build.number,
+        at.format("%Y-%m-%d")
+    );
+    Err(ApiError::gone("log_removed", message))
+}
+
 /// Whether a stored record is an event of this kind. Whoever passes records on need not parse them all.
 fn is_end(bytes: &[u8]) -> bool {
     let may_be = bytes.len() < 200;
@@ -123,7 +138,8 @@ fn event((seq, bytes): (u64, Bytes)) -> Event {
 #[utoipa::path(get, path = "/hm/v1/builds/{build_uuid}/events", operation_id = "watchBuild", tag = "hm",
     params(("build_uuid" = String, Path, description = "The build's id."), WatchQuery,
         ("last-event-id" = Option<String>, Header, description = "The number of the last event that was received.")),
-    responses((status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream")))]
+    responses((status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
+        (status = 410, description = "The log is kept no longer", body = ErrorBody)))]
 pub(super) async fn watch(
     state: Ctx,
     watched: Extension<Watched>,
@@ -131,6 +147,7 @@ pub(super) async fn watch(
     Query(query): Query<WatchQuery>,
 ) -> ApiResult<Events> {
     let from = query.from(&headers)?;
+    kept(&watched.build)?;
     let follow = Follow {
         reader: state.logs.read(watched.build.id, from).await?,
         app: Arc::clone(&state),

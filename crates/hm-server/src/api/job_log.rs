@@ -13,7 +13,7 @@ use futures::{StreamExt, stream};
 use hm_plugin_protocol::events::{BuildEvent, StdStream};
 use serde::Serialize;
 
-use super::events::{Events, Follow, WatchQuery, serve};
+use super::events::{Events, Follow, WatchQuery, kept, serve};
 use super::extract::Query;
 use super::{ApiError, ApiResult, Ctx};
 use crate::JobId;
@@ -195,6 +195,7 @@ pub(super) async fn stream(
     Query(query): Query<WatchQuery>,
 ) -> ApiResult<Events> {
     let from = query.from(&headers)?;
+    kept(&watched.build)?;
     let missing = || ApiError::not_found("log_not_found", "There is no such log that you may read.");
     // Whoever has heard all that there will ever be hears `done` again.
     let over = watched.build.state.is_terminal() && from > state.logs.head(watched.build.id).await?;

@@ -10,7 +10,7 @@ use axum::response::Response;
 use chrono::Utc;
 
 use crate::api::ApiError;
-use crate::auth::{Caller, Scope, Watched, bearer};
+use crate::auth::{Caller, Scope, Watched, address, bearer};
 use crate::model::{Role, TokenKind};
 use crate::state::App;
 use crate::{BuildId, JobId, OrgId};
@@ -53,10 +53,11 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Result<Response, ApiError> {
     let app = &gate.app;
-    let address = request
+    let peer = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
+    let address = address::client(peer, request.headers(), &app.config.trusted_proxies);
     let param = |name| {
         params
             .iter()

@@ -1,5 +1,6 @@
 //! Who asks, and what for: tokens, log tokens, rates, and the guard before every route.
 
+mod address;
 mod caller;
 mod guard;
 mod log_token;

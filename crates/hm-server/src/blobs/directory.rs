@@ -1,15 +1,18 @@
 //! Blobs through `object_store`: in a directory here, in a bucket when there are many machines.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::{Error, ObjectStore, ObjectStoreExt, WriteMultipart};
 
-use crate::blobs::{Blob, BlobError, BlobName, BlobWriter, Blobs, Result};
+use crate::BuildId;
+use crate::blobs::{Blob, BlobError, BlobName, BlobWriter, Blobs, Result, SOURCES};
 
 /// Parts of a blob that may be on their way to storage at one time, 5 MiB each.
 const PARTS: usize = 2;
@@ -21,7 +24,8 @@ pub struct DirectoryBlobs {
 }
 
 impl DirectoryBlobs {
-    /// Blobs in this directory, which is made.
+    /// Blobs in this directory, which is made. What is written is on the disk before it is said to be there, and what an
+    /// earlier process left unfinished is removed: a directory has one process.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -31,11 +35,33 @@ impl DirectoryBlobs {
             name: name.0.clone(),
             source: Box::new(source),
         })?;
+        clear(&root.join(SOURCES)).map_err(|source| BlobError::Storage {
+            name: name.0.clone(),
+            source: Box::new(source),
+        })?;
         let store = LocalFileSystem::new_with_prefix(root).map_err(failed(&name))?;
+        let store = store.with_fsync(true);
         Ok(Self {
             store: Arc::new(store),
         })
     }
+}
+
+/// Removes unfinished blobs. `object_store` gives them a `#` and a number, and lists none of them.
+fn clear(directory: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let unfinished = name.to_str().and_then(|name| name.rsplit_once('#'));
+        if unfinished.is_some_and(|(_, number)| number.bytes().all(|digit| digit.is_ascii_digit())) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn failed(name: &BlobName) -> impl FnOnce(Error) -> BlobError + use<> {
@@ -82,6 +108,15 @@ impl Blobs for DirectoryBlobs {
             Err(Error::NotFound { .. }) => Ok(false),
             done => done.map(|()| true).map_err(failed(from)),
         }
+    }
+
+    fn sources(&self) -> BoxStream<'static, Result<BuildId>> {
+        let root = BlobName(SOURCES.to_owned());
+        let listed = self.store.list(Some(&path(&root)));
+        listed
+            .map_err(move |error| failed(&root)(error))
+            .try_filter_map(async |found| Ok(BlobName::build_of_source(found.location.as_ref())))
+            .boxed()
     }
 
     async fn remove(&self, name: &BlobName) -> Result<()> {

@@ -28,6 +28,9 @@ pub enum BlobError {
     },
 }
 
+/// Where source archives are.
+pub(crate) const SOURCES: &str = "sources";
+
 /// A blob's name. Only ids stand in it, so that nothing of a request can become a path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BlobName(String);
@@ -36,7 +39,16 @@ impl BlobName {
     /// The source archive of a build.
     #[must_use]
     pub fn source(build: BuildId) -> Self {
-        Self(format!("sources/{build}.tar.gz"))
+        Self(format!("{SOURCES}/{build}.tar.gz"))
+    }
+
+    /// The build whose source archive has this name.
+    pub(crate) fn build_of_source(name: &str) -> Option<BuildId> {
+        name.strip_prefix(SOURCES)?
+            .strip_prefix('/')?
+            .strip_suffix(".tar.gz")?
+            .parse()
+            .ok()
     }
 
     /// As text, parts separated by `/`.
@@ -75,6 +87,9 @@ pub trait Blobs: Send + Sync {
     /// # Errors
     /// When storage fails.
     async fn copy(&self, from: &BlobName, to: &BlobName) -> Result<bool>;
+
+    /// The builds whose source archives are here.
+    fn sources(&self) -> BoxStream<'static, Result<BuildId>>;
 
     /// Removes a blob, if it is there.
     ///

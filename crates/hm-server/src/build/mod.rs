@@ -5,6 +5,7 @@
 //! - submitted: store, then queue. At its start the server queues what is scheduled.
 //! - leased: queue, then store. A lease that the store never saw runs out and is put back.
 //! - told of: log, then store, then the acknowledgement. What is not acknowledged is sent again, and both take it twice.
+//! - given up: store, then blob or log. At its start and now and then the server removes what is given up.
 //! - ended: store, then log (the last event), then queue. The sweep completes what is ended, and seals its log.
 //!
 //! Within a process, one lock per build keeps an old attempt's events from coming between those of a new one.
@@ -13,6 +14,7 @@ mod end;
 mod events;
 mod lease;
 mod live;
+mod retention;
 mod retry;
 mod submit;
 mod sweep;

@@ -32,6 +32,8 @@ impl App {
     /// Finishes what a crash left, at the server's start.
     pub(crate) async fn recover(&self) -> Result<(), Fault> {
         self.queue_scheduled().await?;
+        self.remove_strays().await?;
+        self.remove_given_up().await?;
         self.seal_ended().await
     }
 

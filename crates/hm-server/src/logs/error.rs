@@ -24,6 +24,12 @@ pub enum LogError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// It was removed while it was read.
+    #[error("the log of build {build} was removed")]
+    Removed {
+        /// The build.
+        build: BuildId,
+    },
     /// Its file cannot be written or read.
     #[error("the log of build {build} cannot be kept or read")]
     Io {

@@ -24,11 +24,12 @@ pub const MAX_RECORD_BYTES: usize = 1 << 20;
 /// The logs of builds.
 #[async_trait]
 pub trait LogBus: Send + Sync {
-    /// Appends records, the first of which has the number `first`, and answers the log's last number. Those that
+    /// Appends records, the first of which has the number `first`, and answers the log's last number when all up to it
+    /// outlive a power cut. Those that
     /// are there already are passed over, so that it is safe to send again what was not acknowledged.
     ///
     /// # Errors
-    /// [`LogError::Gap`] when records are missing before `first`; when a record holds a line break or is too long; when
+    /// [`LogError::Gap`] when records are missing before `first`; when a record holds a line break or NUL, or is too long; when
     /// the log cannot be written.
     async fn append(&self, build: BuildId, first: u64, records: &[Bytes]) -> Result<u64>;
 
@@ -44,7 +45,7 @@ pub trait LogBus: Send + Sync {
     /// When the log cannot be read.
     async fn read(&self, build: BuildId, from: u64) -> Result<Box<dyn LogReader>>;
 
-    /// Removes a log.
+    /// Removes a log. Whoever reads it has what was read, and [`LogError::Removed`] after that.
     ///
     /// # Errors
     /// When it cannot be removed.
@@ -60,6 +61,6 @@ pub trait LogReader: Send + Sync {
     /// When the log cannot be read.
     async fn next(&mut self, bytes: usize) -> Result<Vec<(u64, Bytes)>>;
 
-    /// Waits until the log goes on past what was read.
+    /// Waits until the log goes on past what was read, or is removed.
     async fn more(&mut self);
 }

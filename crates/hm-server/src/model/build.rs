@@ -142,6 +142,10 @@ pub struct Build {
     pub attempt: i64,
     /// The log's sequence number before that attempt's first event.
     pub base_seq: u64,
+    /// From when on its log is not kept any more.
+    pub log_removed_at: Option<DateTime<Utc>>,
+    /// From when on its source archive is not kept any more.
+    pub source_removed_at: Option<DateTime<Utc>>,
 }
 
 /// A build to be.

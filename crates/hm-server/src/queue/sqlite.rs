@@ -45,6 +45,7 @@ impl SqliteQueue {
         .bind(losses)
         .execute(self.database.writer())
         .await?;
+        self.database.durable().await?;
         self.arrived();
         Ok(done.rows_affected() > 0)
     }
@@ -75,6 +76,7 @@ impl Queue for SqliteQueue {
         .bind(micros(now))
         .execute(self.database.writer())
         .await?;
+        self.database.durable().await?;
         self.arrived();
         Ok(())
     }
@@ -107,7 +109,7 @@ impl Queue for SqliteQueue {
         .bind(micros(request.until))
         .fetch_one(&mut *transaction)
         .await?;
-        transaction.commit().await?;
+        self.database.commit(transaction).await?;
         lease(&row).map(Some)
     }
 
@@ -124,6 +126,7 @@ impl Queue for SqliteQueue {
         .bind(micros(until))
         .execute(self.database.writer())
         .await?;
+        // A lease that a power cut shortens is extended again by whoever has it.
         Ok(done.rows_affected() > 0)
     }
 
@@ -134,6 +137,7 @@ impl Queue for SqliteQueue {
                 .bind(fence.attempt)
                 .execute(self.database.writer())
                 .await?;
+        self.database.durable().await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -150,6 +154,7 @@ impl Queue for SqliteQueue {
             .bind(build.to_string())
             .execute(self.database.writer())
             .await?;
+        self.database.durable().await?;
         Ok(done.rows_affected() > 0)
     }
 

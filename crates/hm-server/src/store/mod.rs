@@ -8,6 +8,7 @@ mod accounts;
 mod builds;
 mod error;
 mod pipelines;
+mod retention;
 mod sqlite;
 mod tokens;
 
@@ -15,11 +16,12 @@ pub use accounts::{Accounts, MemberChange};
 pub use builds::{Builds, CancelRequest};
 pub use error::{Result, StoreError};
 pub use pipelines::Pipelines;
+pub use retention::{Kept, Retention};
 pub(crate) use sqlite::row;
 pub use sqlite::{Database, SqliteStore};
 pub use tokens::Tokens;
 
 /// Everything that the server remembers.
-pub trait Store: Accounts + Tokens + Pipelines + Builds {}
+pub trait Store: Accounts + Tokens + Pipelines + Builds + Retention {}
 
-impl<T: Accounts + Tokens + Pipelines + Builds> Store for T {}
+impl<T: Accounts + Tokens + Pipelines + Builds + Retention> Store for T {}

@@ -11,7 +11,8 @@ use crate::blobs::{BlobName, Blobs};
 /// # Panics
 /// When the contract is broken.
 pub async fn blobs(blobs: &dyn Blobs) {
-    let name = BlobName::source(BuildId::new());
+    let build = BuildId::new();
+    let name = BlobName::source(build);
     assert!(blobs.get(&name).await.expect("it answers").is_none());
 
     let piece = Bytes::from(vec![7; 1 << 20]);
@@ -46,6 +47,8 @@ pub async fn blobs(blobs: &dyn Blobs) {
     assert!(blobs.get(&copy).await.expect("it answers").is_none());
     assert!(blobs.copy(&name, &copy).await.expect("it answers"));
 
+    let listed: Vec<BuildId> = blobs.sources().try_collect().await.expect("it answers");
+    assert!(listed.contains(&build), "{listed:?}");
     for _ in 0..2 {
         blobs.remove(&name).await.expect("it goes away");
         assert!(blobs.get(&name).await.expect("it answers").is_none());

@@ -62,7 +62,11 @@ pub async fn logs(open: impl Fn() -> Box<dyn LogBus>) {
             "{first}: {gap:?}"
         );
     }
-    for bad in ["a\nb".to_owned(), "x".repeat(MAX_RECORD_BYTES + 1)] {
+    for bad in [
+        "a\nb".to_owned(),
+        "a\0b".to_owned(),
+        "x".repeat(MAX_RECORD_BYTES + 1),
+    ] {
         let refused = bus
             .append(build, 6, &[Bytes::from("good"), Bytes::from(bad)])
             .await;
@@ -120,8 +124,15 @@ pub async fn logs(open: impl Fn() -> Box<dyn LogBus>) {
             .expect("it is kept"),
         head + 1
     );
+    let mut left = bus.read(build, head + 2).await.expect("it can be read");
+    let mut late = bus.read(build, head).await.expect("it can be read");
     for _ in 0..2 {
         bus.remove(build).await.expect("it goes away");
         assert_eq!(bus.head(build).await.expect("it answers"), 0);
+    }
+    left.more().await;
+    for reader in [&mut left, &mut late] {
+        let removed = reader.next(100).await;
+        assert!(matches!(removed, Err(LogError::Removed { .. })), "{removed:?}");
     }
 }

@@ -4,11 +4,13 @@
 mod blobs;
 mod logs;
 mod queue;
+mod retention;
 mod store;
 
 pub use blobs::blobs;
 pub use logs::logs;
 pub use queue::queue;
+pub use retention::retention;
 pub use store::store;
 
 use chrono::{DateTime, Utc};

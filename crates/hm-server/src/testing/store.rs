@@ -12,7 +12,7 @@ use crate::secret::{Secret, SecretHash};
 use crate::store::{CancelRequest, MemberChange, Result, Store, StoreError};
 use crate::{BuildId, JobId};
 
-fn hash(text: &str) -> SecretHash {
+pub(super) fn hash(text: &str) -> SecretHash {
     Secret::presented(text).hash()
 }
 
@@ -20,7 +20,7 @@ fn taken<T>(answer: &Result<T>) -> bool {
     matches!(answer, Err(StoreError::Taken(_)))
 }
 
-async fn person(store: &dyn Store, email: &str) -> User {
+pub(super) async fn person(store: &dyn Store, email: &str) -> User {
     let new = NewUser {
         email: email.to_owned(),
         name: None,
@@ -29,7 +29,7 @@ async fn person(store: &dyn Store, email: &str) -> User {
     store.create_user(new, at(0)).await.expect("a person")
 }
 
-async fn organization(store: &dyn Store, slug: &str, owner: &User) -> Result<Organization> {
+pub(super) async fn organization(store: &dyn Store, slug: &str, owner: &User) -> Result<Organization> {
     let new = NewOrganization {
         slug: slug.to_owned(),
         name: slug.to_uppercase(),
@@ -39,7 +39,7 @@ async fn organization(store: &dyn Store, slug: &str, owner: &User) -> Result<Org
     store.create_organization(new, at(1)).await
 }
 
-async fn pipeline(store: &dyn Store, org: &Organization, slug: &str) -> Result<Pipeline> {
+pub(super) async fn pipeline(store: &dyn Store, org: &Organization, slug: &str) -> Result<Pipeline> {
     let new = NewPipeline {
         org: org.id,
         slug: slug.to_owned(),
@@ -53,7 +53,7 @@ async fn pipeline(store: &dyn Store, org: &Organization, slug: &str) -> Result<P
     store.create_pipeline(new, at(2)).await
 }
 
-fn build(pipeline: &Pipeline) -> NewBuild {
+pub(super) fn build(pipeline: &Pipeline) -> NewBuild {
     let first = JobId::new();
     let job = |id, key: &str, depends_on| NewJob {
         id,
@@ -357,7 +357,7 @@ async fn builds(store: &dyn Store) {
     );
 }
 
-fn attempt(number: i64) -> Attempt {
+pub(super) fn attempt(number: i64) -> Attempt {
     Attempt {
         number,
         base_seq: 10,
@@ -365,7 +365,7 @@ fn attempt(number: i64) -> Attempt {
     }
 }
 
-fn ending(state: BuildState) -> Ending {
+pub(super) fn ending(state: BuildState) -> Ending {
     Ending {
         state,
         error_code: None,

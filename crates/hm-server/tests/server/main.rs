@@ -13,5 +13,6 @@ mod limits;
 mod login;
 mod logs;
 mod organizations;
+mod retention;
 mod retries;
 mod suites;

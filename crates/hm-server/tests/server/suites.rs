@@ -15,6 +15,14 @@ async fn sqlite_is_a_store() {
 }
 
 #[tokio::test]
+async fn sqlite_keeps_account_of_what_is_kept() {
+    let data = tempfile::tempdir().unwrap();
+    let database = Database::open(&data.path().join("hm.sqlite")).await.unwrap();
+    testing::retention(&SqliteStore::new(database.clone())).await;
+    database.close().await;
+}
+
+#[tokio::test]
 async fn sqlite_is_a_queue() {
     let data = tempfile::tempdir().unwrap();
     let database = Database::open(&data.path().join("hm.sqlite")).await.unwrap();
@@ -67,4 +75,18 @@ async fn what_a_crash_left_of_a_line_is_cut_off() {
     assert_eq!(bus.append(build, 3, &[Bytes::from("three")]).await.unwrap(), 3);
     assert_eq!(reader.next(1000).await.unwrap(), [(3, Bytes::from("three"))]);
     assert_eq!(std::fs::read(&segment).unwrap(), b"one\ntwo\nthree\n");
+
+    // Wherever the last record was cut, and whatever a file system made of the place.
+    for cut in 8..14 {
+        for filler in [&b""[..], b"\0\0\0\0", b"\0\0\nx\n"] {
+            std::fs::write(&segment, [&b"one\ntwo\nthree\n"[..cut], filler].concat()).unwrap();
+            let bus = FileLogBus::new(data.path().to_owned());
+            assert_eq!(bus.head(build).await.unwrap(), 2, "{cut} {filler:?}");
+            assert_eq!(std::fs::read(&segment).unwrap(), b"one\ntwo\n");
+            assert_eq!(bus.append(build, 3, &[Bytes::from("again")]).await.unwrap(), 3);
+            let mut reader = bus.read(build, 2).await.unwrap();
+            let records = reader.next(1000).await.unwrap();
+            assert_eq!(records, [(2, Bytes::from("two")), (3, Bytes::from("again"))]);
+        }
+    }
 }

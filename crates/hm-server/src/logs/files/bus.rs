@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::layout;
 use super::reader::FileReader;
-use super::writer::Writer;
+use super::writer::{Writer, sync_directory};
 use crate::BuildId;
 use crate::logs::{LogBus, LogError, LogReader, MAX_RECORD_BYTES, Result};
 
@@ -83,8 +83,8 @@ fn check(build: BuildId, records: &[Bytes]) -> Result<()> {
             let what = "is longer than 1 MiB";
             return Err(LogError::BadRecord { build, what });
         }
-        if record.contains(&b'\n') {
-            let what = "holds a line break";
+        if record.contains(&b'\n') || record.contains(&0) {
+            let what = "holds a line break or NUL";
             return Err(LogError::BadRecord { build, what });
         }
     }
@@ -141,9 +141,11 @@ impl LogBus for FileLogBus {
     async fn remove(&self, build: BuildId) -> Result<()> {
         self.opened().remove(&build);
         let directory = layout::directory(&self.root, build);
-        blocking(build, move || match fs::remove_dir_all(directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        blocking(build, move || match fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            // Nobody looks for it a second time.
+            Ok(()) => directory.parent().map_or(Ok(()), sync_directory),
         })
         .await
     }

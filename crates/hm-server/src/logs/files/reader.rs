@@ -45,10 +45,14 @@ impl FileReader {
 impl LogReader for FileReader {
     async fn next(&mut self, bytes: usize) -> Result<Vec<(u64, Bytes)>> {
         let head = *self.head.borrow_and_update();
+        let build = self.build;
+        if self.head.has_changed().is_err() {
+            return Err(LogError::Removed { build });
+        }
         if self.place.next > head {
             return Ok(Vec::new());
         }
-        let (mut place, build) = (self.place.clone(), self.build);
+        let mut place = self.place.clone();
         let read = tokio::task::spawn_blocking(move || {
             let records = place.read(head, bytes)?;
             Ok((place, records))
@@ -61,10 +65,8 @@ impl LogReader for FileReader {
 
     async fn more(&mut self) {
         let next = self.place.next;
-        if self.head.wait_for(|head| *head >= next).await.is_err() {
-            // The log is gone, and so is whoever could go on with it.
-            std::future::pending::<()>().await;
-        }
+        // Of a log that is gone the next read tells.
+        let _ = self.head.wait_for(|head| *head >= next).await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
@@ -13,8 +13,16 @@ use super::{SEGMENT_BYTES, layout};
 pub(super) struct Writer {
     directory: PathBuf,
     head: u64,
-    /// The segment under way and its length.
-    current: Option<(File, u64)>,
+    current: Option<Segment>,
+}
+
+/// The segment under way.
+#[derive(Debug)]
+struct Segment {
+    file: File,
+    length: u64,
+    /// Whether a power cut takes nothing of it.
+    synced: bool,
 }
 
 impl Writer {
@@ -28,13 +36,18 @@ impl Writer {
             });
         };
         let path = layout::segment(&directory, first);
-        let (lines, bytes) = layout::measure(&path)?;
+        let (lines, length) = layout::measure(&path)?;
         let file = OpenOptions::new().append(true).open(&path)?;
-        file.set_len(bytes)?;
+        file.set_len(length)?;
         Ok(Self {
             directory,
             head: first - 1 + lines,
-            current: Some((file, bytes)),
+            current: Some(Segment {
+                file,
+                length,
+                // Who wrote it may have been killed before it was.
+                synced: false,
+            }),
         })
     }
 
@@ -42,37 +55,66 @@ impl Writer {
         self.head
     }
 
-    /// Appends whole lines. After an error the log's end must be found again.
+    /// Appends whole lines. When it answers, they and all before them outlive a power cut. After an error the log is as it
+    /// was, and its end must be found again.
     pub(super) fn append(&mut self, records: &[Bytes]) -> io::Result<u64> {
-        if records.is_empty() {
-            return Ok(self.head);
-        }
         let mut lines = Vec::with_capacity(records.iter().map(|record| record.len() + 1).sum());
         for record in records {
             lines.extend_from_slice(record);
             lines.push(b'\n');
         }
-        let (file, length) = self.segment()?;
-        file.write_all(&lines)?;
-        *length += lines.len() as u64;
+        if lines.is_empty() && self.current.as_ref().is_none_or(|segment| segment.synced) {
+            return Ok(self.head);
+        }
+        let segment = self.segment()?;
+        if let Err(error) = segment.append(&lines) {
+            // Nothing of it was acknowledged, and what is sent again must be written again: after a failed
+            // sync nobody knows what of it is on the disk.
+            segment.file.set_len(segment.length)?;
+            return Err(error);
+        }
         self.head += records.len() as u64;
         Ok(self.head)
     }
 
-    fn segment(&mut self) -> io::Result<&mut (File, u64)> {
-        let full = self.current.take_if(|(_, length)| *length >= SEGMENT_BYTES);
-        if let Some((file, _)) = full {
-            // From here on a power cut takes nothing of it.
-            file.sync_data()?;
-        }
-        let opened = match self.current.take() {
+    fn segment(&mut self) -> io::Result<&mut Segment> {
+        let opened = match self.current.take_if(|segment| segment.length < SEGMENT_BYTES) {
             Some(current) => current,
-            None => {
-                fs::create_dir_all(&self.directory)?;
-                let path = layout::segment(&self.directory, self.head + 1);
-                (OpenOptions::new().append(true).create(true).open(path)?, 0)
-            }
+            None => self.begin()?,
         };
         Ok(self.current.insert(opened))
     }
+
+    /// Begins a segment. The ones before it are on the disk.
+    fn begin(&self) -> io::Result<Segment> {
+        fs::create_dir_all(&self.directory)?;
+        let path = layout::segment(&self.directory, self.head + 1);
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        let first = self.head == 0;
+        // The log's own directories are as new as its first segment.
+        let levels = if first { 3 } else { 1 };
+        for directory in self.directory.ancestors().take(levels) {
+            sync_directory(directory)?;
+        }
+        Ok(Segment {
+            file,
+            length: 0,
+            synced: true,
+        })
+    }
+}
+
+impl Segment {
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.file.write_all(lines)?;
+        self.file.sync_data()?;
+        self.length += lines.len() as u64;
+        self.synced = true;
+        Ok(())
+    }
+}
+
+/// Brings a directory's entries onto the disk.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
 }

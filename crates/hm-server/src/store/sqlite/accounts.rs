@@ -85,6 +85,7 @@ impl Accounts for SqliteStore {
         .fetch_one(self.database.writer())
         .await
         .map_err(or_taken("the email"))?;
+        self.database.durable().await?;
         user(&row)
     }
 
@@ -110,6 +111,7 @@ impl Accounts for SqliteStore {
             .bind(name)
             .execute(self.database.writer())
             .await?;
+        self.database.durable().await?;
         Ok(())
     }
 
@@ -130,7 +132,7 @@ impl Accounts for SqliteStore {
             .bind(id.to_string())
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        self.database.commit(transaction).await?;
         Ok(true)
     }
 
@@ -153,7 +155,7 @@ impl Accounts for SqliteStore {
             .bind(new.owner.to_string())
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        self.database.commit(transaction).await?;
         Ok(made)
     }
 
@@ -226,7 +228,7 @@ impl Accounts for SqliteStore {
             .bind(role.as_str())
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        self.database.commit(transaction).await?;
         Ok(MemberChange::Done)
     }
 
@@ -243,7 +245,7 @@ impl Accounts for SqliteStore {
             .bind(user.to_string())
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        self.database.commit(transaction).await?;
         Ok(MemberChange::Done)
     }
 
@@ -268,7 +270,7 @@ impl Accounts for SqliteStore {
         .fetch_one(&mut *transaction)
         .await
         .map_err(or_taken("an invite for this email"))?;
-        transaction.commit().await?;
+        self.database.commit(transaction).await?;
         invite(&row)
     }
 
@@ -287,6 +289,7 @@ impl Accounts for SqliteStore {
             .bind(id.to_string())
             .execute(self.database.writer())
             .await?;
+        self.database.durable().await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -317,7 +320,7 @@ impl Accounts for SqliteStore {
         .bind(invite.role.as_str())
         .execute(&mut *transaction)
         .await?;
-        transaction.commit().await?;
+        self.database.commit(transaction).await?;
         Ok(true)
     }
 }

@@ -41,6 +41,8 @@ fn build(row: &SqliteRow) -> Result<Build> {
         finished_at: maybe_time(row, "finished_at")?,
         attempt: number(row, "attempt")?,
         base_seq: unsigned(number(row, "base_seq")?, "base_seq")?,
+        log_removed_at: maybe_time(row, "log_removed_at")?,
+        source_removed_at: maybe_time(row, "source_removed_at")?,
     })
 }
 
@@ -48,7 +50,8 @@ fn build(row: &SqliteRow) -> Result<Build> {
 macro_rules! columns {
     () => {
         "id, org_id, pipeline_id, number, state, branch, commit_sha, message, cause, env, source_bytes, source_url, \
-         source_sha256, error_code, error_message, created_at, scheduled_at, started_at, finished_at, attempt, base_seq"
+         source_sha256, error_code, error_message, created_at, scheduled_at, started_at, finished_at, attempt, base_seq, \
+         log_removed_at, source_removed_at"
     };
 }
 
@@ -109,7 +112,7 @@ impl Builds for SqliteStore {
         .fetch_one(&mut *transaction)
         .await?;
         jobs::insert(&mut transaction, new.id, &new.jobs, now).await?;
-        transaction.commit().await?;
+        self.database.commit(transaction).await?;
         build(&row)
     }
 
@@ -196,7 +199,7 @@ impl Builds for SqliteStore {
             return Ok(false);
         }
         jobs::start_over(&mut transaction, id).await?;
-        transaction.commit().await?;
+        self.database.commit(transaction).await?;
         Ok(true)
     }
 
@@ -209,6 +212,7 @@ impl Builds for SqliteStore {
         .bind(attempt)
         .execute(self.database.writer())
         .await?;
+        self.database.durable().await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -238,7 +242,7 @@ impl Builds for SqliteStore {
         for change in changes {
             jobs::change(&mut transaction, id, change, now).await?;
         }
-        transaction.commit().await?;
+        self.database.commit(transaction).await?;
         Ok(true)
     }
 
@@ -253,7 +257,7 @@ impl Builds for SqliteStore {
         .await?;
         if unstarted.rows_affected() > 0 {
             jobs::end_all(&mut transaction, id, JobState::Canceled, now).await?;
-            transaction.commit().await?;
+            self.database.commit(transaction).await?;
             return Ok(CancelRequest::Canceled);
         }
         let running = sqlx::query(
@@ -262,7 +266,7 @@ impl Builds for SqliteStore {
         .bind(id.to_string())
         .execute(&mut *transaction)
         .await?;
-        transaction.commit().await?;
+        self.database.commit(transaction).await?;
         Ok(if running.rows_affected() > 0 {
             CancelRequest::Canceling
         } else {
@@ -299,7 +303,7 @@ impl Builds for SqliteStore {
             _ => JobState::Skipped,
         };
         jobs::end_all(&mut transaction, id, rest, now).await?;
-        transaction.commit().await?;
+        self.database.commit(transaction).await?;
         Ok(true)
     }
 
@@ -308,6 +312,7 @@ impl Builds for SqliteStore {
             .bind(id.to_string())
             .execute(self.database.writer())
             .await?;
+        self.database.durable().await?;
         Ok(())
     }
 

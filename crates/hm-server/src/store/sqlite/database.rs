@@ -8,10 +8,14 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{SqlStr, Sqlite, SqlitePool, Transaction};
 
+use super::durable::Durable;
 use crate::store::{Result, StoreError};
 
 /// Appended to, never changed: each has run on somebody's database.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "begin", include_str!("../../../migrations/0001_begin.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "begin", include_str!("../../../migrations/0001_begin.sql")),
+    (3, "retention", include_str!("../../../migrations/0003_retention.sql")),
+];
 
 const READERS: u32 = 4;
 
@@ -23,6 +27,7 @@ const BUSY: Duration = Duration::from_secs(20);
 pub struct Database {
     reader: SqlitePool,
     writer: SqlitePool,
+    durable: Durable,
 }
 
 impl Database {
@@ -35,12 +40,14 @@ impl Database {
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
-            // What is committed outlives the process; a power cut may take the last moments, never the whole.
+            // What is committed outlives the process. That it outlives a power cut is seen to by `durable`.
             .synchronous(SqliteSynchronous::Normal)
             .foreign_keys(true)
             .busy_timeout(BUSY);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
             .connect_with(options.clone())
             .await?;
         migrations()
@@ -51,7 +58,14 @@ impl Database {
             .max_connections(READERS)
             .connect_with(options.read_only(true))
             .await?;
-        Ok(Self { reader, writer })
+        let durable = Durable::new(path).map_err(|error| StoreError::Database(Box::new(error)))?;
+        let database = Self {
+            reader,
+            writer,
+            durable,
+        };
+        database.durable().await?;
+        Ok(database)
     }
 
     /// For statements that change nothing.
@@ -59,7 +73,7 @@ impl Database {
         &self.reader
     }
 
-    /// For single statements that change something.
+    /// For single statements that change something. They end with [`Database::durable`].
     pub(crate) const fn writer(&self) -> &SqlitePool {
         &self.writer
     }
@@ -67,6 +81,18 @@ impl Database {
     /// For several statements that hold together.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
         Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Makes them hold, whatever happens from now on.
+    pub(crate) async fn commit(&self, transaction: Transaction<'static, Sqlite>) -> Result<()> {
+        transaction.commit().await?;
+        self.durable().await
+    }
+
+    /// Waits until what was changed outlives a power cut.
+    pub(crate) async fn durable(&self) -> Result<()> {
+        let done = self.durable.wait().await;
+        done.map_err(|error| StoreError::Database(Box::new(error)))
     }
 
     /// Waits for what is under way and closes the file.

@@ -1,13 +1,15 @@
 //! The embedded store: SQLite with a write-ahead log.
 //!
-//! One connection writes and a few read, so that no statement of this process ever finds the database busy. The
-//! statements keep to what PostgreSQL understands too.
+//! One connection writes and a few read, so that no statement of this process ever finds the database busy. What changes
+//! something answers when that is on the disk. The statements keep to what PostgreSQL understands too.
 
 mod accounts;
 mod builds;
 mod database;
+mod durable;
 mod jobs;
 mod pipelines;
+mod retention;
 pub(crate) mod row;
 mod tokens;
 

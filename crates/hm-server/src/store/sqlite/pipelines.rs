@@ -46,6 +46,7 @@ impl Pipelines for SqliteStore {
         .fetch_one(self.database.writer())
         .await
         .map_err(or_taken("the slug"))?;
+        self.database.durable().await?;
         pipeline(&row)
     }
 

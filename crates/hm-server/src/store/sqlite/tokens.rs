@@ -44,6 +44,7 @@ impl Tokens for SqliteStore {
         .bind(new.expires_at.map(micros))
         .fetch_one(self.database.writer())
         .await?;
+        self.database.durable().await?;
         token(&row)
     }
 
@@ -88,6 +89,7 @@ impl Tokens for SqliteStore {
             .bind(micros(now))
             .execute(self.database.writer())
             .await?;
+        self.database.durable().await?;
         Ok(done.rows_affected() > 0)
     }
 
@@ -102,6 +104,7 @@ impl Tokens for SqliteStore {
         .bind(micros(login.expires_at))
         .execute(self.database.writer())
         .await?;
+        self.database.durable().await?;
         Ok(())
     }
 
@@ -121,7 +124,7 @@ impl Tokens for SqliteStore {
             .bind(kind.as_str())
             .fetch_optional(&mut *transaction)
             .await?;
-        transaction.commit().await?;
+        self.database.commit(transaction).await?;
         row.map(|row| id(&row, "user_id")).transpose()
     }
 }

@@ -88,6 +88,11 @@ pub(super) async fn show(asked: &Asked<'_>, args: &BuildArgs, json: bool) -> Res
     if let Some(error) = &build.error_message {
         rows.push(row("error", error.clone()));
     }
+    for (what, removed) in [("log", build.log_removed_at), ("source", build.source_removed_at)] {
+        if let Some(at) = removed {
+            rows.push(row(what, format!("removed on {}", at.format("%Y-%m-%d"))));
+        }
+    }
     Ok(format!("{}\n{}", table::columns(&rows), jobs::as_table(&found)))
 }
 
@@ -150,6 +155,8 @@ fn as_json(asked: &Asked<'_>, build: &Build) -> Value {
         "created_at": build.created_at,
         "started_at": build.started_at,
         "finished_at": build.finished_at,
+        "log_removed_at": build.log_removed_at,
+        "source_removed_at": build.source_removed_at,
         "watch_url": watch_url(asked, build),
     })
 }
