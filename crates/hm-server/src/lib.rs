@@ -10,6 +10,7 @@ mod auth;
 mod build;
 mod config;
 mod connections;
+mod dashboard;
 mod ids;
 mod secret;
 mod server;

@@ -20,6 +20,7 @@ use super::{
     organizations, pipelines, request, retry, source, tokens, user,
 };
 use crate::auth::Access::{Account, Agent, Login, Org, Public, Runner, User, Watch};
+use crate::dashboard;
 use crate::model::Role::{Admin, Member, Read};
 use crate::state::App;
 
@@ -116,7 +117,6 @@ pub(crate) fn document(app: &Arc<App>) -> OpenApi {
 pub(crate) fn router(app: &Arc<App>) -> Router {
     let (router, _) = routes(app).split_for_parts();
     router
-        .fallback(async || ApiError::not_found("not_found", "There is nothing at this path."))
         .method_not_allowed_fallback(async || {
             let status = axum::http::StatusCode::METHOD_NOT_ALLOWED;
             ApiError::new(
@@ -125,6 +125,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
                 "This path does not take this method.",
             )
         })
+        .with_state(Arc::clone(app))
+        .merge(dashboard::router(app))
         .layer(DefaultBodyLimit::max(app.config.limits.request))
         .layer(CatchPanicLayer::custom(request::panicked))
         .layer(middleware::from_fn(request::named))
@@ -137,5 +139,4 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),
         ))
-        .with_state(Arc::clone(app))
 }

@@ -20,7 +20,7 @@ const CODE: TimeDelta = TimeDelta::minutes(5);
 /// How long a nonce that a program polls with is good.
 const NONCE: TimeDelta = TimeDelta::seconds(60);
 /// How long a login lasts.
-const SESSION: TimeDelta = TimeDelta::days(90);
+pub(crate) const SESSION: TimeDelta = TimeDelta::days(90);
 
 /// Without I, O, 0 and 1, which people take for each other. 32 of them, so that each letter is 5 bits.
 const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
@@ -87,12 +87,32 @@ pub(super) async fn session(app: &App, user: UserId) -> ApiResult<Secret> {
     Ok(secret)
 }
 
-async fn fetch(
-    app: &App,
-    kind: LoginKind,
-    presented: &Secret,
-) -> ApiResult<Option<Answer<CliTokenResponse>>> {
-    let Some(user) = app.store.take_login(kind, &presented.hash(), Utc::now()).await? else {
+/// Whom a code logs in that a person has typed. It is used up.
+pub(crate) async fn take_code(app: &App, typed: &str) -> ApiResult<Option<UserId>> {
+    let typed = typed.chars().filter(|c| !c.is_whitespace() && *c != '-');
+    let typed: String = typed.map(|c| c.to_ascii_uppercase()).collect();
+    let hash = Secret::presented(typed).hash();
+    Ok(app.store.take_login(LoginKind::Code, &hash, Utc::now()).await?)
+}
+
+/// Lets in the command line that polls with this nonce.
+pub(crate) async fn park_login(app: &App, caller: &Caller, nonce: &str) -> ApiResult<()> {
+    if !NONCE_BYTES.contains(&nonce.len()) {
+        let message = "`nonce` is too short to be safe, or too long: send 16 to 512 characters.";
+        return Err(ApiError::invalid("invalid_nonce", message));
+    }
+    let login = NewLogin {
+        kind: LoginKind::Nonce,
+        hash: Secret::presented(nonce).hash(),
+        user: caller.user_id()?,
+        expires_at: Utc::now() + NONCE,
+    };
+    app.store.create_login(login).await?;
+    Ok(())
+}
+
+async fn answer(app: &App, user: Option<UserId>) -> ApiResult<Option<Answer<CliTokenResponse>>> {
+    let Some(user) = user else {
         return Ok(None);
     };
     let secret = session(app, user).await?;
@@ -125,10 +145,8 @@ pub(super) async fn redeem(
     state: Ctx,
     Json(body): Json<CliRedeemRequest>,
 ) -> ApiResult<Answer<CliTokenResponse>> {
-    let typed = body.code.chars().filter(|c| !c.is_whitespace() && *c != '-');
-    let typed: String = typed.map(|c| c.to_ascii_uppercase()).collect();
-    let token = fetch(&state, LoginKind::Code, &Secret::presented(typed)).await?;
-    token.ok_or_else(|| {
+    let user = take_code(&state, &body.code).await?;
+    answer(&state, user).await?.ok_or_else(|| {
         let message = "This code is wrong, used up or older than five minutes. Make a new one.";
         ApiError::new(StatusCode::BAD_REQUEST, "invalid_code", message)
     })
@@ -143,17 +161,7 @@ pub(super) async fn transfer(
     caller: Extension<Caller>,
     Json(body): Json<CliTransferRequest>,
 ) -> ApiResult<StatusCode> {
-    if !NONCE_BYTES.contains(&body.nonce.len()) {
-        let message = "`nonce` is too short to be safe, or too long: send 16 to 512 characters.";
-        return Err(ApiError::invalid("invalid_nonce", message));
-    }
-    let login = NewLogin {
-        kind: LoginKind::Nonce,
-        hash: Secret::presented(body.nonce).hash(),
-        user: caller.user_id()?,
-        expires_at: Utc::now() + NONCE,
-    };
-    state.store.create_login(login).await?;
+    park_login(&state, &caller, &body.nonce).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -166,8 +174,9 @@ pub(super) async fn claim(
     state: Ctx,
     Json(body): Json<CliClaimRequest>,
 ) -> ApiResult<Answer<CliTokenResponse>> {
-    let token = fetch(&state, LoginKind::Nonce, &Secret::presented(body.nonce)).await?;
-    token.ok_or_else(|| {
+    let hash = Secret::presented(body.nonce).hash();
+    let user = state.store.take_login(LoginKind::Nonce, &hash, Utc::now()).await?;
+    answer(&state, user).await?.ok_or_else(|| {
         let message = "There is no token for this nonce yet, or no longer. Ask again in a moment.";
         ApiError::new(StatusCode::BAD_REQUEST, "nothing_to_claim", message)
     })

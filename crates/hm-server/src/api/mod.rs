@@ -34,6 +34,7 @@ use axum::extract::State;
 pub(crate) use document::{document, router};
 pub(crate) use error::ApiError;
 
+pub(crate) use login::{SESSION, park_login, take_code};
 use crate::state::App;
 
 /// What a handler sees of the server.

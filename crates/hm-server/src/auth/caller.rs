@@ -45,9 +45,14 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<Secret> {
 impl Caller {
     /// The bearer, when the token is good.
     pub(crate) async fn find(app: &App, headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
-        let Some(secret) = bearer(headers) else {
-            return Ok(None);
-        };
+        match bearer(headers) {
+            Some(secret) => Self::with(app, &secret).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Whoever has this secret, when it is good.
+    pub(crate) async fn with(app: &App, secret: &Secret) -> Result<Option<Self>, ApiError> {
         let now = Utc::now();
         let token = app.store.token(&secret.hash()).await?;
         let Some(token) = token.filter(|token| token.is_valid(now)) else {

@@ -4,13 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, RawPathParams, Request, State};
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use chrono::Utc;
 
 use crate::api::ApiError;
-use crate::auth::{Caller, Scope, Watched, address, bearer};
+use crate::auth::{Caller, Scope, Watched, address, bearer, cookie};
 use crate::model::{Role, TokenKind};
 use crate::state::App;
 use crate::{BuildId, JobId, OrgId};
@@ -121,8 +121,13 @@ pub(crate) async fn guard(
         Access::Watch => {
             let job = param("job_id").map(|id| id.parse().ok());
             let build = param("build_uuid").map(|id| id.parse().ok());
-            let (headers, token) = (request.headers(), log_token(request.uri()));
-            let watched = watched(app, headers, token, address, build.flatten(), job.flatten()).await?;
+            let token = log_token(request.uri());
+            let from = Source {
+                headers: request.headers(),
+                method: request.method(),
+                address,
+            };
+            let watched = watched(app, from, token, build.flatten(), job.flatten()).await?;
             request.extensions_mut().insert(watched);
         }
     }
@@ -143,6 +148,28 @@ fn agent_org(caller: &Caller) -> Result<OrgId, ApiError> {
     }
 }
 
+/// Where a request comes from.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    headers: &'a HeaderMap,
+    method: &'a Method,
+    address: IpAddr,
+}
+
+/// A page's `EventSource` can send no header, but its browser has a session.
+async fn watcher(app: &App, from: Source<'_>) -> Result<Caller, ApiError> {
+    let headers = from.headers;
+    if bearer(headers).is_none()
+        && from.method == Method::GET
+        && let Some(secret) = cookie::presented(headers)
+        && let Some(caller) = Caller::with(app, &secret).await?
+    {
+        app.rates.token(caller.token.id, caller.token.kind)?;
+        return Ok(caller);
+    }
+    known(app, headers, from.address).await
+}
+
 async fn known(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<Caller, ApiError> {
     let Some(caller) = Caller::find(app, headers).await? else {
         app.rates.address(address)?;
@@ -152,7 +179,8 @@ async fn known(app: &App, headers: &HeaderMap, address: IpAddr) -> Result<Caller
     Ok(caller)
 }
 
-async fn scope(app: &App, caller: &Caller, slug: &str) -> Result<Scope, ApiError> {
+/// The organization of a slug, where the caller belongs to it.
+pub(crate) async fn scope(app: &App, caller: &Caller, slug: &str) -> Result<Scope, ApiError> {
     let missing = || {
         ApiError::not_found(
             "organization_not_found",
@@ -166,16 +194,15 @@ async fn scope(app: &App, caller: &Caller, slug: &str) -> Result<Scope, ApiError
 
 async fn watched(
     app: &App,
-    headers: &HeaderMap,
+    from: Source<'_>,
     token: Option<&str>,
-    address: IpAddr,
     build: Option<BuildId>,
     job: Option<JobId>,
 ) -> Result<Watched, ApiError> {
     let token_build = token.and_then(|token| app.signer.log_build(token, Utc::now()));
     let caller = match token_build {
         Some(_) => None,
-        None => Some(known(app, headers, address).await?),
+        None => Some(watcher(app, from).await?),
     };
     let missing = || ApiError::not_found("log_not_found", "There is no such log that you may read.");
     let job = match job {

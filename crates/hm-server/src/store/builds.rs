@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::model::{Attempt, Build, Ending, Job, JobChange, NewBuild};
+use crate::model::{Attempt, Build, BuildState, Ending, Job, JobChange, NewBuild};
 use crate::secret::SecretHash;
 use crate::store::Result;
-use crate::{BuildId, JobId, PipelineId};
+use crate::{BuildId, JobId, OrgId, PipelineId, UserId};
 
 /// What became of the wish to cancel a build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,23 @@ pub enum CancelRequest {
     Canceling,
     /// It had ended, or somebody had asked before; or it is not there.
     Nothing,
+}
+
+/// Builds of a person's organizations.
+#[derive(Debug, Clone)]
+pub struct RecentBuilds {
+    /// The person.
+    pub user: UserId,
+    /// Of this organization alone.
+    pub org: Option<OrgId>,
+    /// Of this pipeline alone.
+    pub pipeline: Option<PipelineId>,
+    /// In one of these states; in any, where it is empty.
+    pub states: Vec<BuildState>,
+    /// Older than this one.
+    pub before: Option<BuildId>,
+    /// At most so many.
+    pub limit: u32,
 }
 
 /// Builds and their jobs.
@@ -45,6 +62,9 @@ pub trait Builds: Send + Sync {
 
     /// A pipeline's builds, newest first, those with a number below `before`, at most `limit`.
     async fn builds(&self, pipeline: PipelineId, before: i64, limit: u32) -> Result<Vec<Build>>;
+
+    /// Builds of the organizations that a person is in, newest first.
+    async fn recent_builds(&self, wanted: &RecentBuilds) -> Result<Vec<Build>>;
 
     /// A build's jobs in the plan's order.
     async fn jobs(&self, build: BuildId) -> Result<Vec<Job>>;

@@ -13,7 +13,7 @@ mod sqlite;
 mod tokens;
 
 pub use accounts::{Accounts, MemberChange};
-pub use builds::{Builds, CancelRequest};
+pub use builds::{Builds, CancelRequest, RecentBuilds};
 pub use error::{Result, StoreError};
 pub use pipelines::Pipelines;
 pub use retention::{Kept, Retention};

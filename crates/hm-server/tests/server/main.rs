@@ -8,6 +8,7 @@ mod access;
 mod agents;
 mod builds;
 mod contract;
+mod dashboard;
 mod harness;
 mod limits;
 mod login;

@@ -3,11 +3,12 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Sqlite};
 
 use super::row::{id, json, maybe_number, maybe_text, maybe_time, micros, number, text, time, word};
 use super::{SqliteStore, jobs};
 use crate::model::{Attempt, Build, BuildState, Ending, Job, JobChange, JobState, NewBuild, SourceArchive};
-use crate::store::{Builds, CancelRequest, Result, StoreError};
+use crate::store::{Builds, CancelRequest, RecentBuilds, Result, StoreError};
 use crate::{BuildId, JobId, PipelineId};
 
 fn build(row: &SqliteRow) -> Result<Build> {
@@ -169,6 +170,36 @@ impl Builds for SqliteStore {
     async fn jobs(&self, build: BuildId) -> Result<Vec<Job>> {
         let rows = sqlx::query("SELECT * FROM jobs WHERE build_id = $1 ORDER BY place")
             .bind(build.to_string())
+    async fn recent_builds(&self, wanted: &RecentBuilds) -> Result<Vec<Build>> {
+        let mut query = QueryBuilder::<Sqlite>::new(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM builds WHERE org_id IN (SELECT org_id FROM members WHERE user_id = "
+        ));
+        query.push_bind(wanted.user.to_string()).push(")");
+        if let Some(org) = wanted.org {
+            query.push(" AND org_id = ").push_bind(org.to_string());
+        }
+        if let Some(pipeline) = wanted.pipeline {
+            query.push(" AND pipeline_id = ").push_bind(pipeline.to_string());
+        }
+        if !wanted.states.is_empty() {
+            query.push(" AND state IN (");
+            let mut states = query.separated(", ");
+            for state in &wanted.states {
+                states.push_bind(state.as_str());
+            }
+            query.push(")");
+        }
+        if let Some(before) = wanted.before {
+            query.push(" AND id < ").push_bind(before.to_string());
+        }
+        // Ids grow with time.
+        query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(wanted.limit));
+        let rows = query.build().fetch_all(self.database.reader()).await?;
+        rows.iter().map(build).collect()
+    }
+
             .fetch_all(self.database.reader())
             .await?;
         rows.iter().map(jobs::job).collect()

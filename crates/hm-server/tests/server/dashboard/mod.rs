@@ -1,0 +1,6 @@
+//! The dashboard, page by page, as a browser without scripts sees it.
+
+mod browser;
+mod guarded;
+mod logins;
+mod pages;
