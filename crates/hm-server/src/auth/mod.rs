@@ -1,6 +1,6 @@
 //! Who asks, and what for: tokens, log tokens, rates, and the guard before every route.
 
-mod address;
+pub(crate) mod address;
 mod caller;
 pub(crate) mod cookie;
 mod guard;
