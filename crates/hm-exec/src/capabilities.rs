@@ -28,8 +28,10 @@ pub struct Capabilities {
     pub keeps_snapshots: bool,
     /// Services beside steps.
     pub runs_services: bool,
-    /// Secrets.
+    /// Steps are given the secrets that they ask for.
     pub gives_secrets: bool,
+    /// They are those of `RunRequest::secrets`, and not those of whatever runs the build elsewhere.
+    pub takes_secrets: bool,
     /// Artifacts.
     pub collects_artifacts: bool,
     /// Cache directories.

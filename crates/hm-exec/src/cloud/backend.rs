@@ -109,11 +109,18 @@ impl ExecutionBackend for CloudBackend {
         archive::check_size(&source, self.config.source_cap)?;
         let build = self.submit(&request, Arc::clone(&source)).await?;
         let id = build.id.ok_or_else(|| {
+            gives_secrets: true,
             BackendError::Other(format!(
                 "build {} of {} was submitted, but the server does not stream events: it is no server of hm's",
                 build.number, build.pipeline_slug
             ))
         })?;
+        if !request.secrets.is_empty() {
+            return Err(BackendError::Rejected {
+                code: "secret".into(),
+                message: "no secret is sent to a server: the agents of its builds have them".into(),
+            });
+        }
         let reference = BuildRef {
             run_id: request.run_id,
             number: Some(build.number),

@@ -99,6 +99,7 @@ impl ExecutionBackend for LocalBackend {
     }
 
     async fn start(&self, request: RunRequest) -> Result<BackendHandle> {
+            takes_secrets: features.secrets,
         let run = self.set_up(request).await?;
         let slots = run.request.options.parallelism.unwrap_or(self.parallelism).get();
         let (sink, events) = Sink::new(run.scrubber.clone());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use harmont_client::agent::{Lease, Verdict};
@@ -9,6 +10,7 @@ use harmont_client::{HarmontClient, HarmontError};
 use hm_exec::{BackendError, BuildStatus, ExecutionBackend, Plan, RunOptions, RunRequest, SourceMeta};
 use tokio_util::sync::CancellationToken;
 
+use super::secrets::{self, SecretProvider};
 use super::source::{self, SourceError};
 use super::{holding, telling};
 
@@ -19,6 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 pub(super) struct Running<'a> {
     pub(super) client: &'a HarmontClient,
     pub(super) backend: &'a dyn ExecutionBackend,
+    pub(super) secrets: &'a Arc<dyn SecretProvider>,
     /// What the agent calls itself.
     pub(super) agent: &'a str,
     pub(super) lease: Lease,
@@ -72,13 +75,18 @@ impl Running<'_> {
                 return Outcome::GivenBack;
             }
         }
-        let request = match self.request(&tree) {
+        let mut request = match self.request(&tree) {
             Ok(request) => request,
             Err(error) => return failed(0, error),
         };
+        let mut given = secrets::of_plan(self.secrets, &request.plan).await;
+        request.secrets = std::mem::take(&mut given.values);
         let started = self.backend.start(request).await;
         let (events, control) = match started {
             Ok(handle) => handle.into_parts(),
+            Err(BackendError::MissingSecret { step, secret }) => {
+                return failed(0, given.explain(self.agent, &step, &secret));
+            }
             Err(error) => return failed(0, error.to_string()),
         };
         let canceler = control.cancel_token();

@@ -5,6 +5,7 @@
 //! build     one build: the source, the run, its end
 //! source    the source archive, fetched, checked and unpacked
 //! telling   the build's events, in batches, until they are acknowledged
+//! secrets   what the agent has of the secrets that the plan names
 //! holding   the lease, held while the build runs
 //! ```
 //!
@@ -15,5 +16,7 @@ mod holding;
 mod runner;
 mod source;
 mod telling;
+mod secrets;
 
 pub use runner::{Agent, AgentConfig, AgentError};
+pub use secrets::{GivenSecrets, SecretProvider};

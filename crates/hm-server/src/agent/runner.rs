@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::build::Running;
+use super::secrets::{NoSecrets, SecretProvider};
 
 /// How long one poll waits, for a build or for what holds one.
 pub(super) const POLL: Duration = Duration::from_secs(25);
@@ -53,6 +54,7 @@ pub struct Agent {
     client: HarmontClient,
     config: AgentConfig,
     backend: Arc<dyn ExecutionBackend>,
+    secrets: Arc<dyn SecretProvider>,
 }
 
 impl Agent {
@@ -64,6 +66,17 @@ impl Agent {
             client,
             config,
             backend,
+            secrets: Arc::new(NoSecrets),
+        }
+    }
+
+    /// The same, which gives builds the secrets that `provider` has and their plans name. Whoever may submit builds that
+    /// come to this agent can have them.
+    #[must_use]
+    pub fn with_secrets(self, provider: Arc<dyn SecretProvider>) -> Self {
+        Self {
+            secrets: provider,
+            ..self
         }
     }
 
@@ -108,6 +121,7 @@ impl Agent {
                     let running = Running {
                         client: &self.client,
                         backend: self.backend.as_ref(),
+                        secrets: &self.secrets,
                         agent: &self.config.name,
                         lease,
                         directory: self.config.data_dir.join("builds").join(name),

@@ -52,7 +52,7 @@ impl Runner {
             Self::Here(machines) => return Ok(machines.backend(context, config)),
             Self::There(session) => session,
         };
-        refuse_what_is_of_here(&context.layers, request)?;
+        refuse_what_is_of_here(&context.layers)?;
         // How much this machine can do at once says nothing about an agent.
         if !matches!(context.layers.get("parallelism"), Some((_, Origin::Flag(_)))) {
             request.options.parallelism = None;
@@ -90,8 +90,8 @@ impl Runner {
     }
 }
 
-/// A flag about this machine means nothing to a server's, and a secret is not sent there.
-fn refuse_what_is_of_here(layers: &Layers, request: &RunRequest) -> Result<()> {
+/// A flag about this machine means nothing to a server's.
+fn refuse_what_is_of_here(layers: &Layers) -> Result<()> {
     for key in ["network", "image.pull", "image.platform"] {
         if let Some((_, Origin::Flag(flag))) = layers.get(key) {
             return Err(Failure::plain_usage(format!(
@@ -99,15 +99,5 @@ fn refuse_what_is_of_here(layers: &Layers, request: &RunRequest) -> Result<()> {
             )));
         }
     }
-    let wants = request.plan.graph.steps().find_map(|(_, step)| {
-        let secret = step.secrets.first()?;
-        Some((step.key.to_string(), secret.name.clone()))
-    });
-    match wants {
-        Some((step, secret)) => Err(Failure::usage(
-            format!("step `{step}` asks for the secret `{secret}`, and the backend cloud gives none"),
-            ["run it here: `hm run --backend sandbox`"],
-        )),
-        None => Ok(()),
-    }
+    Ok(())
 }

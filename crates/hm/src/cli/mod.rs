@@ -21,7 +21,7 @@ pub use image::{ImageArgs, ImageCommand};
 pub use needs::{ArtifactsArgs, SecretArgs};
 pub use past::{BuildsArgs, LogsArgs, RerunArgs, ShellArgs};
 pub use run::{PipelineArgs, RunArgs, ShowArgs};
-pub use server::{AgentArgs, ServerArgs, ServerCommand};
+pub use server::{AgentArgs, AgentSecretArgs, ServerArgs, ServerCommand};
 
 use crate::config::BackendChoice;
 

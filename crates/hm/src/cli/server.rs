@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::SecretArgs;
 use super::run::parse_duration;
 
 /// `hm server`.
@@ -31,9 +32,31 @@ pub struct ServerArgs {
     /// How long a build stays with an agent that says nothing: 30s when left out, 3s with `--dev`
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub lease: Option<Duration>,
+    /// What builds that run with `--dev` are given.
+    #[command(flatten)]
+    pub secrets: AgentSecretArgs,
     /// What else.
     #[command(subcommand)]
     pub command: Option<ServerCommand>,
+}
+
+/// Where the secrets are that an agent gives builds.
+#[derive(Debug, Clone, Default, Args)]
+pub struct AgentSecretArgs {
+    /// A file with secrets for builds, `NAME = "value"` in each line; they never leave this machine
+    #[arg(long, value_name = "FILE")]
+    pub secrets_file: Option<PathBuf>,
+    /// Others.
+    #[command(flatten)]
+    pub secrets: SecretArgs,
+}
+
+impl AgentSecretArgs {
+    /// Whether nothing is said.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.secrets_file.is_none() && self.secrets.secret.is_empty()
+    }
 }
 
 /// What to do with a server that does not run.
@@ -71,6 +94,9 @@ pub struct AgentArgs {
     /// How many builds it runs at once
     #[arg(long, value_name = "N", default_value = "1")]
     pub concurrency: NonZeroUsize,
+    /// What builds are given.
+    #[command(flatten)]
+    pub secrets: AgentSecretArgs,
 }
 
 impl AgentArgs {

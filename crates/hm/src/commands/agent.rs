@@ -16,6 +16,7 @@ use crate::cli::AgentArgs;
 use crate::config::{Config, server_url};
 use crate::context::Context;
 use crate::fail::{Failure, Result};
+use crate::secrets::agents_secrets;
 use crate::signals::Signals;
 use crate::{env_vars, exit};
 
@@ -44,6 +45,7 @@ pub fn agent(context: &Context, args: &AgentArgs) -> Result<u8> {
         }
     };
     let client = HarmontClient::with_base_url(token.expose_secret(), &server);
+    let secrets = agents_secrets(context, &args.secrets)?;
     let agent_config = AgentConfig {
         name: args.name.clone(),
         labels: args.labels(),
@@ -64,7 +66,8 @@ pub fn agent(context: &Context, args: &AgentArgs) -> Result<u8> {
             client,
             agent_config,
             agents_backend(context, &config, &machines, args.concurrency),
-        );
+        )
+        .with_secrets(secrets);
         let ended = until_told(context, agent, &server).await;
         machines.vm().shutdown().await;
         ended

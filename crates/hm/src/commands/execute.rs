@@ -219,7 +219,7 @@ fn refuse_what_is_not_honoured(
         ),
         ("--failed", options.resume.is_some(), can.honors_step_selection),
         ("--artifacts", artifacts, can.collects_artifacts),
-        ("--secret", !request.secrets.is_empty(), can.gives_secrets),
+        ("--secret", !request.secrets.is_empty(), can.takes_secrets),
     ];
     match asked.iter().find(|(_, asked, honoured)| *asked && !honoured) {
         Some((flag, _, _)) => Err(Failure::plain_usage(format!(

@@ -51,7 +51,7 @@ pub fn rerun(mut context: Context, args: &RerunArgs) -> Result<u8> {
     options.artifact_bytes = config.artifact_bytes;
     let mut flags = record.secrets;
     flags.extend(secrets::parse_flags(&args.secrets.secret, &context.environment)?);
-    let secrets = secrets::resolve(&context, &record.repo_root, secrets::asked(&plan), &flags)?;
+    let secrets = secrets::of_run(&context, &config, &record.repo_root, &plan, &flags)?;
     let meta = repository::source_meta(&record.repo_root);
     let request = RunRequest {
         run_id: uuid::Uuid::new_v4(),

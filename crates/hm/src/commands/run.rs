@@ -27,7 +27,7 @@ pub fn run(mut context: Context, args: &RunArgs) -> Result<u8> {
         known_step(&chosen.plan, step)?;
     }
     let flags = secrets::parse_flags(&args.secrets.secret, &context.environment)?;
-    let secrets = secrets::resolve(&context, &repo_root, secrets::asked(&chosen.plan), &flags)?;
+    let secrets = secrets::of_run(&context, &config, &repo_root, &chosen.plan, &flags)?;
     let meta = repository::source_meta(&repo_root);
     let request = RunRequest {
         run_id: uuid::Uuid::new_v4(),

@@ -22,6 +22,7 @@ use crate::context::Context;
 use crate::exit;
 use crate::fail::{Failure, Result};
 use crate::signals::Signals;
+use crate::secrets::agents_secrets;
 
 /// Who is logged in by `--dev`, and where.
 const DEV_EMAIL: &str = "dev@localhost";
@@ -50,6 +51,12 @@ impl From<ServerError> for Failure {
 pub fn server(context: &Context, args: &ServerArgs) -> Result<u8> {
     let config = context.config()?;
     let temporary = match (&args.data, args.dev && args.command.is_none()) {
+    if !args.dev && !args.secrets.is_empty() {
+        return Err(Failure::usage(
+            "--secret and --secrets-file are for `--dev`: a server never has secrets",
+            ["give them to the agents: `hm agent --secrets-file FILE`"],
+        ));
+    }
         (None, true) => {
             let made = tempfile::Builder::new().prefix("hm-server-").tempdir();
             Some(made.map_err(Failure::io("cannot create", "a temporary directory"))?)
@@ -138,11 +145,13 @@ async fn serve(context: &Context, config: &Config, args: &ServerArgs, data: Path
                 concurrency: DEV_BUILDS,
                 data_dir: data.join("agent"),
             };
-            Some(Agent::new(
+            let secrets = agents_secrets(context, &args.secrets)?;
+            let agent = Agent::new(
                 HarmontClient::with_base_url(token.reveal(), &here),
                 agent_config,
                 agents_backend(context, config, machines, DEV_BUILDS),
-            ))
+            );
+            Some(agent.with_secrets(secrets))
         }
         None => None,
     };

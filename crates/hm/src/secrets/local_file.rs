@@ -1,4 +1,4 @@
-//! `.hm/secrets.toml`: values for this worktree alone.
+//! Files of values: `.hm/secrets.toml`, for this worktree alone, and an agent's, which looks the same.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub fn path(root: &Path) -> PathBuf {
 /// # Errors
 /// As [`read`], but that git may know the file.
 pub fn names(root: &Path) -> Result<Vec<String>> {
-    Ok(parse(root)?.into_keys().collect())
+    Ok(of_worktree(root)?.into_keys().collect())
 }
 
 /// Its values; none when it is not there.
@@ -32,20 +32,32 @@ pub fn names(root: &Path) -> Result<Vec<String>> {
 /// # Errors
 /// When it cannot be read, is not TOML, has anything but texts, or when git has it or would take it.
 pub fn read(root: &Path) -> Result<BTreeMap<String, SecretValue>> {
-    let values = parse(root)?;
+    let values = of_worktree(root)?;
     if !values.is_empty() {
         refuse_where_git_takes_it(root)?;
     }
     Ok(values)
 }
 
-fn parse(root: &Path) -> Result<BTreeMap<String, SecretValue>> {
+/// The values of an agent's file.
+///
+/// # Errors
+/// As [`read`], but that git may know the file; and when it is not there.
+pub fn read_agents(path: &Path) -> Result<BTreeMap<String, SecretValue>> {
+    let text = std::fs::read_to_string(path).map_err(Failure::io("cannot read", path))?;
+    parse(path, &text)
+}
+
+fn of_worktree(root: &Path) -> Result<BTreeMap<String, SecretValue>> {
     let path = path(root);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(Failure::io("cannot read", path)(error)),
-    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => parse(&path, &text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(Failure::io("cannot read", path)(error)),
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<BTreeMap<String, SecretValue>> {
     // TOML's own words would show the line.
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         let before = error.span().and_then(|span| text.get(..span.start));

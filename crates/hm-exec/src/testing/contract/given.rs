@@ -11,7 +11,7 @@ use crate::{BuildStatus, RunOptions, StepStatus};
 
 /// A step has the secrets that it asks for, as variables and as files, and what it prints of them is masked.
 pub async fn a_secret_is_given_and_masked(subject: &Subject) {
-    if !subject.can().gives_secrets {
+    if !subject.can().takes_secrets {
         return;
     }
     let secrets = json!([{"name": "TOKEN"}, {"name": "KEY", "file": "deploy.key"}]);
