@@ -74,6 +74,7 @@ impl HarmontClient {
             Some((stream::iter(items), following))
         })
         .flatten()
+        .fuse()
         .boxed()
     }
 

@@ -42,6 +42,14 @@ impl Printer {
         out.flush()
     }
 
+    /// Writes what a command wrote to its standard error to ours.
+    ///
+    /// # Errors
+    /// When nobody reads it any more, or the disk is full.
+    pub fn data_beside(self, text: &str) -> io::Result<()> {
+        io::stderr().lock().write_all(text.as_bytes())
+    }
+
     /// What went wrong.
     pub fn error(self, text: &str) {
         say(&format!("error: {text}"));

@@ -13,7 +13,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use hm_plugin_protocol::events::BuildEvent;
 use serde::Deserialize;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 use super::error::ErrorBody;
 use super::extract::Query;
@@ -54,6 +54,19 @@ impl WatchQuery {
         };
         Ok(last.saturating_add(1))
     }
+}
+
+/// A server-sent event, as the document describes it: by its fields.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "what is sent is written piece by piece")]
+pub(super) struct SentEvent {
+    /// What it is.
+    event: String,
+    /// Its number, by which a stream is resumed.
+    #[schema(nullable = false)]
+    id: Option<String>,
+    /// JSON.
+    data: String,
 }
 
 /// Server-sent events.
@@ -138,7 +151,7 @@ fn event((seq, bytes): (u64, Bytes)) -> Event {
 #[utoipa::path(get, path = "/hm/v1/builds/{build_uuid}/events", operation_id = "watchBuild", tag = "hm",
     params(("build_uuid" = String, Path, description = "The build's id."), WatchQuery,
         ("last-event-id" = Option<String>, Header, description = "The number of the last event that was received.")),
-    responses((status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream"),
+    responses((status = 200, description = "Server-sent events", body = SentEvent, content_type = "text/event-stream"),
         (status = 410, description = "The log is kept no longer", body = ErrorBody)))]
 pub(super) async fn watch(
     state: Ctx,

@@ -13,7 +13,7 @@ use futures::{StreamExt, stream};
 use hm_plugin_protocol::events::{BuildEvent, StdStream};
 use serde::Serialize;
 
-use super::events::{Events, Follow, WatchQuery, kept, serve};
+use super::events::{Events, Follow, SentEvent, WatchQuery, kept, serve};
 use super::extract::Query;
 use super::{ApiError, ApiResult, Ctx};
 use crate::JobId;
@@ -118,7 +118,11 @@ fn part(bytes: &[u8], job: JobId) -> Part {
             chunk: chunk(META, format!("Skipped: {reason}\n"), None),
             end: Some(End::Job(attempt)),
         },
-        Some(BuildEvent::StepEnd { .. } | BuildEvent::StepCacheHit { .. }) => Part {
+        Some(BuildEvent::StepCacheHit { .. }) => Part {
+            chunk: chunk(META, "Not run: what it does was cached.\n".into(), None),
+            end: Some(End::Job(attempt)),
+        },
+        Some(BuildEvent::StepEnd { .. }) => Part {
             chunk: None,
             end: Some(End::Job(attempt)),
         },
@@ -146,6 +150,10 @@ impl Log {
                 Some(End::Job(attempt)) => self.is_current(attempt).await,
                 Some(End::Build) => true,
             };
+            // What is said of the build afterwards is not the job's, however much of it is there already.
+            if part.end.is_some() && self.follow.over {
+                break;
+            }
         }
         let mut events = Vec::new();
         if begun {
@@ -187,7 +195,7 @@ fn chunk(chunk: &Chunk) -> Option<Event> {
 #[utoipa::path(get, path = "/v0/jobs/{job_id}/logs", operation_id = "streamJobLogs", tag = "jobs",
     params(("job_id" = String, Path, description = "The job id."), WatchQuery,
         ("last-event-id" = Option<String>, Header, description = "The number of the last event that was received.")),
-    responses((status = 200, description = "Server-sent events: `history`, `chunk`, `done`", body = String, content_type = "text/event-stream")))]
+    responses((status = 200, description = "Server-sent events: `history`, `chunk`, `done`", body = SentEvent, content_type = "text/event-stream")))]
 pub(super) async fn stream(
     state: Ctx,
     watched: Extension<Watched>,

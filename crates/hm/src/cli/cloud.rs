@@ -220,10 +220,13 @@ pub enum JobCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Print what a job says, to its end
+    /// Print what a job says, to its end: what it writes to standard error goes there
     Log {
         /// The step's key
         step: String,
+        /// Go on until the job ends, as it does without this: `hm logs` needs it
+        #[arg(short, long, hide = true)]
+        follow: bool,
         /// Which build.
         #[command(flatten)]
         build: BuildArgs,

@@ -2,8 +2,7 @@
 
 use futures::StreamExt;
 use harmont_client::models::Job;
-use hm_exec::cloud::follow;
-use hm_plugin_protocol::events::BuildEvent;
+use harmont_client::{LogEvent, StreamKind};
 use serde_json::{Value, json};
 
 use super::{Asked, head, json_lines, or_dash};
@@ -57,55 +56,38 @@ pub(super) fn as_json(job: &Job) -> Value {
     })
 }
 
-/// Prints what a step says, until it has ended.
+/// Prints what a step says, until it has ended: to standard output what it writes there, all else to standard error.
 pub(super) async fn log(asked: &Asked<'_>, args: &BuildArgs, step: &str) -> Result<u8> {
     let build = asked.build(args).await?;
-    let client = &asked.session.client;
-    let found = client
-        .jobs(&asked.org, &build.pipeline_slug, build.number)
-        .await?;
-    let keys: Vec<&str> = found.iter().filter_map(|job| job.step_key.as_deref()).collect();
-    if !keys.contains(&step) {
+    let (client, pipeline) = (&asked.session.client, &build.pipeline_slug);
+    let found = client.jobs(&asked.org, pipeline, build.number).await?;
+    let is_it = |job: &&Job| job.step_key.as_deref() == Some(step);
+    let Some(job) = found.iter().find(is_it) else {
+        let keys: Vec<&str> = found.iter().filter_map(|job| job.step_key.as_deref()).collect();
         let hint = suggest::nearest(step, keys.iter().copied()).map_or_else(
             || format!("its jobs: {}", keys.join(", ")),
             |near| format!("did you mean `{near}`?"),
         );
         return Err(Failure::usage(
-            format!(
-                "build {} of {} has no job `{step}`",
-                build.number, build.pipeline_slug
-            ),
+            format!("build {} of {pipeline} has no job `{step}`", build.number),
             [hint],
         ));
-    }
-    let (mut events, control) = follow(client.clone(), &asked.org, build, None)?.into_parts();
-    let mut wanted = None;
-    while let Some(event) = events.next().await {
-        match event {
-            BuildEvent::StepQueued { step_id, key, .. } if key == step => wanted = Some(step_id),
-            BuildEvent::StepLog {
-                step_id,
-                line,
-                partial,
-                ..
-            } if Some(step_id) == wanted => {
-                let end = if partial { "" } else { "\n" };
-                let text = format!("{line}{end}");
-                asked.context.printer.data(&text).map_err(Failure::Output)?;
+    };
+    let mut log = client.job_log(&asked.org, pipeline, build.number, job.id);
+    let printer = asked.context.printer;
+    while let Some(event) = log.next().await {
+        let chunks = match event? {
+            LogEvent::History(chunks) => chunks,
+            LogEvent::Chunk(chunk) => vec![chunk],
+            LogEvent::Done => break,
+        };
+        for chunk in chunks {
+            match chunk.stream {
+                StreamKind::Stdout => printer.data(&chunk.content),
+                _ => printer.data_beside(&chunk.content),
             }
-            BuildEvent::StepEnd { step_id, .. } | BuildEvent::StepSkipped { step_id, .. }
-                if Some(step_id) == wanted =>
-            {
-                return Ok(exit::PASSED);
-            }
-            BuildEvent::StepCacheHit { step_id, .. } if Some(step_id) == wanted => {
-                let printer = asked.context.printer;
-                printer.note(&format!("`{step}` did not run: what it does was cached"));
-                return Ok(exit::PASSED);
-            }
-            _ => {}
+            .map_err(Failure::Output)?;
         }
     }
-    control.wait().await?;
     Ok(exit::PASSED)
 }

@@ -86,7 +86,7 @@ async fn ask(context: &Context, config: &Config, command: &CloudCommand) -> Resu
         CloudCommand::Job(JobCommand::List { build, json }) => {
             jobs::list(&Asked::new(context, config).await?, build, *json).await?
         }
-        CloudCommand::Job(JobCommand::Log { step, build }) => {
+        CloudCommand::Job(JobCommand::Log { step, build, .. }) => {
             return jobs::log(&Asked::new(context, config).await?, build, step).await;
         }
         CloudCommand::AgentToken { description, .. } => {
