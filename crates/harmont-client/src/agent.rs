@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt};
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::retry::retried;
@@ -38,6 +38,9 @@ pub struct Lease {
     pub plan: String,
     /// The submitter's variables.
     pub env: BTreeMap<String, String>,
+    /// How it runs: [`crate::models::BuildOptions`], where this client knows the words for it.
+    #[serde(default)]
+    pub options: Value,
     /// The source's branch.
     pub branch: String,
     /// The source's commit.

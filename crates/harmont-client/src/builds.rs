@@ -31,7 +31,8 @@ impl HarmontClient {
         S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
     {
         let path = ["organizations", org, "pipelines", pipeline, "builds"];
-        self.submit(&path, build, archive).await
+        let made = self.submit(&path, build, archive).await?;
+        self.as_asked(org, build, made).await
     }
 
     /// Makes a build of a pipeline that is known by its repository; else as [`HarmontClient::submit_build`].
@@ -47,8 +48,9 @@ impl HarmontClient {
     where
         S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
     {
-        self.submit(&["organizations", org, "builds"], build, archive)
-            .await
+        let path = ["organizations", org, "builds"];
+        let made = self.submit(&path, build, archive).await?;
+        self.as_asked(org, &build.build, made).await
     }
 
     async fn submit<S>(&self, path: &[&str], build: &impl Serialize, archive: Option<S>) -> Result<Build>
@@ -71,6 +73,19 @@ impl HarmontClient {
             .header(CONTENT_TYPE, "application/json")
             .body(Body::wrap_stream(pieces));
         self.build_of(self.send(request).await?).await
+    }
+
+    /// A server that knows nothing of options takes the build without them, and nobody wants it so.
+    async fn as_asked(&self, org: &str, asked: &NewBuild, made: Build) -> Result<Build> {
+        if made.run_options == asked.run_options {
+            return Ok(made);
+        }
+        self.cancel_build(org, &made.pipeline_slug, made.number).await?;
+        Err(HarmontError::Usage(format!(
+            "the server took build {} of {} without its options, so it was canceled: update the server, or leave out \
+             what says how the build runs",
+            made.number, made.pipeline_slug
+        )))
     }
 
     async fn build_of(&self, response: Response) -> Result<Build> {

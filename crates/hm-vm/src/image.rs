@@ -67,6 +67,11 @@ impl ImageMap {
         self.0.insert(name, target);
     }
 
+    /// All names, and what stands in for each.
+    pub fn iter(&self) -> impl Iterator<Item = (&ImageReference, &ImageReference)> {
+        self.0.iter()
+    }
+
     /// What stands in for `image`: one look-up, never a chain of them.
     #[must_use]
     pub fn resolve<'a>(&'a self, image: &'a ImageReference) -> &'a ImageReference {

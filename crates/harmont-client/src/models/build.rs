@@ -7,6 +7,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::BuildOptions;
+
 macro_rules! states {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),* $(,)? }) => {
         $(#[$doc])*
@@ -117,6 +119,9 @@ pub struct Build {
     /// When its source was removed: it cannot be retried.
     #[serde(default)]
     pub source_removed_at: Option<DateTime<Utc>>,
+    /// How it runs, as far as this client knows the words for it: beside the published API.
+    #[serde(default, deserialize_with = "BuildOptions::told")]
+    pub run_options: BuildOptions,
 }
 
 /// A step of a build.
@@ -171,6 +176,9 @@ pub struct NewBuild {
     /// What starts it; the server's default is `api`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// How it runs: beside the published API.
+    #[serde(skip_serializing_if = "BuildOptions::is_default")]
+    pub run_options: BuildOptions,
 }
 
 /// A build to be made of a pipeline that is known by its repository.

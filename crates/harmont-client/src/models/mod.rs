@@ -2,10 +2,12 @@
 
 mod account;
 mod build;
+mod options;
 mod organization;
 
 pub use account::{ApiToken, CreatedApiToken, CurrentUser, NewApiToken};
 pub use build::{Build, BuildState, Job, JobState, LogToken, NewBuild, NewRepoBuild};
+pub use options::{BuildOptions, StepLimits, StepNetwork};
 pub use organization::{Invite, Member, NewOrganization, NewPipeline, Organization, Pipeline, Role};
 
 use serde::Deserialize;

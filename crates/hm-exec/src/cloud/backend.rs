@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answers::backend_error;
 use super::archive;
+use super::options::build_options;
 use super::watch::Watch;
 use crate::freeze::freeze;
 use crate::{BackendError, BackendHandle, BuildRef, Capabilities, ExecutionBackend, Result, RunRequest};
@@ -64,6 +65,7 @@ impl CloudBackend {
             env: request.env.clone(),
             pipeline_ir: Some(request.plan.ir_json.clone()),
             source: Some("hm".into()),
+            run_options: build_options(&request.options)?,
         };
         let archive = Some(in_base64(archive::pieces(source)));
         let (org, pipeline) = (&self.config.org, &request.pipeline_slug);
@@ -97,30 +99,37 @@ impl ExecutionBackend for CloudBackend {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             is_observer: true,
+            // As far as the agent allows.
+            honors_parallelism: true,
+            honors_keep_going: true,
+            enforces_timeout: true,
+            honors_no_cache: true,
+            honors_step_selection: true,
+            honors_image_map: true,
             reports_cache_hits: true,
             supports_no_watch: true,
             provides_watch_url: self.config.app_url.is_some(),
+            gives_secrets: true,
             ..Capabilities::default()
         }
     }
 
     async fn start(&self, request: RunRequest) -> Result<BackendHandle> {
-        let source = Arc::new(freeze(&self.sources, &request).await?);
-        archive::check_size(&source, self.config.source_cap)?;
-        let build = self.submit(&request, Arc::clone(&source)).await?;
-        let id = build.id.ok_or_else(|| {
-            gives_secrets: true,
-            BackendError::Other(format!(
-                "build {} of {} was submitted, but the server does not stream events: it is no server of hm's",
-                build.number, build.pipeline_slug
-            ))
-        })?;
         if !request.secrets.is_empty() {
             return Err(BackendError::Rejected {
                 code: "secret".into(),
                 message: "no secret is sent to a server: the agents of its builds have them".into(),
             });
         }
+        let source = Arc::new(freeze(&self.sources, &request).await?);
+        archive::check_size(&source, self.config.source_cap)?;
+        let build = self.submit(&request, Arc::clone(&source)).await?;
+        let id = build.id.ok_or_else(|| {
+            BackendError::Other(format!(
+                "build {} of {} was submitted, but the server does not stream events: it is no server of hm's",
+                build.number, build.pipeline_slug
+            ))
+        })?;
         let reference = BuildRef {
             run_id: request.run_id,
             number: Some(build.number),

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! backend   submits            archive   the source as it is sent
+//!                              options   how the build runs, as it is sent
 //! watch     follows the build  attempts  one stream of events out of several attempts at it
+//! heard     what comes from the server, and what the agent says of itself
 //! follow    follows a build that was submitted elsewhere
 //! ```
 
@@ -11,6 +13,8 @@ mod archive;
 mod attempts;
 mod backend;
 mod follow;
+mod heard;
+mod options;
 mod results;
 mod watch;
 

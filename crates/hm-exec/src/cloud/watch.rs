@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use futures::StreamExt;
 use harmont_client::HarmontClient;
 use harmont_client::models::{Build, BuildState};
 use hm_plugin_protocol::events::{BuildEvent, BuildRef, RunHeader, SCHEMA_VERSION};
@@ -15,6 +14,7 @@ use uuid::Uuid;
 
 use super::answers::backend_error;
 use super::attempts::Attempts;
+use super::heard::Heard;
 use super::results::Results;
 use crate::{BackendError, BuildOutcome, BuildStatus, Result, RunRequest, announce};
 
@@ -49,7 +49,13 @@ impl Watch {
     /// Tells the build's events to its end. `build_end` is the last one, whatever happens.
     pub(super) async fn run(self) -> Result<BuildOutcome> {
         let started_at = Utc::now();
-        self.announce(started_at).await;
+        let mut heard = Heard::new(&self.client, self.id);
+        let agent = if self.request.options.watch {
+            heard.agents_header(&self.cancel).await
+        } else {
+            None
+        };
+        self.announce(started_at, agent.unwrap_or_default()).await;
         let mut results = Results::default();
         let queued: Vec<_> = announce::queued(&self.request).collect();
         queued.iter().for_each(|event| results.take(event));
@@ -64,7 +70,7 @@ impl Watch {
         for event in queued {
             self.tell(event).await;
         }
-        let watched = self.watch(&mut attempts, &mut results).await;
+        let watched = self.watch(&mut heard, &mut attempts, &mut results).await;
         let (status, reason, error) = match watched {
             Ok(Ended::Told) => match results.status() {
                 Some(status) => (status, String::from("the build ended before it"), None),
@@ -93,15 +99,17 @@ impl Watch {
         }
     }
 
-    /// The events that come before an agent has the build.
-    async fn announce(&self, started_at: DateTime<Utc>) {
+    /// The build's first events, with what is known of its agent.
+    async fn announce(&self, started_at: DateTime<Utc>, agent: RunHeader) {
+        let notices = self.source.git_note().map(str::to_owned);
         let header = RunHeader {
             pipeline: Some(self.request.pipeline_slug.clone()),
             backend: Some("cloud".into()),
             source_files: Some(self.source.files()),
             source_changed: Some(self.source.brought_in()),
-            notices: self.source.git_note().map(str::to_owned).into_iter().collect(),
-            ..RunHeader::default()
+            source_id: None,
+            notices: notices.into_iter().chain(agent.notices).collect(),
+            ..agent
         };
         self.tell(BuildEvent::BuildStart {
             run_id: self.request.run_id,
@@ -118,12 +126,16 @@ impl Watch {
         .await;
     }
 
-    async fn watch(&self, attempts: &mut Attempts, results: &mut Results) -> Result<Ended> {
-        let mut records = self.client.build_records(self.id, 0);
+    async fn watch(
+        &self,
+        heard: &mut Heard,
+        attempts: &mut Attempts,
+        results: &mut Results,
+    ) -> Result<Ended> {
         let mut canceled = false;
         loop {
             let record = tokio::select! {
-                record = records.next() => record,
+                record = heard.next() => record,
                 () = self.sender.closed() => {
                     self.cancel_there().await?;
                     return Ok(Ended::Left);
@@ -139,7 +151,8 @@ impl Watch {
                 return Ok(Ended::Told);
             };
             let record = record.map_err(|error| BackendError::LogStream(error.to_string()))?;
-            if let Some(note) = &record.note {
+            let news = heard.notices(&record);
+            for note in record.note.iter().chain(&news) {
                 for event in attempts.note(note) {
                     self.tell(event).await;
                 }

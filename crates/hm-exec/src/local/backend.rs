@@ -19,6 +19,8 @@ use crate::{BackendHandle, Capabilities, ExecutionBackend, Result, RunRequest};
 pub struct LocalBackend {
     name: String,
     pub(super) parallelism: NonZeroUsize,
+    /// Requests may ask for less than `parallelism` alone.
+    capped: bool,
     pub(super) vm: Arc<dyn VmBackend>,
     pub(super) data_dir: PathBuf,
     pub(super) budget: Option<Budget>,
@@ -34,6 +36,7 @@ impl LocalBackend {
         Self {
             name: format!("local-{}", vm.name()),
             parallelism,
+            capped: false,
             vm,
             sources: Arc::new(SourceStore::new(data_dir.join("sources")).hiding(&data_dir)),
             data_dir,
@@ -55,6 +58,13 @@ impl LocalBackend {
     #[must_use]
     pub const fn with_image_budget(mut self, bytes: u64) -> Self {
         self.image_budget = Some(bytes);
+        self
+    }
+
+    /// Runs no more steps at once than it was made for: a request may ask for fewer, and not for more.
+    #[must_use]
+    pub const fn capping_parallelism(mut self) -> Self {
+        self.capped = true;
         self
     }
 
@@ -89,6 +99,7 @@ impl ExecutionBackend for LocalBackend {
             keeps_snapshots: true,
             runs_services: features.pods,
             gives_secrets: features.secrets,
+            takes_secrets: features.secrets,
             collects_artifacts: features.exports,
             keeps_cache_directories: features.caches,
             limits_memory: features.limits_memory,
@@ -99,9 +110,11 @@ impl ExecutionBackend for LocalBackend {
     }
 
     async fn start(&self, request: RunRequest) -> Result<BackendHandle> {
-            takes_secrets: features.secrets,
         let run = self.set_up(request).await?;
-        let slots = run.request.options.parallelism.unwrap_or(self.parallelism).get();
+        let slots = match run.request.options.parallelism {
+            Some(asked) if self.capped => asked.min(self.parallelism),
+            asked => asked.unwrap_or(self.parallelism),
+        };
         let (sink, events) = Sink::new(run.scrubber.clone());
         let cancel = CancellationToken::new();
         let build = Build {
@@ -109,7 +122,7 @@ impl ExecutionBackend for LocalBackend {
             run: Arc::new(run),
             sink,
             cancel: cancel.clone(),
-            slots,
+            slots: slots.get(),
             budget: self.budget,
             image_budget: self.image_budget,
             sources: Arc::clone(&self.sources),

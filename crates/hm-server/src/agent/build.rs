@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use harmont_client::agent::{Lease, Verdict};
 use harmont_client::{HarmontClient, HarmontError};
-use hm_exec::{BackendError, BuildStatus, ExecutionBackend, Plan, RunOptions, RunRequest, SourceMeta};
+use hm_exec::{BackendError, BuildStatus, ExecutionBackend, Plan, RunRequest, SourceMeta};
 use tokio_util::sync::CancellationToken;
 
+use super::options::run_options;
 use super::secrets::{self, SecretProvider};
 use super::source::{self, SourceError};
 use super::{holding, telling};
@@ -144,10 +145,7 @@ impl Running<'_> {
                 message: lease.message.clone(),
                 repo_name: lease.repo_name.clone(),
             },
-            options: RunOptions {
-                include_git: tree.join(".git").exists(),
-                ..RunOptions::default()
-            },
+            options: run_options(&lease.options, tree)?,
             cloud_pipeline_slug: None,
         })
     }

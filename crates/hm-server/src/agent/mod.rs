@@ -3,9 +3,10 @@
 //! ```text
 //! runner    asks for builds, as many at a time as it may run
 //! build     one build: the source, the run, its end
+//! options   how it runs, as its submitter asked for it
 //! source    the source archive, fetched, checked and unpacked
-//! telling   the build's events, in batches, until they are acknowledged
 //! secrets   what the agent has of the secrets that the plan names
+//! telling   the build's events, in batches, until they are acknowledged
 //! holding   the lease, held while the build runs
 //! ```
 //!
@@ -13,10 +14,11 @@
 
 mod build;
 mod holding;
+mod options;
 mod runner;
+mod secrets;
 mod source;
 mod telling;
-mod secrets;
 
 pub use runner::{Agent, AgentConfig, AgentError};
 pub use secrets::{GivenSecrets, SecretProvider};

@@ -7,14 +7,16 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json as Answer};
 use chrono::{DateTime, TimeDelta, Utc};
+use harmont_client::models::BuildOptions;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::error::ErrorBody;
 use super::extract::{Path, Query};
 use super::page::{PageQuery, bad_cursor};
 use super::upload::{self, Upload};
-use super::{ApiError, ApiResult, Ctx, pipelines, text};
+use super::{ApiError, ApiResult, Ctx, options, pipelines, text};
 use crate::auth::Scope;
 use crate::blobs::BlobName;
 use crate::build::Submission;
@@ -62,6 +64,10 @@ pub(super) struct Build {
     started_at: Option<DateTime<Utc>>,
     /// When the build reached a terminal state.
     finished_at: Option<DateTime<Utc>>,
+    /// How it runs. The published body has no field for it, so that it is there only when it says something.
+    #[schema(ignore)]
+    #[serde(skip_serializing_if = "BuildOptions::is_default")]
+    run_options: BuildOptions,
     /// When its log was removed. The published body has no field for it, so that it is there only when it says something.
     #[schema(ignore)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,6 +94,7 @@ impl Build {
             scheduled_at: build.scheduled_at,
             started_at: build.started_at,
             finished_at: build.finished_at,
+            run_options: build.options,
             log_removed_at: build.log_removed_at,
             source_removed_at: build.source_removed_at,
         }
@@ -119,6 +126,9 @@ pub(super) struct CreateBuildRequest {
     env: Option<BTreeMap<String, String>>,
     /// The pre-rendered v0 IR JSON.
     pipeline_ir: Option<String>,
+    /// How it runs; the published body has no field for it.
+    #[schema(ignore)]
+    run_options: Option<Value>,
     /// Base64-encoded source archive, a gzipped tarball. It takes precedence over `source_url`.
     source_b64: Option<String>,
     /// SHA-256 of the source archive, in hexadecimal.
@@ -146,6 +156,9 @@ pub(super) struct CreateRepoBuildRequest {
     env: Option<BTreeMap<String, String>>,
     /// The pre-rendered v0 IR JSON.
     pipeline_ir: Option<String>,
+    /// How it runs; the published body has no field for it.
+    #[schema(ignore)]
+    run_options: Option<Value>,
     /// Base64-encoded source archive, a gzipped tarball.
     source_b64: Option<String>,
 }
@@ -255,6 +268,7 @@ impl CreateBuildRequest {
             message: message.transpose()?,
             trigger: trigger.unwrap_or_else(|| "api".to_owned()),
             env: environment(self.env)?,
+            options: self.run_options.map_or_else(|| Ok(BuildOptions::default()), options::parse)?,
             archive,
             plan: text::prose("pipeline_ir", &plan, usize::MAX)?,
             note: None,
@@ -347,6 +361,7 @@ pub(super) async fn create_by_source(
             source: body.source,
             env: body.env,
             pipeline_ir: body.pipeline_ir,
+            run_options: body.run_options,
             source_b64: body.source_b64,
             source_sha256: None,
             source_url: None,

@@ -212,6 +212,7 @@ impl From<SubmitError> for ApiError {
                 "plan_rejected",
                 format!("Build #{} failed at once: {error}.", build.number),
             ),
+            SubmitError::BadOptions(_) => Self::invalid("bad_options", format!("The build cannot run so: {error}.")),
             SubmitError::Fault(error) => error.into(),
         }
     }

@@ -13,6 +13,7 @@ mod jobs;
 mod login;
 mod members;
 mod meta;
+mod options;
 mod org_tokens;
 mod organizations;
 mod page;

@@ -1,4 +1,4 @@
-//! Running a build again: the same plan, source and variables as a new build, with a number of its own.
+//! Running a build again: the same plan, source, variables and options as a new build, with a number of its own.
 //!
 //! A build can be retried at any time, as in Buildkite: what still runs goes on beside the new build, and whoever
 //! does not want that cancels it.
@@ -68,6 +68,7 @@ impl App {
             message: build.message.clone(),
             trigger: RETRY.to_owned(),
             env: build.env.clone(),
+            options: build.options.clone(),
             archive: build.archive.clone(),
             plan,
             note: Some(format!("This build is a retry of build #{}.", build.number)),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::Utc;
+use harmont_client::models::BuildOptions;
 use hm_pipeline_ir::{PipelineGraph, PlanError};
 use serde::Deserialize;
 
@@ -25,6 +26,7 @@ pub(crate) struct Submission {
     pub(crate) message: Option<String>,
     pub(crate) trigger: String,
     pub(crate) env: BTreeMap<String, String>,
+    pub(crate) options: BuildOptions,
     pub(crate) archive: SourceArchive,
     pub(crate) plan: String,
     /// What its log begins with.
@@ -37,6 +39,9 @@ pub(crate) enum SubmitError {
     /// The plan was refused; the build is there, failed.
     #[error("{error}")]
     Rejected { build: Box<Build>, error: PlanError },
+    /// The plan cannot be run so; there is no build.
+    #[error("{0}")]
+    BadOptions(String),
     #[error(transparent)]
     Fault(Fault),
 }
@@ -64,8 +69,7 @@ fn labels(plan: &str) -> BTreeSet<String> {
         .unwrap_or_default()
 }
 
-fn jobs(plan: &str) -> Result<Vec<NewJob>, PlanError> {
-    let graph = PipelineGraph::parse(plan)?;
+fn jobs(graph: &PipelineGraph) -> Vec<NewJob> {
     let ids: HashMap<_, _> = graph.steps().map(|(index, _)| (index, JobId::new())).collect();
     let id = |index| ids.get(&index).copied();
     let job = |(index, step): (_, &hm_pipeline_ir::Step)| {
@@ -77,20 +81,32 @@ fn jobs(plan: &str) -> Result<Vec<NewJob>, PlanError> {
             depends_on: graph.dependencies(index).iter().copied().filter_map(id).collect(),
         })
     };
-    Ok(graph.steps().filter_map(job).collect())
+    graph.steps().filter_map(job).collect()
+}
+
+/// What of the options the plan has no step for.
+fn unknown_step(graph: &PipelineGraph, options: &BuildOptions) -> Option<String> {
+    let asked = [("only", &options.only), ("from", &options.from)];
+    let missing = asked
+        .into_iter()
+        .filter_map(|(option, step)| Some((option, step.as_deref()?)))
+        .find(|(_, step)| graph.index_of(step).is_none());
+    missing.map(|(option, step)| format!("the plan has no step `{step}`, which `{option}` asks for"))
 }
 
 impl App {
     /// Adds a build and queues it.
     pub(crate) async fn submit(&self, pipeline: &Pipeline, new: Submission) -> Result<Build, SubmitError> {
-        let plan = new.plan;
-        let (plan, planned) = tokio::task::spawn_blocking(move || {
-            let jobs = jobs(&plan);
-            (plan, jobs)
+        let (plan, options) = (new.plan, new.options);
+        let (plan, options, planned) = tokio::task::spawn_blocking(move || {
+            let planned =
+                PipelineGraph::parse(&plan).map(|graph| (jobs(&graph), unknown_step(&graph, &options)));
+            (plan, options, planned)
         })
         .await?;
         let (jobs, refused) = match planned {
-            Ok(jobs) => (jobs, None),
+            Ok((_, Some(missing))) => return Err(SubmitError::BadOptions(missing)),
+            Ok((jobs, None)) => (jobs, None),
             Err(error) => (Vec::new(), Some(error)),
         };
         let wanted = labels(&plan);
@@ -103,6 +119,7 @@ impl App {
             message: new.message,
             trigger: new.trigger,
             env: new.env,
+            options,
             archive: new.archive,
             plan,
             jobs,

@@ -15,6 +15,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use harmont_client::models::BuildOptions;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -124,6 +125,8 @@ pub struct Build {
     pub trigger: String,
     /// The submitter's variables.
     pub env: BTreeMap<String, String>,
+    /// How it runs.
+    pub options: BuildOptions,
     /// The source archive.
     pub archive: SourceArchive,
     /// Why it failed without a step's fault.
@@ -167,6 +170,8 @@ pub struct NewBuild {
     pub trigger: String,
     /// The submitter's variables.
     pub env: BTreeMap<String, String>,
+    /// How it runs.
+    pub options: BuildOptions,
     /// The source archive.
     pub archive: SourceArchive,
     /// The plan, byte for byte.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use harmont_client::models::BuildOptions;
+
 use super::at;
 use crate::model::{
     Attempt, BuildState, Ending, JobChange, JobState, LoginKind, NewBuild, NewInvite, NewJob, NewLogin,
@@ -71,6 +73,10 @@ pub(super) fn build(pipeline: &Pipeline) -> NewBuild {
         message: None,
         trigger: "api".to_owned(),
         env: BTreeMap::from([("A".to_owned(), "ü".to_owned())]),
+        options: BuildOptions {
+            only: Some("a".to_owned()),
+            ..BuildOptions::default()
+        },
         archive: SourceArchive::None,
         plan: "the plan".to_owned(),
         jobs: vec![job(first, "z", vec![]), job(JobId::new(), "a", vec![first])],

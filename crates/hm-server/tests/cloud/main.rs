@@ -5,4 +5,5 @@ mod contract;
 mod hostile;
 mod job_log;
 mod losses;
+mod options;
 mod support;

@@ -99,10 +99,22 @@ impl Cloud {
 
     /// An agent that reaches the server by another URL.
     pub fn agent_through(&self, base: &str, name: &str, vm: &MemoryBackend) -> Working {
+        self.agent_over(base, name, Arc::new(self.agents_backend(name, vm)))
+    }
+
+    /// What an agent runs builds on.
+    pub fn agents_backend(&self, name: &str, vm: &MemoryBackend) -> LocalBackend {
         let data_dir = self.dirs.path().join(name);
         let sources = SourceStore::new(data_dir.join("sources")).taking_ignored();
         let slots = NonZeroUsize::new(4).expect("not zero");
-        let backend = LocalBackend::new(slots, Arc::new(vm.clone()), data_dir.clone()).with_sources(sources);
+        LocalBackend::new(slots, Arc::new(vm.clone()), data_dir)
+            .capping_parallelism()
+            .with_sources(sources)
+    }
+
+    /// An agent that runs builds on this backend.
+    pub fn agent_over(&self, base: &str, name: &str, backend: Arc<dyn ExecutionBackend>) -> Working {
+        let data_dir = self.dirs.path().join(name);
         let config = AgentConfig {
             name: name.to_owned(),
             labels: std::iter::empty().collect(),
@@ -110,7 +122,7 @@ impl Cloud {
             data_dir,
         };
         let client = HarmontClient::with_base_url(self.agent_token.clone(), base);
-        let agent = Agent::new(client, config, Arc::new(backend));
+        let agent = Agent::new(client, config, backend);
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let task = tokio::spawn({
             let (drain, stop) = (drain.clone(), stop.clone());

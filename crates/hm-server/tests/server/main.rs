@@ -13,6 +13,7 @@ mod harness;
 mod limits;
 mod login;
 mod logs;
+mod options;
 mod organizations;
 mod retention;
 mod retries;

@@ -53,10 +53,6 @@ impl Runner {
             Self::There(session) => session,
         };
         refuse_what_is_of_here(&context.layers)?;
-        // How much this machine can do at once says nothing about an agent.
-        if !matches!(context.layers.get("parallelism"), Some((_, Origin::Flag(_)))) {
-            request.options.parallelism = None;
-        }
         let org = session.org().await?;
         request.cloud_pipeline_slug = Some(cloud_pipeline(context, config, session, &org, request).await?);
         let cloud = CloudConfig {
@@ -66,6 +62,15 @@ impl Runner {
         };
         let backend = CloudBackend::new(session.client.clone(), cloud, sources(context, config));
         Ok(Box::new(backend))
+    }
+
+    /// The server that it is handed to.
+    #[must_use]
+    pub fn server(&self) -> Option<&str> {
+        match self {
+            Self::Here(_) => None,
+            Self::There(session) => Some(&session.server),
+        }
     }
 
     /// Says through `notes` which images are fetched here.
@@ -92,11 +97,21 @@ impl Runner {
 
 /// A flag about this machine means nothing to a server's.
 fn refuse_what_is_of_here(layers: &Layers) -> Result<()> {
-    for key in ["network", "image.pull", "image.platform"] {
+    for (key, hint) in [
+        (
+            "image.pull",
+            "an agent asks registries as its own configuration says, under `image.pull`",
+        ),
+        (
+            "image.platform",
+            "an agent runs the images of its own machine: run this on one that is of the platform",
+        ),
+    ] {
         if let Some((_, Origin::Flag(flag))) = layers.get(key) {
-            return Err(Failure::plain_usage(format!(
-                "the backend cloud cannot honour {flag}: its agents have settings of their own"
-            )));
+            return Err(Failure::usage(
+                format!("the backend cloud cannot honour {flag}"),
+                [hint],
+            ));
         }
     }
     Ok(())

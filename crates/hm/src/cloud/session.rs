@@ -14,6 +14,8 @@ use crate::fail::{Failure, Result};
 pub struct Session {
     /// Asks it.
     pub client: HarmontClient,
+    /// Where it is.
+    pub server: String,
     /// Where builds are looked at in a browser.
     pub app_url: String,
     org: Option<String>,
@@ -59,7 +61,8 @@ impl Session {
         };
         Ok(Self {
             client: HarmontClient::with_base_url(token.expose_secret(), &url),
-            app_url: config.cloud.app_url.clone().unwrap_or(url),
+            app_url: config.cloud.app_url.clone().unwrap_or_else(|| url.clone()),
+            server: url,
             org: config.cloud.org.clone().or_else(|| kept?.org.clone()),
         })
     }

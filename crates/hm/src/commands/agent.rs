@@ -110,6 +110,7 @@ pub(super) fn agents_backend(
     let each = NonZeroUsize::new(processors.get() / concurrency).unwrap_or(NonZeroUsize::MIN);
     let parallelism = config.parallelism.unwrap_or(each);
     let local = LocalBackend::new(parallelism, machines.vm(), config.data_dir.clone())
+        .capping_parallelism()
         .with_budget(config.cache)
         .with_sources(sources(context, config).taking_ignored());
     Arc::new(local)

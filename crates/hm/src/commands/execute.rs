@@ -67,6 +67,7 @@ impl Execution {
         runner.speak_through(&notes);
         let store = RunStore::new(&config.data_dir);
         let mut record = self.record(context, config, backend.name());
+        record.server = runner.server().map(str::to_owned);
         let recorder = store.begin(&record, &self.request.plan.ir_json)?;
         let started = tokio::select! {
             started = backend.start(self.request) => started.map_err(|error| self.secrets.explain(error)),
@@ -149,6 +150,7 @@ impl Execution {
             secrets: self.secret_flags.clone(),
             options: RecordedOptions::of(&request.options, self.images.clone(), config.platform.as_ref()),
             backend: backend.to_owned(),
+            server: None,
             started_at: chrono::Utc::now(),
             finished_at: None,
             status: None,
@@ -222,10 +224,15 @@ fn refuse_what_is_not_honoured(
         ("--secret", !request.secrets.is_empty(), can.takes_secrets),
     ];
     match asked.iter().find(|(_, asked, honoured)| *asked && !honoured) {
-        Some((flag, _, _)) => Err(Failure::plain_usage(format!(
-            "the backend {} cannot honour {flag}",
-            backend.name()
-        ))),
+        Some((flag, _, _)) => {
+            let hint = (*flag == "--artifacts" && can.is_observer).then_some(
+                "what the steps make stays with the agent: have a step send it somewhere, or run the build here",
+            );
+            Err(Failure::usage(
+                format!("the backend {} cannot honour {flag}", backend.name()),
+                hint,
+            ))
+        }
         None => Ok(()),
     }
 }

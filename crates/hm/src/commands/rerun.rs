@@ -7,12 +7,14 @@ use hm_plugin_protocol::executor::SnapshotRef;
 
 use super::execute::Execution;
 use super::run::known_step;
+use crate::backend::artifact_bytes;
 use crate::cli::RerunArgs;
+use crate::cloud::at_its_server;
 use crate::config::BackendChoice;
 use crate::context::Context;
 use crate::env_vars;
 use crate::fail::{Failure, Result};
-use crate::record::{FinishedSteps, Run};
+use crate::record::{FinishedSteps, RecordedStatus, Run};
 use crate::{repository, secrets};
 
 /// Runs again what was run before.
@@ -46,9 +48,19 @@ pub fn rerun(mut context: Context, args: &RerunArgs) -> Result<u8> {
             done: left_before(&run, &plan, step)?,
         });
     } else if args.failed {
+        if record.status == Some(RecordedStatus::Submitted) {
+            return Err(Failure::usage(
+                format!("nobody watched run {}: what failed is not known here", run.short_id()),
+                ["`hm cloud build list` shows it; `hm rerun` runs all of it again"],
+            ));
+        }
         options.resume = Some(Resume { done: passed(&run)? });
     }
     options.artifact_bytes = config.artifact_bytes;
+    if config.backend == Some(BackendChoice::Cloud) {
+        at_its_server(&context, &mut config, &run, record.server.as_deref())?;
+        options.artifact_bytes = artifact_bytes(&context, &config);
+    }
     let mut flags = record.secrets;
     flags.extend(secrets::parse_flags(&args.secrets.secret, &context.environment)?);
     let secrets = secrets::of_run(&context, &config, &record.repo_root, &plan, &flags)?;

@@ -3,8 +3,9 @@
 use hm_exec::{RunOptions, RunRequest, SourceMeta};
 
 use super::execute::Execution;
+use crate::backend::{artifact_bytes, leave_what_is_of_here};
 use crate::cli::RunArgs;
-use crate::config::Config;
+use crate::config::{BackendChoice, Config};
 use crate::context::Context;
 use crate::env_vars;
 use crate::fail::{Failure, Result};
@@ -29,6 +30,12 @@ pub fn run(mut context: Context, args: &RunArgs) -> Result<u8> {
     let flags = secrets::parse_flags(&args.secrets.secret, &context.environment)?;
     let secrets = secrets::of_run(&context, &config, &repo_root, &chosen.plan, &flags)?;
     let meta = repository::source_meta(&repo_root);
+    let mut options = options(args, &config);
+    let mut images = context.image_names();
+    if config.backend == Some(BackendChoice::Cloud) {
+        options.artifact_bytes = artifact_bytes(&context, &config);
+        leave_what_is_of_here(&context, &mut options, &mut images);
+    }
     let request = RunRequest {
         run_id: uuid::Uuid::new_v4(),
         plan: chosen.plan,
@@ -41,7 +48,7 @@ pub fn run(mut context: Context, args: &RunArgs) -> Result<u8> {
             ..meta
         },
         repo_root,
-        options: options(args, &config),
+        options,
         cloud_pipeline_slug: None,
     };
     let stats = args
@@ -50,7 +57,7 @@ pub fn run(mut context: Context, args: &RunArgs) -> Result<u8> {
         .or_else(|| context.environment.get(env_vars::HM_STATS).map(Into::into));
     let execution = Execution {
         request,
-        images: context.image_names(),
+        images,
         python_started: chosen.python_started,
         stats,
         secrets,

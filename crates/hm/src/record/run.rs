@@ -47,6 +47,9 @@ pub struct RunRecord {
     pub options: RecordedOptions,
     /// The backend's name.
     pub backend: String,
+    /// The server that it was handed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
     /// When it started.
     pub started_at: DateTime<Utc>,
     /// When it ended; none while it runs, and when it was killed.

@@ -8,6 +8,7 @@ mod cloud;
 mod cloud_chaos;
 mod cloud_log;
 mod cloud_login;
+mod cloud_options;
 mod cloud_secrets;
 mod cloud_story;
 mod completions;

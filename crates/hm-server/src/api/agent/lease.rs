@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json as Answer};
+use harmont_client::models::BuildOptions;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -54,6 +55,9 @@ pub(in crate::api) struct LeaseResponse {
     plan: String,
     /// The submitter's variables.
     env: BTreeMap<String, String>,
+    /// How it runs. An agent that does not know an option fails the build: it must not run otherwise.
+    #[schema(value_type = Object)]
+    options: BuildOptions,
     /// The source's branch.
     branch: String,
     /// The source's commit.
@@ -125,6 +129,7 @@ fn response(app: &App, leased: Leased) -> LeaseResponse {
         number: build.number,
         plan,
         env: build.env,
+        options: build.options,
         branch: build.branch,
         commit: build.commit,
         message: build.message,

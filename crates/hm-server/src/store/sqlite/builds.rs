@@ -33,6 +33,7 @@ fn build(row: &SqliteRow) -> Result<Build> {
         message: maybe_text(row, "message")?,
         trigger: text(row, "cause")?,
         env: json(row, "env")?,
+        options: json(row, "options")?,
         archive,
         error_code: maybe_text(row, "error_code")?,
         error_message: maybe_text(row, "error_message")?,
@@ -50,8 +51,8 @@ fn build(row: &SqliteRow) -> Result<Build> {
 /// Every column but the plan, which may be large and is seldom asked for.
 macro_rules! columns {
     () => {
-        "id, org_id, pipeline_id, number, state, branch, commit_sha, message, cause, env, source_bytes, source_url, \
-         source_sha256, error_code, error_message, created_at, scheduled_at, started_at, finished_at, attempt, base_seq, \
+        "id, org_id, pipeline_id, number, state, branch, commit_sha, message, cause, env, options, source_bytes, \
+         source_url, source_sha256, error_code, error_message, created_at, scheduled_at, started_at, finished_at, attempt, base_seq, \
          log_removed_at, source_removed_at"
     };
 }
@@ -77,6 +78,7 @@ impl Builds for SqliteStore {
         };
         let (code, message) = new.rejected.unzip();
         let env = serde_json::to_string(&new.env).map_err(|_| StoreError::Damaged("env"))?;
+        let options = serde_json::to_string(&new.options).map_err(|_| StoreError::Damaged("options"))?;
         let mut transaction = self.database.begin().await?;
         let number: i64 = sqlx::query_scalar(
             "UPDATE pipelines SET last_number = last_number + 1 WHERE id = $1 RETURNING last_number",
@@ -87,8 +89,8 @@ impl Builds for SqliteStore {
         let row = sqlx::query(concat!(
             "INSERT INTO builds (id, org_id, pipeline_id, number, state, branch, commit_sha, message, cause, env, \
              source_bytes, source_url, source_sha256, plan, error_code, error_message, created_at, scheduled_at, \
-             finished_at, attempt, base_seq, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
-             $14, $15, $16, $17, $18, $19, 0, 0, FALSE) RETURNING ",
+             finished_at, options, attempt, base_seq, sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
+             $14, $15, $16, $17, $18, $19, $20, 0, 0, FALSE) RETURNING ",
             columns!()
         ))
         .bind(new.id.to_string())
@@ -110,6 +112,7 @@ impl Builds for SqliteStore {
         .bind(micros(now))
         .bind((!state.is_terminal()).then(|| micros(now)))
         .bind(state.is_terminal().then(|| micros(now)))
+        .bind(options)
         .fetch_one(&mut *transaction)
         .await?;
         jobs::insert(&mut transaction, new.id, &new.jobs, now).await?;
@@ -167,9 +170,6 @@ impl Builds for SqliteStore {
         rows.iter().map(build).collect()
     }
 
-    async fn jobs(&self, build: BuildId) -> Result<Vec<Job>> {
-        let rows = sqlx::query("SELECT * FROM jobs WHERE build_id = $1 ORDER BY place")
-            .bind(build.to_string())
     async fn recent_builds(&self, wanted: &RecentBuilds) -> Result<Vec<Build>> {
         let mut query = QueryBuilder::<Sqlite>::new(concat!(
             "SELECT ",
@@ -200,6 +200,9 @@ impl Builds for SqliteStore {
         rows.iter().map(build).collect()
     }
 
+    async fn jobs(&self, build: BuildId) -> Result<Vec<Job>> {
+        let rows = sqlx::query("SELECT * FROM jobs WHERE build_id = $1 ORDER BY place")
+            .bind(build.to_string())
             .fetch_all(self.database.reader())
             .await?;
         rows.iter().map(jobs::job).collect()

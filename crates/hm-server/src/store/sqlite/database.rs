@@ -12,8 +12,9 @@ use super::durable::Durable;
 use crate::store::{Result, StoreError};
 
 /// Appended to, never changed: each has run on somebody's database.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "begin", include_str!("../../../migrations/0001_begin.sql")),
+    (2, "options", include_str!("../../../migrations/0002_options.sql")),
     (3, "retention", include_str!("../../../migrations/0003_retention.sql")),
 ];
 

@@ -8,7 +8,7 @@ use super::{Asked, head, jobs, json_lines, or_dash, pipelines, watch};
 use crate::cli::BuildArgs;
 use crate::commands::table;
 use crate::exit;
-use crate::fail::Result;
+use crate::fail::{Failure, Result};
 
 /// How many characters of a commit are shown.
 const COMMIT: usize = 10;
@@ -81,10 +81,15 @@ pub(super) async fn show(asked: &Asked<'_>, args: &BuildArgs, json: bool) -> Res
         row("branch", or_dash(build.branch.clone())),
         row("commit", or_dash(commit)),
         row("message", subject(&build)),
+        row("trigger", or_dash(build.source.clone())),
         row("when", build.created_at.format("%Y-%m-%d %H:%M:%S").to_string()),
         row("took", took(&build)),
         row("watch", watch_url(asked, &build)),
     ];
+    if !build.run_options.is_default() {
+        let options = serde_json::to_string(&build.run_options);
+        rows.push(row("options", options.map_err(|error| Failure::Output(error.into()))?));
+    }
     if let Some(error) = &build.error_message {
         rows.push(row("error", error.clone()));
     }
@@ -150,6 +155,8 @@ fn as_json(asked: &Asked<'_>, build: &Build) -> Value {
         "branch": build.branch,
         "commit": build.commit,
         "message": build.message,
+        "trigger": build.source,
+        "run_options": build.run_options,
         "error_code": build.error_code,
         "error_message": build.error_message,
         "created_at": build.created_at,
