@@ -136,13 +136,13 @@
     const known = number(log, "total");
     if (part.last <= known) return;
     const end = number(log, "last") === known && part.first <= known + 1;
+    const follow = atEnd(log);
     log.dataset.total = part.last;
-    if (!end) {
-      // The page looks at an earlier piece, or there is a gap: the link says how much is missing.
+    if (!end || (!follow && log.childElementCount > 2 * LINES)) {
+      // Somebody reads an earlier piece, or there is a gap: the link says how much is missing.
       counted(step);
       return;
     }
-    const follow = atEnd(log);
     const holder = document.createElement("template");
     holder.innerHTML = part.html;
     for (const line of [...holder.content.children]) {

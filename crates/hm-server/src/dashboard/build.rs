@@ -158,8 +158,8 @@ struct BuildPage {
     steps: Vec<StepView>,
     seq: u64,
     attempt: i64,
-    /// There was a log once.
-    gone: bool,
+    /// When the log was removed.
+    removed: Option<Moment>,
 }
 
 /// Which step's log shall be open, and where.
@@ -194,7 +194,7 @@ pub(super) async fn show(
     let jobs = app.store.jobs(build.id).await?;
     let who = caller.user(app).await?.email;
     let (mut steps, plans, notes, notices, seq, attempt) = {
-        let outline = dashboard.outlines.of(build.id, &*app.logs).await?;
+        let outline = dashboard.outlines.of(&build, &*app.logs).await?;
         let mut steps: Vec<_> = jobs
             .iter()
             .map(|job| StepView::new(&build, job, &outline))
@@ -245,7 +245,7 @@ pub(super) async fn show(
         notices,
         picture,
         nodes,
-        gone: build.state.is_terminal() && seq == 0,
+        removed: build.log_removed_at.map(|at| Moment::new(at, Utc::now())),
         steps,
         seq,
         attempt,
@@ -322,7 +322,7 @@ pub(super) async fn lines(
     let (_, build) = find(&dashboard, &scope, &pipeline, &number).await?;
     let job = job_of(&dashboard, &build, &job).await?;
     let (plan, seq, attempt) = {
-        let outline = dashboard.outlines.of(build.id, &*dashboard.app.logs).await?;
+        let outline = dashboard.outlines.of(&build, &*dashboard.app.logs).await?;
         let plan = Plan::new(
             &outline,
             build.id,

@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use super::error::PageError;
 use crate::api::ApiError;
-use crate::auth::{Caller, cookie, scope};
+use crate::auth::{Caller, address, cookie, scope};
 use crate::model::Role;
 use crate::state::App;
 
@@ -44,10 +44,11 @@ pub(super) async fn guard(
     next: Next,
 ) -> Result<Response, PageError> {
     let app = &gate.app;
-    let address = request
+    let peer = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
+    let address = address::client(peer, request.headers(), &app.config.trusted_proxies);
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     if !reads && !cookie::is_from_own_page(&app.config, request.headers()) {
         app.rates.address(address)?;

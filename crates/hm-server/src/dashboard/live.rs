@@ -180,7 +180,7 @@ impl Page {
     async fn begin(&mut self) -> Result<Vec<Change>, ApiError> {
         self.stage = Stage::On;
         let app = Arc::clone(&self.dashboard.app);
-        let outline = self.dashboard.outlines.of(self.build.id, &*app.logs).await?;
+        let outline = self.dashboard.outlines.of(&self.build, &*app.logs).await?;
         let lost = self.at > outline.seq || outline.seq - self.at > FAR || self.at + 1 < outline.began;
         if lost {
             drop(outline);
@@ -319,7 +319,7 @@ impl Page {
             ..Batch::default()
         };
         let plans: Vec<Plan> = {
-            let outline = self.dashboard.outlines.of(self.build.id, &*app.logs).await?;
+            let outline = self.dashboard.outlines.of(&self.build, &*app.logs).await?;
             let over = outline.attempt != self.attempt && self.attempt != 0 || self.at < outline.began;
             if over {
                 batch.changes.push(Change::Attempt {
@@ -363,7 +363,7 @@ impl Page {
         if !batch.steps.is_empty() || batch.end.is_some() {
             // When each began is in the store alone.
             self.jobs = app.store.jobs(self.build.id).await?;
-            let outline = self.dashboard.outlines.of(self.build.id, &*app.logs).await?;
+            let outline = self.dashboard.outlines.of(&self.build, &*app.logs).await?;
             let ended_with_it = |job: &Job| {
                 let step = outline.steps.get(&job.id.0);
                 batch

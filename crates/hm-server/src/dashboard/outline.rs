@@ -1,16 +1,17 @@
 //! What a build's log says, short of its lines: what each step came to, and where in the log its lines are.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use hm_plugin_protocol::events::{BuildEvent, StdStream, StepEndStatus, TestSummary};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
 
 use super::lines::{Said, said};
 use super::pen::Pen;
 use crate::BuildId;
 use crate::logs::{LogBus, LogError, Record};
-use crate::model::JobState;
+use crate::model::{Build, JobState};
 
 /// How much of a log is read at a time.
 pub(super) const PIECE: usize = 256 << 10;
@@ -285,33 +286,44 @@ const fn ended(exit_code: i32, status: Option<StepEndStatus>) -> JobState {
 }
 
 /// An outline that several pages share: whoever comes first reads what is new.
-pub(super) type Shared = Arc<tokio::sync::Mutex<Outline>>;
+pub(super) type Shared = Arc<Mutex<Outline>>;
 
 /// The outlines of the builds that were looked at last.
 #[derive(Default)]
 pub(crate) struct Outlines {
-    kept: Mutex<Vec<(BuildId, Shared)>>,
+    kept: std::sync::Mutex<Vec<(BuildId, Shared)>>,
 }
 
 impl Outlines {
-    /// The outline of a build, as new as its log.
+    /// The outline of a build, as new as its log; an empty one where the log is kept no longer.
     pub(super) async fn of(
         &self,
-        build: BuildId,
+        build: &Build,
         logs: &dyn LogBus,
-    ) -> Result<tokio::sync::OwnedMutexGuard<Outline>, LogError> {
-        let shared = self.shared(build);
+    ) -> Result<OwnedMutexGuard<Outline>, LogError> {
+        let shared = if build.log_removed_at.is_some() {
+            self.locked().retain(|(id, _)| *id != build.id);
+            Shared::new(Mutex::new(Outline::new(build.id)))
+        } else {
+            self.shared(build.id)
+        };
         let mut outline = shared.lock_owned().await;
-        outline.catch_up(logs).await?;
+        if build.log_removed_at.is_none() {
+            outline.catch_up(logs).await?;
+        }
         Ok(outline)
     }
 
+    fn locked(&self) -> MutexGuard<'_, Vec<(BuildId, Shared)>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn shared(&self, build: BuildId) -> Shared {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.locked();
         let found = kept.iter().position(|(id, _)| *id == build);
         let entry = match found {
             Some(place) => kept.remove(place),
-            None => (build, Shared::new(tokio::sync::Mutex::new(Outline::new(build)))),
+            None => (build, Shared::new(Mutex::new(Outline::new(build)))),
         };
         let shared = Arc::clone(&entry.1);
         let mut room = MARKS;

@@ -158,7 +158,7 @@ mod tests {
         for nonsense in [
             "\x1b[38;5;999m",
             "\x1b[38m",
-            "\x1b[38;7;1m",
+            "\x1b[38;7m",
             "\x1b[999m",
             "\x1b[38;2;1m",
             "\x1b[?31m",

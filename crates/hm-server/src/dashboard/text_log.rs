@@ -25,7 +25,7 @@ pub(super) async fn log(
     let job = job_of(&dashboard, &build, &job).await?;
     let logs = &*dashboard.app.logs;
     let (marks, last) = {
-        let outline = dashboard.outlines.of(build.id, logs).await?;
+        let outline = dashboard.outlines.of(&build, logs).await?;
         let step = outline.steps.get(&job.id.0);
         step.map_or_else(|| (Vec::new(), 0), |step| (step.marks.clone(), step.lines))
     };

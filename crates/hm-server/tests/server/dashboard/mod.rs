@@ -2,5 +2,7 @@
 
 mod browser;
 mod guarded;
+mod live;
 mod logins;
+mod logs;
 mod pages;
