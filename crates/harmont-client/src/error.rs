@@ -73,7 +73,7 @@ impl HarmontError {
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Transport { .. } => true,
-            Self::Server { status, .. } => matches!(*status, 502..=504),
+            Self::Server { status, .. } => matches!(*status, 502..=504 | 507),
             Self::Rejected { status, .. } => *status == 429,
             _ => false,
         }

@@ -53,6 +53,11 @@ pub enum ServerError {
     /// It cannot listen any more.
     #[error("the server cannot go on listening: {0}")]
     Listen(#[source] io::Error),
+    /// It stands in URLs.
+    #[error(
+        "an organization cannot be called `{0}`: take lower-case letters, digits and dashes, and no word of the server's own paths such as `api`"
+    )]
+    OrganizationName(String),
     /// There is no such organization.
     #[error("there is no organization `{0}`")]
     NoOrganization(String),
@@ -150,6 +155,10 @@ impl Server {
         expires_at: Option<DateTime<Utc>>,
     ) -> Result<Secret, ServerError> {
         let (store, now) = (&self.app.store, Utc::now());
+        let is_new = store.organization(org).await?.is_none();
+        if is_new && !api::names_organization(org) {
+            return Err(ServerError::OrganizationName(org.to_owned()));
+        }
         let user = match store.user_by_email(email).await? {
             Some(user) => user,
             None => {
@@ -161,7 +170,7 @@ impl Server {
                 store.create_user(new, now).await?
             }
         };
-        if store.organization(org).await?.is_none() {
+        if is_new {
             let new = NewOrganization {
                 slug: org.to_owned(),
                 name: org.to_owned(),
@@ -178,6 +187,7 @@ impl Server {
             cap: Role::Owner,
             description: None,
             expires_at,
+            bound: None,
             hash: secret.hash(),
         };
         store.create_token(token, now).await?;
@@ -220,6 +230,7 @@ impl Server {
             cap: Role::Read,
             description: Some(description.to_owned()),
             expires_at: None,
+            bound: None,
             hash: secret.hash(),
         };
         self.app.store.create_token(token, Utc::now()).await?;

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::request;
+use super::{full, request};
 use crate::blobs::BlobError;
 use crate::build::{EventsError, Fault, LeaseError, RetryError, SubmitError};
 use crate::logs::LogError;
@@ -114,6 +114,10 @@ impl ApiError {
     /// The server failed. Only its log says why.
     pub(crate) fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(error, request = request::id(), "a request failed");
+        if full::is_full(error) {
+            let message = "The server's disk is full. What it acknowledged is kept; ask for this again when there is room.";
+            return Self::new(StatusCode::INSUFFICIENT_STORAGE, "storage_full", message);
+        }
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "server_error",
@@ -212,7 +216,9 @@ impl From<SubmitError> for ApiError {
                 "plan_rejected",
                 format!("Build #{} failed at once: {error}.", build.number),
             ),
-            SubmitError::BadOptions(_) => Self::invalid("bad_options", format!("The build cannot run so: {error}.")),
+            SubmitError::BadOptions(_) => {
+                Self::invalid("bad_options", format!("The build cannot run so: {error}."))
+            }
             SubmitError::Fault(error) => error.into(),
         }
     }
@@ -223,7 +229,7 @@ impl From<RetryError> for ApiError {
         let message = format!("{error}.");
         match error {
             RetryError::PlanRefused(_) => Self::conflict("plan_rejected", message),
-            RetryError::SourceGone(_) => Self::new(StatusCode::GONE, "source_gone", message),
+            RetryError::SourceGone(_) => Self::gone("source_gone", message),
             RetryError::ManualDisabled(_) => Self::forbidden("manual_builds_disabled", message),
             RetryError::Submit(error) => error.into(),
         }

@@ -13,7 +13,7 @@ use super::organizations::Organization;
 use super::{ApiError, ApiResult, Ctx, login, text};
 use crate::UserId;
 use crate::auth::{Caller, Scope};
-use crate::model::{self, NewInvite, NewUser, Role};
+use crate::model::{self, Login, NewInvite, NewUser, Role};
 use crate::secret::Secret;
 use crate::state::App;
 use crate::store::StoreError;
@@ -229,6 +229,10 @@ pub(super) async fn join(
         user => user?,
     };
     let organization = accepted(&state, &invite, user.id).await?;
-    let token = login::session(&state, user.id).await?.reveal().to_owned();
+    let login = Login {
+        user: user.id,
+        bound: None,
+    };
+    let token = login::session(&state, login).await?.reveal().to_owned();
     Ok((StatusCode::CREATED, Answer(JoinResponse { token, organization })))
 }

@@ -9,9 +9,8 @@ use utoipa::ToSchema;
 use super::error::ErrorBody;
 use super::extract::Json;
 use super::{ApiError, ApiResult, Ctx};
-use crate::UserId;
 use crate::auth::Caller;
-use crate::model::{LoginKind, NewLogin, NewToken, Role, TokenKind};
+use crate::model::{Login, LoginKind, NewLogin, NewToken, Role, TokenKind};
 use crate::secret::{self, Secret};
 use crate::state::App;
 
@@ -71,16 +70,18 @@ fn new_code() -> ApiResult<String> {
 }
 
 /// A session for a person.
-pub(super) async fn session(app: &App, user: UserId) -> ApiResult<Secret> {
+pub(super) async fn session(app: &App, login: Login) -> ApiResult<Secret> {
     let now = Utc::now();
+    let end = now + SESSION;
     let secret = Secret::new(TokenKind::Session.as_str())?;
     let token = NewToken {
         kind: TokenKind::Session,
-        user: Some(user),
+        user: Some(login.user),
         org: None,
         cap: Role::Owner,
         description: None,
-        expires_at: Some(now + SESSION),
+        expires_at: Some(login.bound.map_or(end, |bound| bound.min(end))),
+        bound: login.bound,
         hash: secret.hash(),
     };
     app.store.create_token(token, now).await?;
@@ -88,7 +89,7 @@ pub(super) async fn session(app: &App, user: UserId) -> ApiResult<Secret> {
 }
 
 /// Whom a code logs in that a person has typed. It is used up.
-pub(crate) async fn take_code(app: &App, typed: &str) -> ApiResult<Option<UserId>> {
+pub(crate) async fn take_code(app: &App, typed: &str) -> ApiResult<Option<Login>> {
     let typed = typed.chars().filter(|c| !c.is_whitespace() && *c != '-');
     let typed: String = typed.map(|c| c.to_ascii_uppercase()).collect();
     let hash = Secret::presented(typed).hash();
@@ -106,16 +107,17 @@ pub(crate) async fn park_login(app: &App, caller: &Caller, nonce: &str) -> ApiRe
         hash: Secret::presented(nonce).hash(),
         user: caller.user_id()?,
         expires_at: Utc::now() + NONCE,
+        bound: caller.token.bound(),
     };
     app.store.create_login(login).await?;
     Ok(())
 }
 
-async fn answer(app: &App, user: Option<UserId>) -> ApiResult<Option<Answer<CliTokenResponse>>> {
-    let Some(user) = user else {
+async fn answer(app: &App, login: Option<Login>) -> ApiResult<Option<Answer<CliTokenResponse>>> {
+    let Some(login) = login else {
         return Ok(None);
     };
-    let secret = session(app, user).await?;
+    let secret = session(app, login).await?;
     Ok(Some(Answer(CliTokenResponse {
         token: secret.reveal().to_owned(),
     })))
@@ -131,6 +133,7 @@ pub(super) async fn code(state: Ctx, caller: Extension<Caller>) -> ApiResult<Ans
         hash: Secret::presented(code.clone()).hash(),
         user: caller.user_id()?,
         expires_at: Utc::now() + CODE,
+        bound: caller.token.bound(),
     };
     state.store.create_login(login).await?;
     Ok(Answer(CliCodeResponse { code }))
@@ -145,8 +148,8 @@ pub(super) async fn redeem(
     state: Ctx,
     Json(body): Json<CliRedeemRequest>,
 ) -> ApiResult<Answer<CliTokenResponse>> {
-    let user = take_code(&state, &body.code).await?;
-    answer(&state, user).await?.ok_or_else(|| {
+    let login = take_code(&state, &body.code).await?;
+    answer(&state, login).await?.ok_or_else(|| {
         let message = "This code is wrong, used up or older than five minutes. Make a new one.";
         ApiError::new(StatusCode::BAD_REQUEST, "invalid_code", message)
     })
@@ -175,8 +178,11 @@ pub(super) async fn claim(
     Json(body): Json<CliClaimRequest>,
 ) -> ApiResult<Answer<CliTokenResponse>> {
     let hash = Secret::presented(body.nonce).hash();
-    let user = state.store.take_login(LoginKind::Nonce, &hash, Utc::now()).await?;
-    answer(&state, user).await?.ok_or_else(|| {
+    let login = state
+        .store
+        .take_login(LoginKind::Nonce, &hash, Utc::now())
+        .await?;
+    answer(&state, login).await?.ok_or_else(|| {
         let message = "There is no token for this nonce yet, or no longer. Ask again in a moment.";
         ApiError::new(StatusCode::BAD_REQUEST, "nothing_to_claim", message)
     })

@@ -7,6 +7,7 @@ mod document;
 mod error;
 mod events;
 mod extract;
+mod full;
 mod invites;
 mod job_log;
 mod jobs;
@@ -36,6 +37,7 @@ pub(crate) use document::{document, router};
 pub(crate) use error::ApiError;
 
 pub(crate) use login::{SESSION, park_login, take_code};
+pub(crate) use text::names_organization;
 use crate::state::App;
 
 /// What a handler sees of the server.

@@ -72,7 +72,7 @@ pub(super) struct CreateOrgTokenRequest {
     description: String,
     #[schema(inline)]
     role: TokenRole,
-    /// Null or omitted: never.
+    /// Null or omitted: never, or with the key that it is made with.
     expires_at: Option<DateTime<Utc>>,
 }
 
@@ -123,7 +123,8 @@ pub(super) async fn create(
         org: Some(scope.org.id),
         cap,
         description: Some(text::line("description", &body.description)?),
-        expires_at: expiry(body.expires_at, now)?,
+        expires_at: expiry(body.expires_at, &caller, now)?,
+        bound: None,
         hash: secret.hash(),
     };
     let token = state.store.create_token(token, now).await?;

@@ -98,6 +98,11 @@ pub(super) async fn create(
         owner: caller.user_id()?,
     };
     let slug = new.slug.clone();
+    if !text::names_organization(&slug) {
+        let message =
+            format!("`{slug}` stands for something else in this server's URLs. Choose another name.");
+        return Err(ApiError::invalid("slug_reserved", message));
+    }
     let made = state.store.create_organization(new, Utc::now()).await;
     match made {
         Err(StoreError::Taken(_)) => {

@@ -46,6 +46,41 @@ pub(super) fn prose(field: &str, text: &str, most: usize) -> ApiResult<String> {
     Ok(text.to_owned())
 }
 
+/// What an organization cannot be called: the first parts of this server's paths, now or one day.
+const RESERVED: [&str; 26] = [
+    "about",
+    "admin",
+    "agent",
+    "agents",
+    "api",
+    "assets",
+    "builds",
+    "cli",
+    "docs",
+    "favicon-ico",
+    "health",
+    "help",
+    "hm",
+    "login",
+    "logout",
+    "metrics",
+    "new",
+    "organizations",
+    "robots-txt",
+    "settings",
+    "signup",
+    "static",
+    "status",
+    "user",
+    "v0",
+    "v1",
+];
+
+/// Whether an organization can have this slug.
+pub(crate) fn names_organization(text: &str) -> bool {
+    slug("org", text).is_ok_and(|slug| slug == text) && !RESERVED.contains(&text)
+}
+
 /// What stands for a name in a URL: lower-case letters, digits and single dashes.
 pub(super) fn slug(field: &str, name: &str) -> ApiResult<String> {
     let mut slug = String::new();

@@ -53,7 +53,7 @@ pub(super) struct ApiTokenListResponse {
 pub(super) struct ApiTokenCreateRequest {
     /// Human label for the key.
     description: String,
-    /// Optional expiry; null or omitted means the key never expires.
+    /// Optional expiry; null or omitted means the key never expires, or with the key that it is made with.
     expires_at: Option<DateTime<Utc>>,
 }
 
@@ -65,11 +65,23 @@ pub(super) struct ApiTokenCreateResponse {
     api_token: ApiToken,
 }
 
-/// A moment that a database can hold and that has not passed.
-pub(super) fn expiry(at: Option<DateTime<Utc>>, now: DateTime<Utc>) -> ApiResult<Option<DateTime<Utc>>> {
-    match at {
-        Some(at) if at <= now => Err(ApiError::invalid("invalid_request", "`expires_at` has passed.")),
-        at => Ok(at),
+/// The end of a token that somebody makes: a moment that has not passed, and none after the end of what it is made with.
+pub(super) fn expiry(
+    at: Option<DateTime<Utc>>,
+    caller: &Caller,
+    now: DateTime<Utc>,
+) -> ApiResult<Option<DateTime<Utc>>> {
+    match (at, caller.token.bound()) {
+        (Some(at), _) if at <= now => Err(ApiError::invalid("invalid_request", "`expires_at` has passed.")),
+        (Some(at), Some(bound)) if at > bound => {
+            let message = format!(
+                "The token that you use ends at {}, and what is made with it ends with it. Ask for an earlier `expires_at`.",
+                bound.to_rfc3339()
+            );
+            Err(ApiError::invalid("expires_too_late", message))
+        }
+        (None, bound) => Ok(bound),
+        (at, _) => Ok(at),
     }
 }
 
@@ -100,7 +112,8 @@ pub(super) async fn create(
         org: None,
         cap: Role::Owner,
         description: Some(text::line("description", &body.description)?),
-        expires_at: expiry(body.expires_at, now)?,
+        expires_at: expiry(body.expires_at, &caller, now)?,
+        bound: None,
         hash: secret.hash(),
     };
     let token = state.store.create_token(token, now).await?;

@@ -81,6 +81,7 @@ struct Grant {
     org: Option<crate::OrgId>,
     cap: Role,
     expires_at: Option<chrono::DateTime<Utc>>,
+    bound: Option<chrono::DateTime<Utc>>,
 }
 
 /// `POST /login`
@@ -119,6 +120,7 @@ pub(super) async fn login(State(dashboard): Ctx, form: Result<Form<LoginForm>, F
         cap: grant.cap,
         description: Some(BROWSER.to_owned()),
         expires_at: Some(end),
+        bound: grant.bound,
         hash: secret.hash(),
     };
     app.store.create_token(session, now).await?;
@@ -137,17 +139,19 @@ async fn by_token(app: &App, token: &str) -> Result<Option<Grant>, ApiError> {
             org: caller.token.org,
             cap: caller.token.cap,
             expires_at: caller.token.expires_at,
+            bound: caller.token.bound(),
         })
     }))
 }
 
 async fn by_code(app: &App, code: &str) -> Result<Option<Grant>, ApiError> {
-    let user = take_code(app, code).await?;
-    Ok(user.map(|user| Grant {
-        user,
+    let login = take_code(app, code).await?;
+    Ok(login.map(|login| Grant {
+        user: login.user,
         org: None,
         cap: Role::Owner,
-        expires_at: None,
+        expires_at: login.bound,
+        bound: login.bound,
     }))
 }
 

@@ -12,4 +12,4 @@ pub use build::{Attempt, Build, BuildState, Ending, NewBuild, SourceArchive};
 pub use job::{Job, JobChange, JobState, NewJob};
 pub use pipeline::{NewPipeline, Pipeline, Visibility};
 pub use role::Role;
-pub use token::{LoginKind, NewLogin, NewToken, Token, TokenKind};
+pub use token::{Login, LoginKind, NewLogin, NewToken, Token, TokenKind};

@@ -60,6 +60,8 @@ pub struct Token {
     pub last_used_at: Option<DateTime<Utc>>,
     /// When it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// What bounds a session that a key made which expires.
+    pub bound: Option<DateTime<Utc>>,
 }
 
 impl Token {
@@ -67,6 +69,16 @@ impl Token {
     #[must_use]
     pub fn is_valid(&self, now: DateTime<Utc>) -> bool {
         self.revoked_at.is_none() && self.expires_at.is_none_or(|end| now < end)
+    }
+
+    /// Nothing that is made with it lives longer. A person who is logged in makes what it likes and logs in anew; a key that
+    /// is to end takes all with it that came of it.
+    #[must_use]
+    pub fn bound(&self) -> Option<DateTime<Utc>> {
+        match self.kind {
+            TokenKind::Session => self.bound,
+            TokenKind::Api | TokenKind::Agent => self.expires_at,
+        }
     }
 
     /// Whether it stands for its user without any limit, so that it may make other tokens.
@@ -91,6 +103,8 @@ pub struct NewToken {
     pub description: Option<String>,
     /// From when on it is void.
     pub expires_at: Option<DateTime<Utc>>,
+    /// What bounds a session; see [`Token::bound`].
+    pub bound: Option<DateTime<Utc>>,
     /// What its secret hashes to.
     pub hash: SecretHash,
 }
@@ -126,4 +140,15 @@ pub struct NewLogin {
     pub user: UserId,
     /// From when on it is void.
     pub expires_at: DateTime<Utc>,
+    /// What bounds the session; see [`Token::bound`].
+    pub bound: Option<DateTime<Utc>>,
+}
+
+/// Who is logged in by a code or nonce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Login {
+    /// Who.
+    pub user: UserId,
+    /// What bounds the session; see [`Token::bound`].
+    pub bound: Option<DateTime<Utc>>,
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use crate::model::{LoginKind, NewLogin, NewToken, Token};
+use crate::model::{Login, LoginKind, NewLogin, NewToken, Token};
 use crate::secret::SecretHash;
 use crate::store::Result;
 use crate::{OrgId, TokenId, UserId};
@@ -41,5 +41,5 @@ pub trait Tokens: Send + Sync {
         kind: LoginKind,
         hash: &SecretHash,
         now: DateTime<Utc>,
-    ) -> Result<Option<UserId>>;
+    ) -> Result<Option<Login>>;
 }

@@ -101,6 +101,7 @@ async fn void(store: &dyn Store, org: &Organization, user: UserId) {
             cap: Role::Owner,
             description: None,
             expires_at,
+            bound: None,
             hash: hash(name),
         };
         store.create_token(new, at(0)).await.expect("a token").id
@@ -125,6 +126,7 @@ async fn void(store: &dyn Store, org: &Organization, user: UserId) {
         hash: hash("typed late"),
         user,
         expires_at: at(100),
+        bound: None,
     };
     store.create_login(login).await.expect("a login");
     store.forget_void(at(100), at(50)).await.expect("they go");

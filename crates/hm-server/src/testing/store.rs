@@ -6,7 +6,7 @@ use harmont_client::models::BuildOptions;
 
 use super::at;
 use crate::model::{
-    Attempt, BuildState, Ending, JobChange, JobState, LoginKind, NewBuild, NewInvite, NewJob, NewLogin,
+    Attempt, BuildState, Ending, JobChange, JobState, Login, LoginKind, NewBuild, NewInvite, NewJob, NewLogin,
     NewOrganization, NewPipeline, NewToken, NewUser, Organization, Pipeline, Role, SourceArchive, TokenKind,
     User,
 };
@@ -241,6 +241,7 @@ async fn tokens(store: &dyn Store) {
         cap: Role::Owner,
         description: Some("x".to_owned()),
         expires_at: Some(at(100)),
+        bound: None,
         hash: hash("secret"),
     };
     let token = store.create_token(new, at(0)).await.expect("a token");
@@ -271,6 +272,7 @@ async fn tokens(store: &dyn Store) {
         hash: hash("code"),
         user: user.id,
         expires_at: at(60),
+        bound: Some(at(80)),
     };
     store.create_login(login.clone()).await.expect("a login");
     let take = async |kind, now| {
@@ -280,7 +282,11 @@ async fn tokens(store: &dyn Store) {
             .expect("it answers")
     };
     assert_eq!(take(LoginKind::Nonce, 1).await, None);
-    assert_eq!(take(LoginKind::Code, 2).await, Some(user.id));
+    let granted = Login {
+        user: user.id,
+        bound: Some(at(80)),
+    };
+    assert_eq!(take(LoginKind::Code, 2).await, Some(granted));
     assert_eq!(take(LoginKind::Code, 3).await, None, "once");
     store.create_login(login).await.expect("a login");
     assert_eq!(take(LoginKind::Code, 60).await, None, "in time");

@@ -6,9 +6,11 @@
 
 mod access;
 mod agents;
+mod bounds;
 mod builds;
 mod contract;
 mod dashboard;
+mod full;
 mod harness;
 mod limits;
 mod login;

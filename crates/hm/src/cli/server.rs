@@ -1,15 +1,18 @@
 //! The flags of `hm server` and `hm agent`.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use hm_server::Keep;
+use ipnet::IpNet;
 
 use super::SecretArgs;
 use super::run::parse_duration;
+use crate::config::parse_size;
 
 /// `hm server`.
 #[derive(Debug, Args)]
@@ -32,6 +35,18 @@ pub struct ServerArgs {
     /// How long a build stays with an agent that says nothing: 30s when left out, 3s with `--dev`
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub lease: Option<Duration>,
+    /// For how many days an ended build's log is kept; 0 is for ever
+    #[arg(long, value_name = "DAYS", default_value = "90")]
+    pub keep_logs: u32,
+    /// For how many days an ended build's source is kept, without which it cannot be retried; 0 is for ever
+    #[arg(long, value_name = "DAYS", default_value = "14")]
+    pub keep_sources: u32,
+    /// How much all sources may take together before those of the oldest ended builds go; 0 is without a limit
+    #[arg(long, value_name = "SIZE", default_value = "20GiB", value_parser = parse_size)]
+    pub source_budget: u64,
+    /// Addresses of proxies that are believed whose request they pass on, such as 10.0.0.0/8; can be given more than once
+    #[arg(long = "trust-proxy", value_name = "CIDR", value_parser = parse_network)]
+    pub trusted_proxies: Vec<IpNet>,
     /// What builds that run with `--dev` are given.
     #[command(flatten)]
     pub secrets: AgentSecretArgs,
@@ -57,6 +72,30 @@ impl AgentSecretArgs {
     pub const fn is_empty(&self) -> bool {
         self.secrets_file.is_none() && self.secrets.secret.is_empty()
     }
+}
+
+impl ServerArgs {
+    /// How long things are kept.
+    #[must_use]
+    pub fn keep(&self) -> Keep {
+        let days = |days: u32| (days > 0).then(|| Duration::from_secs(u64::from(days) * SECONDS_OF_A_DAY));
+        Keep {
+            logs: days(self.keep_logs),
+            sources: days(self.keep_sources),
+            source_bytes: (self.source_budget > 0).then_some(self.source_budget),
+            ..Keep::default()
+        }
+    }
+}
+
+const SECONDS_OF_A_DAY: u64 = 24 * 60 * 60;
+
+/// A network, or one address.
+fn parse_network(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse::<IpAddr>().map(IpNet::from);
+    text.parse()
+        .or_else(|_| one())
+        .map_err(|_| format!("`{text}` is no network; try `10.0.0.0/8` or `127.0.0.1`"))
 }
 
 /// What to do with a server that does not run.

@@ -33,7 +33,7 @@ const DEV_TOKEN: TimeDelta = TimeDelta::days(7);
 const SESSION: TimeDelta = TimeDelta::days(90);
 /// Below this an agent that is alive would be taken for lost.
 const SHORTEST_LEASE: Duration = Duration::from_secs(1);
-/// An agent asks three times in this whether its build is canceled; that of `--dev` has no network between.
+/// That agent ends with the server: whoever starts it again shall not wait long for the build that it had.
 const DEV_LEASE: Duration = Duration::from_secs(3);
 /// How many builds the agent of `--dev` runs at once.
 const DEV_BUILDS: NonZeroUsize = NonZeroUsize::MIN;
@@ -96,6 +96,7 @@ async fn token(context: &Context, data: &Path, email: Option<&str>, org: &str) -
 
 async fn serve(context: &Context, config: &Config, args: &ServerArgs, data: PathBuf) -> Result<()> {
     let mut signals = Signals::take_over().map_err(Failure::io("cannot handle", "Ctrl-C"))?;
+    check_reach(context, args)?;
     let address = args.listen.to_string();
     let listener = TcpListener::bind(args.listen)
         .await
@@ -117,6 +118,8 @@ async fn serve(context: &Context, config: &Config, args: &ServerArgs, data: Path
         server_config.agents.lease
     };
     server_config.agents.lease = args.lease.unwrap_or(usual).max(SHORTEST_LEASE);
+    server_config.keep = args.keep();
+    server_config.trusted_proxies.clone_from(&args.trusted_proxies);
     let server = Arc::new(Server::open(server_config).await?);
     let printer = context.printer;
     let (stop_serving, stop_building) = (CancellationToken::new(), CancellationToken::new());
@@ -203,6 +206,31 @@ async fn serve(context: &Context, config: &Config, args: &ServerArgs, data: Path
         machines.vm().shutdown().await;
     }
     Ok(served??)
+}
+
+/// Whether agents and browsers can reach the server by what they are told.
+fn check_reach(context: &Context, args: &ServerArgs) -> Result<()> {
+    let address = args.listen.ip();
+    if args.public_url.is_some() || address.is_loopback() {
+        return Ok(());
+    }
+    if address.is_unspecified() {
+        return Err(Failure::usage(
+            format!(
+                "nobody can reach the server by the URL http://{}, which agents and watchers would be given",
+                args.listen
+            ),
+            [
+                "say by --public-url how it is reached, such as --public-url https://ci.example.org",
+                "or listen at one address of this machine",
+            ],
+        ));
+    }
+    context.printer.warning(&format!(
+        "tokens go to http://{} in the clear: put a proxy with TLS before the server, and name its URL by --public-url",
+        args.listen
+    ));
+    Ok(())
 }
 
 /// The token of `--dev`, to the file or to whoever reads.

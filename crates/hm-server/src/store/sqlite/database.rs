@@ -12,13 +12,21 @@ use super::durable::Durable;
 use crate::store::{Result, StoreError};
 
 /// Appended to, never changed: each has run on somebody's database.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "begin", include_str!("../../../migrations/0001_begin.sql")),
     (2, "options", include_str!("../../../migrations/0002_options.sql")),
-    (3, "retention", include_str!("../../../migrations/0003_retention.sql")),
+    (
+        3,
+        "retention",
+        include_str!("../../../migrations/0003_retention.sql"),
+    ),
+    (4, "bounds", include_str!("../../../migrations/0004_bounds.sql")),
 ];
 
 const READERS: u32 = 4;
+
+/// Begins what changes something. Beginning as a reader, it could find later that another one writes.
+const BEGIN: &str = "BEGIN IMMEDIATE";
 
 /// Longer than any write takes; only another process can make us wait.
 const BUSY: Duration = Duration::from_secs(20);
@@ -81,7 +89,15 @@ impl Database {
 
     /// For several statements that hold together.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        match self.writer.begin_with(BEGIN).await {
+            // When a disk is full, SQLite itself rolls back, and the connection goes on counting a transaction that
+            // is none any more.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.writer.acquire().await?.close().await?;
+                Ok(self.writer.begin_with(BEGIN).await?)
+            }
+            begun => Ok(begun?),
+        }
     }
 
     /// Makes them hold, whatever happens from now on.

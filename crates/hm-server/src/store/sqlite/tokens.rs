@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::row::{id, maybe_id, maybe_text, maybe_time, micros, time, word};
-use crate::model::{LoginKind, NewLogin, NewToken, Role, Token, TokenKind};
+use crate::model::{Login, LoginKind, NewLogin, NewToken, Role, Token, TokenKind};
 use crate::secret::SecretHash;
 use crate::store::{Result, Tokens};
 use crate::{OrgId, TokenId, UserId};
@@ -23,6 +23,7 @@ fn token(row: &SqliteRow) -> Result<Token> {
         expires_at: maybe_time(row, "expires_at")?,
         last_used_at: maybe_time(row, "last_used_at")?,
         revoked_at: maybe_time(row, "revoked_at")?,
+        bound: maybe_time(row, "bound")?,
     })
 }
 
@@ -30,8 +31,8 @@ fn token(row: &SqliteRow) -> Result<Token> {
 impl Tokens for SqliteStore {
     async fn create_token(&self, new: NewToken, now: DateTime<Utc>) -> Result<Token> {
         let row = sqlx::query(
-            "INSERT INTO tokens (id, hash, kind, user_id, org_id, cap, description, created_at, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING *",
+            "INSERT INTO tokens (id, hash, kind, user_id, org_id, cap, description, created_at, expires_at, bound) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING *",
         )
         .bind(TokenId::new().to_string())
         .bind(new.hash.as_str())
@@ -42,6 +43,7 @@ impl Tokens for SqliteStore {
         .bind(new.description)
         .bind(micros(now))
         .bind(new.expires_at.map(micros))
+        .bind(new.bound.map(micros))
         .fetch_one(self.database.writer())
         .await?;
         self.database.durable().await?;
@@ -95,13 +97,15 @@ impl Tokens for SqliteStore {
 
     async fn create_login(&self, login: NewLogin) -> Result<()> {
         sqlx::query(
-            "INSERT INTO logins (hash, kind, user_id, expires_at) VALUES ($1, $2, $3, $4) ON CONFLICT (hash) \
-             DO UPDATE SET kind = excluded.kind, user_id = excluded.user_id, expires_at = excluded.expires_at",
+            "INSERT INTO logins (hash, kind, user_id, expires_at, bound) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (hash) DO UPDATE SET kind = excluded.kind, user_id = excluded.user_id, \
+             expires_at = excluded.expires_at, bound = excluded.bound",
         )
         .bind(login.hash.as_str())
         .bind(login.kind.as_str())
         .bind(login.user.to_string())
         .bind(micros(login.expires_at))
+        .bind(login.bound.map(micros))
         .execute(self.database.writer())
         .await?;
         self.database.durable().await?;
@@ -113,18 +117,22 @@ impl Tokens for SqliteStore {
         kind: LoginKind,
         hash: &SecretHash,
         now: DateTime<Utc>,
-    ) -> Result<Option<UserId>> {
+    ) -> Result<Option<Login>> {
         let mut transaction = self.database.begin().await?;
         sqlx::query("DELETE FROM logins WHERE expires_at <= $1")
             .bind(micros(now))
             .execute(&mut *transaction)
             .await?;
-        let row = sqlx::query("DELETE FROM logins WHERE hash = $1 AND kind = $2 RETURNING user_id")
+        let row = sqlx::query("DELETE FROM logins WHERE hash = $1 AND kind = $2 RETURNING user_id, bound")
             .bind(hash.as_str())
             .bind(kind.as_str())
             .fetch_optional(&mut *transaction)
             .await?;
         self.database.commit(transaction).await?;
-        row.map(|row| id(&row, "user_id")).transpose()
+        let Some(row) = row else { return Ok(None) };
+        Ok(Some(Login {
+            user: id(&row, "user_id")?,
+            bound: maybe_time(&row, "bound")?,
+        }))
     }
 }
