@@ -19,4 +19,5 @@ mod options;
 mod organizations;
 mod retention;
 mod retries;
+mod schemathesis;
 mod suites;
