@@ -120,8 +120,15 @@ impl Failure {
                 (exit::SETUP, error.to_string(), vec![LOGIN_HINT.into()])
             }
             Self::Cloud(error) => {
-                let hints = match error {
+                let hints = match &error {
                     HarmontError::Unauthorized => vec![LOGIN_HINT.into()],
+                    HarmontError::Transport { .. } => vec![REACH_HINT.into()],
+                    HarmontError::NotFound { code, .. } if code == "organization_not_found" => {
+                        vec!["`hm cloud org list` lists those that you are in".into()]
+                    }
+                    HarmontError::NotFound { code, .. } if code == "pipeline_not_found" => {
+                        vec!["`hm cloud pipeline list` lists those that there are".into()]
+                    }
                     _ => Vec::new(),
                 };
                 (exit::SETUP, error.to_string(), hints)
@@ -148,6 +155,10 @@ impl Failure {
 
 /// What helps where the server does not know who asks.
 const LOGIN_HINT: &str = "`hm cloud login` logs in; HM_API_TOKEN, where it is set, goes over that";
+
+/// What helps where the server cannot be reached.
+const REACH_HINT: &str = "is it the right server, and does it run? `hm config show --origin` says who named it, and \
+                          `hm cloud login --url URL` names another";
 
 /// What happened, and why.
 fn chain(error: &dyn Error) -> String {

@@ -4,6 +4,9 @@ use crate::terminal::{Paint, Sign, Style};
 
 /// The last line: how the build ended, in what time, and what became of its steps.
 pub(crate) fn verdict(state: &BuildState, style: Style) -> String {
+    if is_submitted(state) {
+        return style.paint(Paint::Good, "submitted").to_string();
+    }
     let (paint, said) = match state.verdict() {
         Some(Verdict::Passed) => (Paint::Good, "passed"),
         Some(Verdict::Failed) => (Paint::Bad, "failed"),
@@ -23,9 +26,15 @@ pub(crate) fn verdict(state: &BuildState, style: Style) -> String {
     format!("{}{time}: {}", style.paint(paint, said), tally(&state.counts()))
 }
 
+/// A server has the build, and nothing more was to be heard of it.
+fn is_submitted(state: &BuildState) -> bool {
+    state.verdict().is_none() && state.build().is_some() && state.counts().known() == 0
+}
+
 /// The sign before the last line.
 pub(crate) fn verdict_sign(state: &BuildState) -> Sign {
     match state.verdict() {
+        _ if is_submitted(state) => Sign::Good,
         Some(Verdict::Passed) => Sign::Good,
         Some(Verdict::Failed | Verdict::TimedOut) => Sign::Bad,
         Some(Verdict::Canceled) | None => Sign::Warn,
