@@ -12,6 +12,7 @@ mod contract;
 mod dashboard;
 mod full;
 mod harness;
+mod killed;
 mod limits;
 mod login;
 mod logs;
