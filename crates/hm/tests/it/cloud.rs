@@ -109,7 +109,7 @@ impl Cloud {
         assert!(self.url.starts_with("http://127.0.0.1:"), "{line}");
     }
 
-    fn agent(&self, name: &str) -> Service {
+    pub fn agent(&self, name: &str) -> Service {
         self.agent_by(&self.agent_token(), name, 1)
     }
 

@@ -13,6 +13,7 @@ mod cloud_secrets;
 mod cloud_story;
 mod completions;
 mod config;
+mod dashboard;
 mod docker;
 mod doctor;
 mod events;
