@@ -1,11 +1,15 @@
 //! Where the repository is, and what git knows about it.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use hm_exec::SourceMeta;
 
 use crate::env_vars;
 use crate::environment::Environment;
+
+/// How many characters of a commit's message are told.
+const LONGEST_MESSAGE: usize = 4096;
 
 /// The nearest directory at or above `start` that holds `.hm` or `.git`.
 #[must_use]
@@ -42,6 +46,24 @@ pub fn source_meta(root: &Path) -> SourceMeta {
         message: None,
         repo_name: remote(&common.join("config")),
     }
+}
+
+/// A commit's message, where `git` is there to tell it. The build of a server is worth starting it, to be known by.
+pub async fn commit_message(root: &Path, commit: &str) -> Option<String> {
+    // The object itself: `git log` would run programs that the repository's configuration names.
+    let told = tokio::process::Command::new("git")
+        .arg("-C")
+        .arg(root)
+        .args(["cat-file", "commit", commit])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let told = told.await.ok().filter(|told| told.status.success())?;
+    let text = String::from_utf8_lossy(&told.stdout);
+    let (_, message) = text.split_once("\n\n")?;
+    let message: String = message.trim().chars().take(LONGEST_MESSAGE).collect();
+    Some(message).filter(|message| !message.is_empty())
 }
 
 /// The file of patterns that git ignores in every repository of this user.

@@ -7,6 +7,7 @@ use crate::cloud::{Session, cloud_pipeline};
 use crate::config::{BackendChoice, Config, Layers, Origin};
 use crate::context::Context;
 use crate::fail::{Failure, Result};
+use crate::repository;
 use crate::show::Notes;
 use crate::stats::Stats;
 
@@ -54,6 +55,10 @@ impl Runner {
         };
         refuse_what_is_of_here(&context.layers)?;
         let org = session.org().await?;
+        let source = &mut request.source;
+        if let (Some(commit), None) = (&source.commit, &source.message) {
+            source.message = repository::commit_message(&request.repo_root, commit).await;
+        }
         request.cloud_pipeline_slug = Some(cloud_pipeline(context, config, session, &org, request).await?);
         let cloud = CloudConfig {
             org,
