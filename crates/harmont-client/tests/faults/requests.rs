@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use futures::stream;
 use harmont_client::HarmontError;
-use harmont_client::models::{NewBuild, NewOrganization};
+use harmont_client::models::{BuildOptions, NewBuild, NewOrganization};
 
 use crate::fake::{refused, serve};
 
@@ -107,4 +107,51 @@ async fn the_source_is_part_of_the_body_as_it_comes() {
         ("POST", &"QUJDREVGRw==".into())
     );
     assert_eq!(body["branch"], "main \"quoted\"");
+}
+
+#[tokio::test]
+async fn a_build_that_a_server_took_without_its_options_is_canceled() {
+    let new = NewBuild {
+        run_options: BuildOptions {
+            keep_going: true,
+            ..BuildOptions::default()
+        },
+        ..NewBuild::default()
+    };
+    let none: Option<stream::Empty<_>> = None;
+    let (client, server) = serve(|_, _| BUILD.into_response()).await;
+    let error = client
+        .submit_build("o", "ci", &new, none)
+        .await
+        .expect_err("it is not as asked");
+    assert!(error.to_string().contains("without its options"), "{error}");
+    let asked = server.asked();
+    let body: serde_json::Value = serde_json::from_str(&asked[0].body).expect("JSON");
+    assert_eq!(body["run_options"], serde_json::json!({"keep_going": true}));
+    assert_eq!(asked.len(), 2);
+    assert_eq!(
+        (asked[1].method.as_str(), asked[1].path.as_str()),
+        ("PUT", "/api/v0/organizations/o/pipelines/ci/builds/7/cancel")
+    );
+
+    let taken = BUILD.replace('}', r#","run_options":{"keep_going":true}}"#);
+    let (client, server) = serve(move |_, _| taken.clone().into_response()).await;
+    let none: Option<stream::Empty<_>> = None;
+    let build = client.submit_build("o", "ci", &new, none).await.expect("a build");
+    assert_eq!((build.run_options, server.asked().len()), (new.run_options, 1));
+}
+
+#[tokio::test]
+async fn a_build_is_retried_once() {
+    let (client, server) = serve(|_, _| refused(503, "starting")).await;
+    client
+        .retry_build("o", "ci", 7)
+        .await
+        .expect_err("the server is away");
+    let asked = server.asked();
+    assert_eq!(asked.len(), 1, "a second time would be a second build");
+    assert_eq!(
+        (asked[0].method.as_str(), asked[0].path.as_str()),
+        ("POST", "/hm/v1/organizations/o/pipelines/ci/builds/7/retry")
+    );
 }

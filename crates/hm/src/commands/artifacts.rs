@@ -21,8 +21,8 @@ pub fn artifacts(context: &Context, args: &ArtifactsArgs) -> Result<u8> {
         known_step(&run, step)?;
     }
     let store = ArtifactStore::new(&config.data_dir);
-    let id = run.record()?.run_id;
-    let mut found = store.of_run(id)?;
+    let record = run.record()?;
+    let mut found = store.of_run(record.run_id)?;
     found.retain(|artifact| args.step.as_ref().is_none_or(|step| *step == artifact.step));
     if let Some(to) = &args.to {
         let to = context.environment.cwd.join(to);
@@ -37,9 +37,12 @@ pub fn artifacts(context: &Context, args: &ArtifactsArgs) -> Result<u8> {
     };
     context.printer.data(&text).map_err(Failure::Output)?;
     if found.is_empty() && !args.json {
-        context
-            .printer
-            .note(&format!("run {} has made no artifacts", run.short_id()));
+        let none = if record.server.is_some() {
+            "was a server's: what it made stays with the agent"
+        } else {
+            "has made no artifacts"
+        };
+        context.printer.note(&format!("run {} {none}", run.short_id()));
     }
     Ok(exit::PASSED)
 }

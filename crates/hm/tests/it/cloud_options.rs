@@ -250,6 +250,9 @@ fn a_build_of_a_server_is_run_again_there_with_what_it_had() {
     }
     assert!(found[1]["run_options"]["done"]["base"].is_string(), "{found:?}");
 
+    let made = cloud.hm(&["artifacts", &run]).expect(0);
+    assert!(made.stderr().contains("stays with the agent"), "{made}");
+
     // A token is for one server, and goes to no other.
     let mut elsewhere = cloud.world.command(&["rerun", &run]);
     elsewhere
@@ -290,10 +293,18 @@ fn a_build_is_retried_from_the_command_line() {
         again.stdout().contains("last"),
         "it keeps going, as the first: {again}"
     );
-    let unwatched = cloud
-        .hm(&["cloud", "build", "retry", "p", "1", "--no-watch"])
-        .expect(0);
-    assert_eq!(unwatched.stdout(), "", "{unwatched}");
+    let args = [
+        "cloud",
+        "build",
+        "retry",
+        "p",
+        "1",
+        "--no-watch",
+        "--format",
+        "json",
+    ];
+    let made: Value = serde_json::from_str(&cloud.hm(&args).expect(0).stdout()).expect("JSON");
+    assert_eq!((&made["number"], &made["trigger"]), (&json!(3), &json!("retry")));
     cloud.hm(&["cloud", "build", "watch", "p", "3"]).expect(1);
     let found = builds(&cloud, "p");
     let triggers: Vec<_> = found.iter().map(|build| build["trigger"].as_str()).collect();

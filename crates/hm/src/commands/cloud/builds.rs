@@ -5,7 +5,7 @@ use harmont_client::models::Build;
 use serde_json::{Value, json};
 
 use super::{Asked, head, jobs, json_lines, or_dash, pipelines, watch};
-use crate::cli::BuildArgs;
+use crate::cli::{BuildArgs, Format};
 use crate::commands::table;
 use crate::exit;
 use crate::fail::{Failure, Result};
@@ -135,6 +135,10 @@ pub(super) async fn retry(asked: &Asked<'_>, args: &BuildArgs, no_watch: bool) -
         watch_url(asked, &again)
     ));
     if no_watch {
+        if asked.config.format == Some(Format::Json) {
+            let line = json_lines([as_json(asked, &again)])?;
+            printer.data(&line).map_err(Failure::Output)?;
+        }
         return Ok(exit::PASSED);
     }
     watch::watch(asked, again).await
