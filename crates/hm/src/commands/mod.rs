@@ -13,6 +13,7 @@ mod execute;
 mod graph;
 mod image;
 mod logs;
+mod open_files;
 mod pipelines;
 mod render;
 mod rerun;

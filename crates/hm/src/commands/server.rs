@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::agent::{agents_backend, lock};
 use super::cloud::login_link;
+use super::open_files;
 use crate::backend::Machines;
 use crate::cli::{ServerArgs, ServerCommand};
 use crate::cloud::write_private;
@@ -21,8 +22,8 @@ use crate::config::{Config, server_url};
 use crate::context::Context;
 use crate::exit;
 use crate::fail::{Failure, Result};
-use crate::signals::Signals;
 use crate::secrets::agents_secrets;
+use crate::signals::Signals;
 
 /// Who is logged in by `--dev`, and where.
 const DEV_EMAIL: &str = "dev@localhost";
@@ -50,13 +51,13 @@ impl From<ServerError> for Failure {
 /// When the data directory cannot be used, or nobody can listen there.
 pub fn server(context: &Context, args: &ServerArgs) -> Result<u8> {
     let config = context.config()?;
-    let temporary = match (&args.data, args.dev && args.command.is_none()) {
     if !args.dev && !args.secrets.is_empty() {
         return Err(Failure::usage(
             "--secret and --secrets-file are for `--dev`: a server never has secrets",
             ["give them to the agents: `hm agent --secrets-file FILE`"],
         ));
     }
+    let temporary = match (&args.data, args.dev && args.command.is_none()) {
         (None, true) => {
             let made = tempfile::Builder::new().prefix("hm-server-").tempdir();
             Some(made.map_err(Failure::io("cannot create", "a temporary directory"))?)
@@ -134,6 +135,7 @@ async fn serve(context: &Context, config: &Config, args: &ServerArgs, data: Path
         machines.say_why(context);
         Some(machines)
     } else {
+        open_files::raise(printer);
         if is_new {
             say_how_to_begin(context, &data);
         }

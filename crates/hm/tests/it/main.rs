@@ -6,6 +6,7 @@ mod cache;
 mod cancel;
 mod cloud;
 mod cloud_chaos;
+mod cloud_crowd;
 mod cloud_log;
 mod cloud_login;
 mod cloud_options;
