@@ -4,7 +4,7 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod record;
 
-use hm_plugin_protocol::events::{BuildEvent, RunHeader, StdStream, StepEndStatus};
+use hm_plugin_protocol::events::{BuildEvent, BuildRef, RunHeader, StdStream, StepEndStatus};
 use hm_render::{Format, Logs, Options, replay};
 use record::{ended, log, queued, start, started};
 
@@ -49,6 +49,24 @@ fn five_failures_in_full_and_a_line_for_each_other() {
 
     hm: failed after 10ms: 7 failed
     ");
+}
+
+#[test]
+fn what_failed_on_a_server_is_not_looked_for_here() {
+    let mut events = failing(&["a", "b", "c", "d", "e", "f"]);
+    let accepted = BuildEvent::BuildAccepted {
+        build: BuildRef {
+            run_id: record::run_id(),
+            number: Some(7),
+            org: Some("team".into()),
+            pipeline: "ci".into(),
+        },
+        watch_url: None,
+    };
+    events.insert(1, accepted);
+    let text = rendered(Format::Plain, Options::default(), events);
+    assert_eq!(text.matches("    hm run; hm shell ").count(), 5, "{text}");
+    assert!(!text.contains("hm shell 1a2b3c4d"), "{text}");
 }
 
 #[test]

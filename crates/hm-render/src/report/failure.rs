@@ -29,7 +29,7 @@ pub(crate) fn failures(state: &BuildState, style: Style, block: Block) -> Vec<St
         lines.push(String::new());
         lines.push(format!("{others} more failed:"));
         for step in state.failed().skip(IN_FULL) {
-            let shell = if block.hints {
+            let shell = if block.hints && !is_elsewhere(state) {
                 format!("  {}", shell(step, state))
             } else {
                 String::new()
@@ -67,12 +67,19 @@ fn in_full(step: &Step, state: &BuildState, style: Style, block: Block, lines: &
         services(step, style, lines);
     }
     if block.hints {
-        lines.push(if step.snapshot.is_some() {
-            "  a shell where it failed:".to_owned()
-        } else {
-            "  nothing of it could be kept; a shell where it began:".to_owned()
-        });
-        lines.push(format!("    {}", style.paint(Paint::Bold, shell(step, state))));
+        let (where_it_is, shell) = match is_elsewhere(state) {
+            true => (
+                "  what it left is on its agent; for a shell where it fails, run it here:",
+                run_here(step, state),
+            ),
+            false if step.snapshot.is_some() => ("  a shell where it failed:", shell(step, state)),
+            false => (
+                "  nothing of it could be kept; a shell where it began:",
+                shell(step, state),
+            ),
+        };
+        lines.push(where_it_is.to_owned());
+        lines.push(format!("    {}", style.paint(Paint::Bold, shell)));
         lines.push("  run it again from there:".to_owned());
         lines.push(format!("    {}", style.paint(Paint::Bold, rerun(step))));
     }
@@ -134,6 +141,18 @@ fn shell(step: &Step, state: &BuildState) -> String {
         .unwrap_or_default();
     let side = if step.snapshot.is_some() { "" } else { "@before" };
     format!("hm shell {}", quoted(&format!("{run}{}{side}", step.key)))
+}
+
+/// Whether the build was a server's, whose agents keep what its steps left.
+fn is_elsewhere(state: &BuildState) -> bool {
+    state.build().is_some_and(|build| build.number.is_some())
+}
+
+fn run_here(step: &Step, state: &BuildState) -> String {
+    let pipeline = state.header().pipeline.as_deref();
+    let pipeline = pipeline.map(|slug| format!(" {}", quoted(slug)));
+    let pipeline = pipeline.unwrap_or_default();
+    format!("hm run{pipeline}; hm shell {}", quoted(&step.key))
 }
 
 fn rerun(step: &Step) -> String {
