@@ -156,6 +156,9 @@ impl Attempts {
     /// The ends of everything that will not be heard of any more.
     pub(super) fn close(&mut self, reason: &str) -> Vec<BuildEvent> {
         let mut out = Vec::new();
+        // What the server said when no step could say it tells more.
+        let said = self.unsaid.pop();
+        let reason = said.as_deref().unwrap_or(reason);
         for step in &mut self.steps {
             match step.told {
                 Told::Started(_) => out.push(end(step.id, StepEndStatus::Canceled)),

@@ -187,7 +187,7 @@ fn a_build_whose_secret_the_agent_lacks_fails_before_anything_runs() {
     };
     failed(&[
         "step `one` asks for the secret `TOKEN`",
-        "agent `builder-1` does not have it",
+        "the agent `builder-1` does not have",
         "--secrets-file",
     ]);
     let shown = cloud.hm(&["cloud", "build", "show", "p"]).expect(0).stdout();
