@@ -1,7 +1,7 @@
 //! An agent tells what its build does.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::Utc;
@@ -14,6 +14,9 @@ use crate::logs::{LogError, Record};
 use crate::model::{Build, BuildState, JobChange, JobState};
 use crate::queue::Fence;
 use crate::state::App;
+
+/// Into how many parts a lease is cut, in each of which events extend it once.
+const EXTENDED: u32 = 10;
 
 /// What an agent is answered.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +67,7 @@ impl App {
         let mut watching = self.live.watch(fence.build);
         let over = tokio::time::sleep(wait.min(self.config.agents.hold()));
         tokio::pin!(over);
-        let mut cancel = self.heartbeat(fence).await?;
+        let mut cancel = self.heartbeat(fence).await?.state == BuildState::Canceling;
         while !cancel {
             tokio::select! {
                 () = watching.heard() => {}
@@ -76,14 +79,14 @@ impl App {
         Ok(cancel)
     }
 
-    /// The lease holds on. Answers whether the agent shall stop.
-    pub(crate) async fn heartbeat(&self, fence: Fence) -> Result<bool, LeaseError> {
+    /// The lease holds on. Answers the build.
+    async fn heartbeat(&self, fence: Fence) -> Result<Build, LeaseError> {
         let build = self.held(fence).await?;
         let until = Utc::now() + self.config.agents.lease;
         if !self.queue.extend(fence, until).await? {
             return Err(LeaseError::Lost);
         }
-        Ok(build.state == BuildState::Canceling)
+        Ok(build)
     }
 
     /// Keeps events, the first of which has the number `first` within the attempt. It is safe to send again what
@@ -95,8 +98,17 @@ impl App {
         events: Vec<BuildEvent>,
     ) -> Result<Accepted, EventsError> {
         let mut live = self.live.lock(fence.build).await;
-        let cancel = self.heartbeat(fence).await?;
-        let build = self.held(fence).await?;
+        // Fifty times a second is too often to write down that an agent is there.
+        let pause = self.config.agents.lease / EXTENDED;
+        let build = match live.extended {
+            Some((attempt, at)) if attempt == fence.attempt && at.elapsed() < pause => self.held(fence).await?,
+            _ => {
+                let at = Instant::now();
+                let build = self.heartbeat(fence).await?;
+                live.extended = Some((fence.attempt, at));
+                build
+            }
+        };
         if live.jobs.is_none() {
             let jobs = self.store.jobs(build.id).await?;
             live.jobs = Some(jobs.into_iter().map(|job| job.id).collect());
@@ -127,7 +139,7 @@ impl App {
         }
         Ok(Accepted {
             next: head.saturating_sub(build.base_seq) + 1,
-            cancel,
+            cancel: build.state == BuildState::Canceling,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::{OwnedMutexGuard, watch};
 
@@ -15,6 +16,8 @@ const IDLE: usize = 1024;
 pub(crate) struct Live {
     /// Its jobs, once they have been asked for.
     pub(crate) jobs: Option<HashSet<JobId>>,
+    /// Which attempt's events have last extended its lease, and when.
+    pub(crate) extended: Option<(i64, Instant)>,
 }
 
 /// The builds that something happens to.

@@ -76,7 +76,7 @@ impl Queue for SqliteQueue {
         .bind(micros(now))
         .execute(self.database.writer())
         .await?;
-        self.database.durable().await?;
+        // What a power cut takes of it is queued again at the server's start, because the store has it as scheduled.
         self.arrived();
         Ok(())
     }
