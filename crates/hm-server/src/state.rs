@@ -25,6 +25,6 @@ pub(crate) struct App {
     pub(crate) live: LiveBuilds,
     /// Ends what would otherwise wait for long: streams and polls.
     pub(crate) stopping: CancellationToken,
-    /// Made when it is first asked for.
+    /// Made with the routes, or when it is asked for before them.
     pub(crate) document: OnceLock<OpenApi>,
 }

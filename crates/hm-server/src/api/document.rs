@@ -115,7 +115,8 @@ pub(crate) fn document(app: &Arc<App>) -> OpenApi {
 
 /// The routes, behind what all of them share.
 pub(crate) fn router(app: &Arc<App>) -> Router {
-    let (router, _) = routes(app).split_for_parts();
+    let (router, document) = routes(app).split_for_parts();
+    app.document.get_or_init(|| document);
     router
         .method_not_allowed_fallback(async || {
             let status = axum::http::StatusCode::METHOD_NOT_ALLOWED;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa::openapi::OpenApi;
 
-use super::{Ctx, document};
+use super::{ApiError, ApiResult, Ctx};
 
 /// The server is there.
 #[derive(Serialize, ToSchema)]
@@ -24,6 +24,7 @@ pub(super) async fn ping() -> Json<Ping> {
 /// This document
 #[utoipa::path(get, path = "/api/v0/openapi.json", operation_id = "getOpenApi", tag = "meta",
     responses((status = 200, description = "The OpenAPI document of this server", body = Object)))]
-pub(super) async fn openapi(state: Ctx) -> Json<OpenApi> {
-    Json(document(&state.0))
+pub(super) async fn openapi(state: Ctx) -> ApiResult<Json<OpenApi>> {
+    let document = state.document.get().cloned();
+    document.map(Json).ok_or_else(|| ApiError::not_found("no_document", "This server has no document."))
 }
