@@ -71,7 +71,7 @@ async fn pass(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_silent_agent_hears_of_the_cancel_by_the_heartbeat_that_waits() {
     // The lease is so long that a second heartbeat would come only long after the test.
-    let mut cloud = Cloud::with_lease(Duration::from_secs(3600)).await;
+    let mut cloud = Cloud::with(|config| config.agents.lease = Duration::from_secs(3600)).await;
     let counting = Counting::before(cloud.address).await;
     let agent = cloud.agent_through(&counting.base, "agent", &MemoryBackend::new());
     let plan = PlanWriter::of([StepWriter::new("silent", "echo began; sleep 1000")]);

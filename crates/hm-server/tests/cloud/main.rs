@@ -5,5 +5,6 @@ mod contract;
 mod hostile;
 mod job_log;
 mod losses;
+mod retention;
 mod options;
 mod support;

@@ -30,25 +30,25 @@ pub struct Cloud {
     pub client: HarmontClient,
     pub address: std::net::SocketAddr,
     agent_token: String,
-    lease: Duration,
+    change: fn(&mut ServerConfig),
     stop: CancellationToken,
     served: Option<JoinHandle<()>>,
 }
 
 impl Cloud {
     pub async fn start() -> Self {
-        Self::with_lease(Duration::from_secs(3)).await
+        Self::with(|_| {}).await
     }
 
-    /// A server that takes an agent for lost which says nothing for so long.
-    pub async fn with_lease(lease: Duration) -> Self {
+    /// A server with other settings than usual.
+    pub async fn with(change: fn(&mut ServerConfig)) -> Self {
         let dirs = tempfile::tempdir().expect("a directory");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await
             .expect("a port");
         let address = listener.local_addr().expect("an address");
         let base = format!("http://{address}");
-        let server = open(&dirs, &base, lease).await;
+        let server = open(&dirs, &base, change).await;
         let token = server.login("me@example.com", ORG, None).await.expect("a login");
         let agent_token = server.agent_token(ORG, "a test's").await.expect("a token");
         let (stop, served) = serve(server, listener);
@@ -67,7 +67,7 @@ impl Cloud {
             base,
             client,
             address,
-            lease,
+            change,
             stop,
             served: Some(served),
         }
@@ -79,10 +79,16 @@ impl Cloud {
         let listener = tokio::net::TcpListener::bind(self.address)
             .await
             .expect("the same port");
-        let server = open(&self.dirs, &self.base, self.lease).await;
+        let server = open(&self.dirs, &self.base, self.change).await;
         let (stop, served) = serve(server, listener);
         self.stop = stop;
         self.served = Some(served);
+    }
+
+    /// The same with other settings.
+    pub async fn restart_with(&mut self, change: fn(&mut ServerConfig)) {
+        self.change = change;
+        self.restart().await;
     }
 
     pub async fn stop(&mut self) {
@@ -150,10 +156,11 @@ impl Cloud {
     }
 }
 
-async fn open(dirs: &TempDir, base: &str, lease: Duration) -> Server {
+async fn open(dirs: &TempDir, base: &str, change: fn(&mut ServerConfig)) -> Server {
     let mut config = ServerConfig::new(dirs.path().join("server"), base);
-    config.agents.lease = lease;
+    config.agents.lease = Duration::from_secs(3);
     config.agents.sweep = Duration::from_millis(100);
+    change(&mut config);
     Server::open(config).await.expect("a server")
 }
 

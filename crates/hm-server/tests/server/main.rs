@@ -6,6 +6,7 @@
 
 mod access;
 mod agents;
+mod backup;
 mod bounds;
 mod builds;
 mod contract;

@@ -28,6 +28,7 @@ mod readme;
 mod rerun;
 mod run;
 mod secrets;
+mod server;
 mod services;
 mod shell;
 mod usage;
