@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use harmont_client::agent::{Lease, Verdict};
 use harmont_client::{HarmontClient, HarmontError};
-use hm_exec::{BackendError, BuildStatus, ExecutionBackend, Plan, RunRequest, SourceMeta};
+use hm_exec::{BackendError, BuildStatus, ExecutionBackend, Plan, RunOptions, RunRequest, SourceMeta};
 use tokio_util::sync::CancellationToken;
 
 use super::options::run_options;
@@ -23,6 +23,8 @@ pub(super) struct Running<'a> {
     pub(super) client: &'a HarmontClient,
     pub(super) backend: &'a dyn ExecutionBackend,
     pub(super) secrets: &'a Arc<dyn SecretProvider>,
+    /// The agent's own settings.
+    pub(super) defaults: &'a RunOptions,
     /// What the agent calls itself.
     pub(super) agent: &'a str,
     pub(super) lease: Lease,
@@ -145,7 +147,7 @@ impl Running<'_> {
                 message: lease.message.clone(),
                 repo_name: lease.repo_name.clone(),
             },
-            options: run_options(&lease.options, tree)?,
+            options: run_options(&lease.options, self.defaults, tree)?,
             cloud_pipeline_slug: None,
         })
     }

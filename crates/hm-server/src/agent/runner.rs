@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harmont_client::{HarmontClient, HarmontError};
-use hm_exec::ExecutionBackend;
+use hm_exec::{ExecutionBackend, RunOptions};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -55,6 +55,7 @@ pub struct Agent {
     config: AgentConfig,
     backend: Arc<dyn ExecutionBackend>,
     secrets: Arc<dyn SecretProvider>,
+    defaults: RunOptions,
 }
 
 impl Agent {
@@ -67,6 +68,7 @@ impl Agent {
             config,
             backend,
             secrets: Arc::new(NoSecrets),
+            defaults: RunOptions::default(),
         }
     }
 
@@ -78,6 +80,13 @@ impl Agent {
             secrets: provider,
             ..self
         }
+    }
+
+    /// The same, with settings of its own: the limits and the network of `defaults` bound what a build asks for; its images, and
+    /// what an artifact may have, hold where a build asks for nothing.
+    #[must_use]
+    pub fn with_defaults(self, defaults: RunOptions) -> Self {
+        Self { defaults, ..self }
     }
 
     /// Works until `drain`, and then ends what it runs; `stop` has it give its builds back at once.
@@ -122,6 +131,7 @@ impl Agent {
                         client: &self.client,
                         backend: self.backend.as_ref(),
                         secrets: &self.secrets,
+                        defaults: &self.defaults,
                         agent: &self.config.name,
                         lease,
                         directory: self.config.data_dir.join("builds").join(name),

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
+use harmont_client::models::BuildState;
 use hm_exec::testing::{PlanWriter, StepWriter, play, request};
 use hm_exec::{
     BackendHandle, BuildStatus, Capabilities, ExecutionBackend, LocalBackend, Result, Resume, RunOptions,
@@ -16,7 +18,7 @@ use hm_plugin_protocol::executor::SnapshotRef;
 use hm_vm::testing::MemoryBackend;
 use hm_vm::{ImageMap, ImageReference, Limits, Network};
 
-use crate::support::Cloud;
+use crate::support::{Cloud, ORG, PIPELINE};
 
 /// A backend that remembers how it was asked to run builds.
 struct Remembering {
@@ -152,5 +154,35 @@ async fn an_image_of_this_machine_is_not_sent_for() {
         words.contains("/srv/rootfs") && words.contains("registry"),
         "{words}"
     );
+    cloud.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_no_agent_has_begun_is_canceled_and_told_whole() {
+    let mut cloud = Cloud::start().await;
+    let worktree = cloud.worktree("app");
+    let plan = PlanWriter::of([StepWriter::new("one", "true")]);
+    let ask = request(plan.plan(), &worktree, RunOptions::default());
+    let handle = cloud.backend().start(ask).await.expect("it starts");
+    let (events, control) = handle.into_parts();
+    control.cancel();
+    let kinds: Vec<_> = events
+        .map(|event| serde_json::to_value(event).expect("JSON")["kind"].clone())
+        .collect()
+        .await;
+    assert_eq!(
+        kinds,
+        [
+            "build_start",
+            "build_accepted",
+            "step_queued",
+            "step_skipped",
+            "build_end"
+        ]
+    );
+    let outcome = control.wait().await.expect("no infrastructure failure");
+    assert_eq!(outcome.status, BuildStatus::Canceled);
+    let build = cloud.client.build(ORG, PIPELINE, 1).await.expect("a build");
+    assert_eq!(build.state, BuildState::Canceled);
     cloud.stop().await;
 }

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use harmont_client::HarmontClient;
-use hm_exec::{ExecutionBackend, LocalBackend};
+use hm_exec::{ExecutionBackend, LocalBackend, RunOptions};
 use hm_server::agent::{Agent, AgentConfig};
+use hm_vm::ImageMap;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
@@ -67,7 +68,8 @@ pub fn agent(context: &Context, args: &AgentArgs) -> Result<u8> {
             agent_config,
             agents_backend(context, &config, &machines, args.concurrency),
         )
-        .with_secrets(secrets);
+        .with_secrets(secrets)
+        .with_defaults(agents_defaults(context, &config));
         let ended = until_told(context, agent, &server).await;
         machines.vm().shutdown().await;
         ended
@@ -114,6 +116,22 @@ pub(super) fn agents_backend(
         .with_budget(config.cache)
         .with_sources(sources(context, config).taking_ignored());
     Arc::new(local)
+}
+
+/// What of the configuration here holds for builds that say nothing of it.
+pub(super) fn agents_defaults(context: &Context, config: &Config) -> RunOptions {
+    let mut images = ImageMap::default();
+    for (name, target) in config.images.iter() {
+        // Seen from where the agent was started, and not from a build's source.
+        images.insert(name.clone(), target.seen_from(&context.environment.cwd));
+    }
+    RunOptions {
+        network: config.network,
+        limits: config.limits.clone(),
+        artifact_bytes: config.artifact_bytes,
+        images,
+        ..RunOptions::default()
+    }
 }
 
 /// A directory's name for any name of an agent.

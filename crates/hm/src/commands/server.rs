@@ -12,7 +12,7 @@ use hm_server::{Secret, Server, ServerConfig, ServerError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::agent::{agents_backend, lock};
+use super::agent::{agents_backend, agents_defaults, lock};
 use super::cloud::login_link;
 use super::open_files;
 use crate::backend::Machines;
@@ -156,7 +156,8 @@ async fn serve(context: &Context, config: &Config, args: &ServerArgs, data: Path
                 agent_config,
                 agents_backend(context, config, machines, DEV_BUILDS),
             );
-            Some(agent.with_secrets(secrets))
+            let defaults = agents_defaults(context, config);
+            Some(agent.with_secrets(secrets).with_defaults(defaults))
         }
         None => None,
     };

@@ -314,3 +314,45 @@ fn a_build_is_retried_from_the_command_line() {
     let gone = cloud.hm(&["cloud", "build", "retry", "p", "1"]).expect(2);
     assert!(gone.stderr().contains("no longer has its source"), "{gone}");
 }
+
+#[test]
+fn what_another_agent_left_is_run_again() {
+    let mut cloud = Cloud::alone(World::with_pipeline(FAILING));
+    let first = cloud.agent("first");
+    cloud.hm(&["run", "--backend", "cloud", "-k"]).expect(1);
+    first.end();
+    let second = cloud.agent("second");
+    cloud.world.write("wanted.txt", "wanted\n");
+    let failed = cloud.hm(&["rerun", "--failed", "--format", "json"]).expect(0);
+    assert_eq!(ran(&failed), ["after", "bad", "base", "good"]);
+    second.end();
+    cloud.server.take().expect("a server").end();
+}
+
+#[test]
+fn an_agents_own_images_stand_in_where_a_build_names_none() {
+    let mut cloud = Cloud::alone(World::new());
+    // Whoever submits has the same file, of which this stays here.
+    let config = cloud.world.path().join("home/.config/hm/config.toml");
+    std::fs::write(config, "[images]\n\"image-of-nowhere:1\" = \"host\"\n").expect("a file");
+    let agent = cloud.agent("agent");
+    let plan = json!({"version": "0", "default_image": "image-of-nowhere:1", "graph": {
+        "nodes": [{"step": {"key": "a", "cmd": "echo there"}, "env": {}}],
+        "node_holes": [], "edge_property": "directed", "edges": [],
+    }});
+    cloud.world.write("p.json", &plan.to_string());
+    let args = [
+        "run",
+        "--backend",
+        "cloud",
+        "--plan",
+        "p.json",
+        "--format",
+        "plain",
+    ];
+    let said = cloud.hm(&args).expect(0);
+    assert!(said.stdout().contains("there"), "{said}");
+    assert!(builds(&cloud, "p")[0]["run_options"].get("images").is_none());
+    agent.end();
+    cloud.server.take().expect("a server").end();
+}
