@@ -187,7 +187,23 @@
       if (part.bad) hm.say(`${step.dataset.step}: ${part.label}`);
       if (part.bad || (following && part.state === "running")) show(step);
     }
+    if (was !== part.state) failures();
     hm.tick();
+  };
+
+  // Links to the steps that failed, above everything else.
+  const failures = () => {
+    const links = steps()
+      .filter((step) => step.hasAttribute("data-bad"))
+      .map((step) => {
+        const link = document.createElement("a");
+        link.href = `#step-${encodeURIComponent(step.dataset.step)}`;
+        const exit = step.querySelector("summary .exit");
+        link.append("✕ ", step.querySelector("summary .name").textContent);
+        if (exit) link.append(" ", exit.cloneNode(true));
+        return link;
+      });
+    document.getElementById("failures").replaceChildren(...links);
   };
 
   // Follows what runs: what was opened for that is closed for the next one.
@@ -255,6 +271,17 @@
 
   // --- The stream -------------------------------------------------------------------------------------------
 
+  // The login may have ended meanwhile.
+  const again = async () => {
+    try {
+      const answer = await fetch(path, { method: "HEAD" });
+      if (answer.redirected || answer.status === 404) location.reload();
+    } catch {
+      // The server is away still.
+    }
+    listen();
+  };
+
   let asked = null;
   const listen = () => {
     if (over) return;
@@ -290,8 +317,8 @@
     mine.addEventListener("error", () => {
       if (source !== mine || over) return;
       lost.hidden = false;
-      // A browser gives up where the answer is no stream: after a login has ended, say.
-      if (mine.readyState === EventSource.CLOSED) setTimeout(() => source === mine && listen(), 3000);
+      // A browser gives up where the answer is no stream.
+      if (mine.readyState === EventSource.CLOSED) setTimeout(() => source === mine && again(), 3000);
     });
   };
 

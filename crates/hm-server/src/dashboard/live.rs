@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::build::{Head, find};
 use super::changes::Change;
 use super::lines::{Anchor, said};
-use super::outline::{Outline, PIECE, Pens};
+use super::outline::{Outline, Pens};
 use super::step::StepView;
 use super::window::{Plan, Wanted};
 use super::{Ctx, Dashboard, PageResult};
@@ -35,6 +35,8 @@ use crate::model::{Build, BuildState, Job, Pipeline};
 const QUIET: Duration = Duration::from_secs(15);
 /// How long records gather before they are sent.
 const GATHER: Duration = Duration::from_millis(50);
+/// How much is read at a time: a thousand pages may look at one build.
+const PIECE: usize = 64 << 10;
 /// How often the build's row is looked at: a cancellation stands in no log.
 const LOOK: Duration = Duration::from_secs(3);
 /// How many records behind is far behind.

@@ -4,12 +4,14 @@
 mod blobs;
 mod logs;
 mod queue;
+mod recent;
 mod retention;
 mod store;
 
 pub use blobs::blobs;
 pub use logs::logs;
 pub use queue::queue;
+pub use recent::recent;
 pub use retention::retention;
 pub use store::store;
 

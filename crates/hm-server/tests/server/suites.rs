@@ -23,6 +23,14 @@ async fn sqlite_keeps_account_of_what_is_kept() {
 }
 
 #[tokio::test]
+async fn sqlite_finds_the_newest_builds() {
+    let data = tempfile::tempdir().unwrap();
+    let database = Database::open(&data.path().join("hm.sqlite")).await.unwrap();
+    testing::recent(&SqliteStore::new(database.clone())).await;
+    database.close().await;
+}
+
+#[tokio::test]
 async fn sqlite_is_a_queue() {
     let data = tempfile::tempdir().unwrap();
     let database = Database::open(&data.path().join("hm.sqlite")).await.unwrap();

@@ -48,7 +48,7 @@ async fn noisy(server: &Running, count: u64) -> (String, Client, Value) {
             .flat_map(|number| {
                 let line = log(&step, &format!("line {number} \u{1b}[3{}mcoloured", number % 8));
                 // Long stretches of the log are the other step's alone.
-                let foreign = (number % 3000 == 0).then_some(2500).unwrap_or_default();
+                let foreign = if number % 3000 == 0 { 2500 } else { 0 };
                 std::iter::once(line).chain((0..foreign).map(|_| log(&other, "other")))
             })
             .collect();
