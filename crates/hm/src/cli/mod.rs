@@ -31,6 +31,27 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
+const CLOUD_EXAMPLES: &str = "\
+Examples:
+  hm cloud login --url https://ci.example.org
+  hm run --backend cloud --no-watch
+  hm cloud build list ci
+  hm cloud build watch ci 12
+  hm cloud job log test ci 12 > test.log
+
+HM_API_URL, HM_API_TOKEN, HM_ORG and HM_APP_URL go over the login and the configuration.";
+
+const SERVER_EXAMPLES: &str = "\
+Examples:
+  hm server --dev
+  hm server --data /srv/hm token --email you@example.org --org team > token
+  hm server --data /srv/hm --listen 127.0.0.1:8080 --public-url https://ci.example.org";
+
+const AGENT_EXAMPLES: &str = "\
+Examples:
+  hm agent --server https://ci.example.org --token-file agent-token --concurrency 2
+  hm agent --server https://ci.example.org --token-file agent-token --labels deploy --secrets-file secrets.toml";
+
 /// The whole pipeline of a repository on your own machine: every step forks from its parent's snapshot.
 #[derive(Debug, Parser)]
 #[command(name = "hm", version, styles = STYLES, max_term_width = 100, propagate_version = false)]
@@ -136,11 +157,13 @@ pub enum Command {
         command: ConfigCommand,
     },
     /// Ask a server: log in, look at builds
-    #[command(subcommand)]
+    #[command(subcommand, after_help = CLOUD_EXAMPLES)]
     Cloud(CloudCommand),
     /// Run a server that takes builds and gives them to agents
+    #[command(after_help = SERVER_EXAMPLES)]
     Server(ServerArgs),
     /// Run the builds of a server on this machine
+    #[command(after_help = AGENT_EXAMPLES)]
     Agent(AgentArgs),
     /// Tell about the events that `--format json` prints
     Events {
