@@ -28,7 +28,7 @@ pub(crate) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Ip
         nearest
     };
     let told = [
-        hops(headers, X_FORWARDED_FOR, |hop| address(hop)),
+        hops(headers, X_FORWARDED_FOR, address),
         hops(headers, FORWARDED.as_str(), |hop| address(for_of(hop)?)),
     ];
     match told.map(|hops| (!hops.is_empty()).then(|| found(hops))) {

@@ -80,8 +80,8 @@ async fn logs_and_sources_go_after_their_time_and_everybody_is_told() {
     let shown = numbered(&owner, 1).await;
     assert!(shown["source_removed_at"].is_string(), "{shown}");
     assert!(shown.get("log_removed_at").is_none(), "{shown}");
-    let retry = format!("/hm/v1/organizations/acme/pipelines/ci/builds/1/retry");
-    owner.post(&retry, &json!({})).await.refused(410, "source_gone");
+    let retry = "/hm/v1/organizations/acme/pipelines/ci/builds/1/retry";
+    owner.post(retry, &json!({})).await.refused(410, "source_gone");
     let events = format!("/hm/v1/builds/{id}/events");
     assert!(owner.get(&events).await.text.contains("a line"));
 
