@@ -1,6 +1,7 @@
 //! [`CloudBackend`]: submits the plan and the source.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine;
@@ -23,6 +24,9 @@ use crate::{BackendError, BackendHandle, BuildRef, Capabilities, ExecutionBacken
 /// How many events wait for a renderer at most.
 pub(super) const CAPACITY: usize = 256;
 
+/// A free agent says of itself within this what a build's header tells; a build that waits longer for one begins without.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// What stands for branch and commit of a worktree that has none: the API wants a text.
 const NO_GIT: &str = "none";
 
@@ -43,6 +47,7 @@ pub struct CloudBackend {
     client: HarmontClient,
     config: CloudConfig,
     sources: Arc<SourceStore>,
+    patience: Duration,
 }
 
 impl CloudBackend {
@@ -53,7 +58,16 @@ impl CloudBackend {
             client,
             config,
             sources: Arc::new(sources),
+            patience: PATIENCE,
         }
+    }
+
+    /// Holds a build's first events back for so long, unless its agent says earlier which images it has and how many steps
+    /// it runs at once: their header tells it then.
+    #[must_use]
+    pub const fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     async fn submit(&self, request: &RunRequest, source: Arc<Source>) -> Result<Build> {
@@ -154,6 +168,7 @@ impl ExecutionBackend for CloudBackend {
             reference,
             id,
             watch_url,
+            patience: self.patience,
             sender,
             cancel: cancel.clone(),
         };

@@ -10,10 +10,6 @@ use hm_plugin_protocol::events::{BuildEvent, RunHeader};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// How long the build's beginning is held back for its agent's word: which images it has, how many steps it runs at once.
-/// A free agent says so within this; of a build that waits for one longer it stays untold.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 type Item = Result<BuildRecord, HarmontError>;
 
 /// A build's records.
@@ -42,8 +38,12 @@ impl Heard {
     }
 
     /// What the first agent says of itself, if it comes soon. Nothing that comes is lost.
-    pub(super) async fn agents_header(&mut self, cancel: &CancellationToken) -> Option<RunHeader> {
-        let until = tokio::time::sleep(PATIENCE);
+    pub(super) async fn agents_header(
+        &mut self,
+        patience: Duration,
+        cancel: &CancellationToken,
+    ) -> Option<RunHeader> {
+        let until = tokio::time::sleep(patience);
         tokio::pin!(until);
         loop {
             let item = tokio::select! {

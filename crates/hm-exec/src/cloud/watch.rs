@@ -31,6 +31,8 @@ pub(super) struct Watch {
     /// The build's id on the server.
     pub(super) id: Uuid,
     pub(super) watch_url: Option<String>,
+    /// How long the first events may wait for the agent's word.
+    pub(super) patience: Duration,
     pub(super) sender: mpsc::Sender<BuildEvent>,
     pub(super) cancel: CancellationToken,
 }
@@ -51,7 +53,7 @@ impl Watch {
         let started_at = Utc::now();
         let mut heard = Heard::new(&self.client, self.id);
         let agent = if self.request.options.watch {
-            heard.agents_header(&self.cancel).await
+            heard.agents_header(self.patience, &self.cancel).await
         } else {
             None
         };

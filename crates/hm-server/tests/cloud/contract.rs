@@ -46,7 +46,10 @@ fn essence(played: &Played) -> Vec<String> {
             .map_or("?", |(_, key)| key)
     };
     let told = played.events.iter().map(|event| match event {
-        BuildEvent::BuildStart { plan, .. } => format!("start {plan:?}"),
+        BuildEvent::BuildStart { plan, header, .. } => {
+            let header = header.clone().unwrap_or_default();
+            format!("start {plan:?} {:?} {:?}", header.default_image, header.images)
+        }
         BuildEvent::BuildAccepted { build, .. } => format!("accepted {}", build.pipeline),
         BuildEvent::StepQueued {
             key,

@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 pub const ORG: &str = "acme";
 pub const PIPELINE: &str = "ci";
 
+/// How long a busy machine may take until a free agent has begun a build.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A server on a port of its own.
 pub struct Cloud {
     pub dirs: TempDir,
@@ -145,7 +148,8 @@ impl Cloud {
             source_cap: 1 << 20,
         };
         let sources = SourceStore::new(self.dirs.path().join("submitting"));
-        Submitting(CloudBackend::new(self.client.clone(), config, sources))
+        let backend = CloudBackend::new(self.client.clone(), config, sources);
+        Submitting(backend.with_patience(PATIENCE))
     }
 
     /// An empty worktree.
