@@ -22,6 +22,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Patience;
 
+/// What a connection holds of what its client does not read, and the longest head of a request.
+const BUFFER: usize = 64 << 10;
+
 /// How long to wait when no connection can be taken, as when too many files are open.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -57,6 +60,7 @@ pub(crate) async fn serve(
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(patience.head)
+            .max_buf_size(BUFFER)
             .serve_connection(TokioIo::new(stream), service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {

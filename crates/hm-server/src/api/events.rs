@@ -23,8 +23,8 @@ use crate::logs::{LogReader, Record};
 use crate::model::Build;
 use crate::state::App;
 
-/// How much is read at a time.
-pub(super) const PIECE: usize = 256 << 10;
+/// How much is read at a time: so much waits for each of a thousand watchers who do not read on.
+pub(super) const PIECE: usize = 32 << 10;
 
 /// Below the minute after which proxies tend to give up.
 const QUIET: Duration = Duration::from_secs(15);
@@ -172,8 +172,7 @@ pub(super) async fn watch(
         }
         let records = follow.next().await;
         follow.over = records.last().is_none_or(|(_, bytes)| is_end(bytes));
-        let events: Vec<Event> = records.into_iter().map(event).collect();
-        Some((stream::iter(events), follow))
+        Some((stream::iter(records.into_iter().map(event)), follow))
     });
     Ok(serve(&state, pieces.flatten()))
 }

@@ -1,8 +1,10 @@
 //! Memory with a thousand watchers.
 
 use std::error::Error;
+use std::time::Duration;
 
 use harmont_client::HarmontClient;
+use harmont_client::models::Build;
 use hm_exec::testing::{PlanWriter, StepWriter};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -13,17 +15,45 @@ use crate::place::{ORG, PIPELINE, Place, submit};
 use crate::tell;
 
 const WATCHERS: usize = 1_000;
+/// How many builds before the last one had many lines: three for the delay, and a flood.
+const LONG: i64 = 4;
+/// Until the server has read what it reads ahead.
+const SETTLE: Duration = Duration::from_secs(5);
 
 pub async fn measure(place: &Place) -> Result<(), Box<dyn Error>> {
     let plan = PlanWriter::of([StepWriter::new("idle", "true")]).with("labels", json!(["nobody"]));
-    let build = submit(place.client(), &plan).await?;
+    let idle = submit(place.client(), &plan).await?;
+    let figure = |what: &str, name| {
+        tell(what, &format!("{:9.1} MiB", place.memory(name)?));
+        Ok::<_, Box<dyn Error>>(())
+    };
+    figure("the server's memory before any crowd", "VmRSS:")?;
+    let waiting = watch(place, &idle).await?;
+    figure(
+        &format!("with {WATCHERS} watchers of a build that waits"),
+        "VmRSS:",
+    )?;
+    drop(waiting);
+    // The longest that is there: one of those that were told.
+    let long = place.client().build(ORG, PIPELINE, idle.number - LONG).await?;
+    let stuck = watch(place, &long).await?;
+    tokio::time::sleep(SETTLE).await;
+    figure(
+        &format!("with {WATCHERS} watchers of a long log who read nothing"),
+        "VmRSS:",
+    )?;
+    drop(stuck);
+    figure("the most since its start", "VmHWM:")
+}
+
+/// A crowd that asks for a build's log, and reads no further than to where the answer begins.
+async fn watch(place: &Place, build: &Build) -> Result<Vec<TcpStream>, Box<dyn Error>> {
     let token = token(place.client(), build.number).await?;
     let ask = format!(
         "GET /hm/v1/builds/{}/events?token={token} HTTP/1.1\r\nhost: {}\r\n\r\n",
         build.id.ok_or("no id")?,
         place.address()
     );
-    let before = place.memory("VmRSS:")?;
     let mut watching = Vec::new();
     for _ in 0..WATCHERS {
         let mut stream = TcpStream::connect(place.address()).await?;
@@ -35,20 +65,7 @@ pub async fn measure(place: &Place) -> Result<(), Box<dyn Error>> {
         }
         watching.push(stream);
     }
-    let with = place.memory("VmRSS:")?;
-    tell(
-        "the server's memory before the watchers",
-        &format!("{before:9.1} MiB"),
-    );
-    tell(
-        &format!("with {WATCHERS} watchers of a build that waits"),
-        &format!("{with:9.1} MiB"),
-    );
-    tell(
-        "the most since its start",
-        &format!("{:9.1} MiB", place.memory("VmHWM:")?),
-    );
-    Ok(())
+    Ok(watching)
 }
 
 async fn token(client: &HarmontClient, number: i64) -> Result<String, Box<dyn Error>> {
