@@ -268,7 +268,9 @@ impl CreateBuildRequest {
             message: message.transpose()?,
             trigger: trigger.unwrap_or_else(|| "api".to_owned()),
             env: environment(self.env)?,
-            options: self.run_options.map_or_else(|| Ok(BuildOptions::default()), options::parse)?,
+            options: self
+                .run_options
+                .map_or_else(|| Ok(BuildOptions::default()), options::parse)?,
             archive,
             plan: text::prose("pipeline_ir", &plan, usize::MAX)?,
             note: None,

@@ -35,9 +35,9 @@ use axum::extract::State;
 
 pub(crate) use document::{document, router};
 pub(crate) use error::ApiError;
-
 pub(crate) use login::{SESSION, park_login, take_code};
 pub(crate) use text::names_organization;
+
 use crate::state::App;
 
 /// What a handler sees of the server.

@@ -6,9 +6,9 @@ use harmont_client::models::BuildOptions;
 
 use super::at;
 use crate::model::{
-    Attempt, BuildState, Ending, JobChange, JobState, Login, LoginKind, NewBuild, NewInvite, NewJob, NewLogin,
-    NewOrganization, NewPipeline, NewToken, NewUser, Organization, Pipeline, Role, SourceArchive, TokenKind,
-    User,
+    Attempt, BuildState, Ending, JobChange, JobState, Login, LoginKind, NewBuild, NewInvite, NewJob,
+    NewLogin, NewOrganization, NewPipeline, NewToken, NewUser, Organization, Pipeline, Role, SourceArchive,
+    TokenKind, User,
 };
 use crate::secret::{Secret, SecretHash};
 use crate::store::{CancelRequest, MemberChange, Result, Store, StoreError};

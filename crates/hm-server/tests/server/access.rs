@@ -294,7 +294,11 @@ async fn the_table_has_every_route() {
     assert_eq!(table.len(), ROUTES.len(), "a route stands in the table twice");
     assert_eq!(routes, table);
     // What is documented is what is routed: both come from the same handlers. Nothing else answers.
-    server.anonymous().get("/api/none").await.refused(404, "not_found");
+    server
+        .anonymous()
+        .get("/api/none")
+        .await
+        .refused(404, "not_found");
     server
         .anonymous()
         .delete("/api/v0/ping")

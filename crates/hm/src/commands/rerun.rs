@@ -50,7 +50,10 @@ pub fn rerun(mut context: Context, args: &RerunArgs) -> Result<u8> {
     } else if args.failed {
         if record.status == Some(RecordedStatus::Submitted) {
             return Err(Failure::usage(
-                format!("nobody watched run {}: what failed is not known here", run.short_id()),
+                format!(
+                    "nobody watched run {}: what failed is not known here",
+                    run.short_id()
+                ),
                 ["`hm cloud build list` shows it; `hm rerun` runs all of it again"],
             ));
         }

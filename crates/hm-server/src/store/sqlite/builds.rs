@@ -195,7 +195,9 @@ impl Builds for SqliteStore {
             query.push(" AND id < ").push_bind(before.to_string());
         }
         // Ids grow with time.
-        query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(wanted.limit));
+        query
+            .push(" ORDER BY id DESC LIMIT ")
+            .push_bind(i64::from(wanted.limit));
         let rows = query.build().fetch_all(self.database.reader()).await?;
         rows.iter().map(build).collect()
     }

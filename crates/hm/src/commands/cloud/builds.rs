@@ -88,7 +88,10 @@ pub(super) async fn show(asked: &Asked<'_>, args: &BuildArgs, json: bool) -> Res
     ];
     if !build.run_options.is_default() {
         let options = serde_json::to_string(&build.run_options);
-        rows.push(row("options", options.map_err(|error| Failure::Output(error.into()))?));
+        rows.push(row(
+            "options",
+            options.map_err(|error| Failure::Output(error.into()))?,
+        ));
     }
     if let Some(error) = &build.error_message {
         rows.push(row("error", error.clone()));

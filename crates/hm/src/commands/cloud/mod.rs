@@ -69,8 +69,8 @@ async fn ask(context: &Context, config: &Config, command: &CloudCommand) -> Resu
     let text = match command {
         CloudCommand::Login(args) => return login::login(context, config, args).await,
         CloudCommand::Logout => return login::logout(context, config).await,
-        CloudCommand::Whoami { json } => login::whoami(context, config, *json).await?,
         CloudCommand::Open(args) => return open::open(context, config, args).await,
+        CloudCommand::Whoami { json } => login::whoami(context, config, *json).await?,
         CloudCommand::Org(OrgCommand::List { json }) => orgs::list(context, config, *json).await?,
         CloudCommand::Org(OrgCommand::Use { org }) => return orgs::choose(context, config, org).await,
         CloudCommand::Pipeline(PipelineCommand::List { json, .. }) => {
