@@ -10,6 +10,8 @@ use crate::{HarmontError, Result};
 const TRIES: usize = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Whoever waits longer than this wonders why.
+const WORTH_SAYING: Duration = Duration::from_secs(1);
 
 pub(crate) fn pauses() -> ExponentialBuilder {
     ExponentialBuilder::default()
@@ -25,5 +27,14 @@ where
     W: FnMut() -> F,
     F: Future<Output = Result<T>>,
 {
-    work.retry(pauses()).when(HarmontError::is_transient).await
+    let mut said = false;
+    let tell = |error: &HarmontError, pause: Duration| {
+        if pause >= WORTH_SAYING && !std::mem::replace(&mut said, true) {
+            tracing::warn!("{error}; trying again for a while");
+        }
+    };
+    work.retry(pauses())
+        .when(HarmontError::is_transient)
+        .notify(tell)
+        .await
 }
