@@ -31,6 +31,9 @@ impl App {
 
     /// Finishes what a crash left, at the server's start.
     pub(crate) async fn recover(&self) -> Result<(), Fault> {
+        // As long as the server was away no agent could say that it is there.
+        let until = Utc::now() + self.config.agents.lease;
+        self.queue.extend_all(until).await?;
         self.queue_scheduled().await?;
         self.remove_strays().await?;
         self.remove_given_up().await?;

@@ -92,6 +92,9 @@ pub trait Queue: Send + Sync {
     /// Holds a lease until a later moment. `false` when it is lost.
     async fn extend(&self, fence: Fence, until: DateTime<Utc>) -> Result<bool>;
 
+    /// Holds every lease until this moment at least: for when nobody could extend any.
+    async fn extend_all(&self, until: DateTime<Utc>) -> Result<()>;
+
     /// Takes a leased build off the queue, for good. `true` exactly once.
     async fn complete(&self, fence: Fence) -> Result<bool>;
 

@@ -130,6 +130,14 @@ impl Queue for SqliteQueue {
         Ok(done.rows_affected() > 0)
     }
 
+    async fn extend_all(&self, until: DateTime<Utc>) -> Result<()> {
+        sqlx::query("UPDATE queue SET until = $1 WHERE agent IS NOT NULL AND until < $1")
+            .bind(micros(until))
+            .execute(self.database.writer())
+            .await?;
+        Ok(())
+    }
+
     async fn complete(&self, fence: Fence) -> Result<bool> {
         let done =
             sqlx::query("DELETE FROM queue WHERE build_id = $1 AND attempt = $2 AND agent IS NOT NULL")

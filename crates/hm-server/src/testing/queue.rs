@@ -94,6 +94,15 @@ pub async fn queue(queue: &dyn Queue) {
         [three.fence]
     );
 
+    // Nobody could say anything for a while.
+    queue.extend_all(at(28)).await.expect("it answers");
+    assert!(queue.expired(at(27), 10).await.expect("it answers").is_empty());
+    assert_eq!(
+        fences(&queue.expired(at(35), 10).await.expect("it answers")),
+        [three.fence, two.fence],
+        "those that hold for longer do so still"
+    );
+
     // Lost: back in its place, with a larger number, and the old one is good for nothing.
     arrivals.mark_unchanged();
     assert!(queue.requeue(three.fence).await.expect("it answers"));

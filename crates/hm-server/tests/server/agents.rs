@@ -324,6 +324,28 @@ async fn a_restarted_server_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_server_that_was_away_for_long_takes_no_agent_for_lost() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Running::start(&data, |config| {
+        config.agents.lease = Duration::from_millis(50);
+        config.agents.sweep = Duration::from_secs(3600);
+    })
+    .await;
+    let (owner, agent) = (server.owner().await, server.agent("acme").await);
+    owner.pipeline().await;
+    owner.build(&build()).await;
+    let lease = agent.lease().await;
+    server.stop().await;
+    tokio::time::sleep(Duration::from_millis(60)).await;
+
+    let server = Running::start(&data, |_| {}).await;
+    server.server.lose_agents(Utc::now()).await.unwrap();
+    let agent = server.with(agent.token.unwrap());
+    agent.complete(&lease, 0, "passed").await.expect(200);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_heartbeat_waits_until_the_build_is_canceled_or_lost_and_holds_no_longer_for_it() {
     let data = tempfile::tempdir().unwrap();
     let server = Running::start(&data, |config| {
