@@ -155,6 +155,26 @@
     if (follow) toEnd(log);
   };
 
+  // A flood of lines is laid out as one from time to time, so that the page is there for its reader meanwhile.
+  const PAUSE = 50;
+  const waiting = new Map();
+  const flush = () => {
+    const parts = [...waiting.values()];
+    waiting.clear();
+    parts.forEach(lines);
+  };
+  const gather = (part) => {
+    const before = waiting.get(part.job);
+    if (before && part.first === before.last + 1) {
+      before.last = part.last;
+      before.html += part.html;
+      return;
+    }
+    if (before) flush();
+    if (!waiting.size) setTimeout(flush, PAUSE);
+    waiting.set(part.job, part);
+  };
+
   const tail = (part) => {
     const step = byJob.get(part.job);
     if (!step || !logOf(step)) return;
@@ -212,7 +232,9 @@
     if (!step.hasAttribute("data-bad") && following) {
       const busy = shown && shown.open && shown.dataset.state === "running";
       if (busy) return;
-      if (shown && shown !== step && !shown.hasAttribute("data-bad")) open(shown, false);
+      // Not what somebody has scrolled back in.
+      const read = shown && logOf(shown) && !atEnd(logOf(shown));
+      if (shown && shown !== step && !read && !shown.hasAttribute("data-bad")) open(shown, false);
       shown = step;
     }
     open(step, true);
@@ -271,6 +293,16 @@
 
   // --- The stream -------------------------------------------------------------------------------------------
 
+  // A browser keeps few connections to one server. A tab that nobody sees asks now and then, and no line is lost by that.
+  const rest = () => {
+    source?.close();
+    source = null;
+    setTimeout(() => !source && listen(), 10000);
+  };
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden && !source) listen();
+  });
+
   // The login may have ended meanwhile.
   const again = async () => {
     try {
@@ -301,17 +333,22 @@
       });
     on("build", head);
     on("step", change);
-    on("lines", lines);
+    on("lines", gather);
     on("tail", tail);
-    on("attempt", restart);
+    on("attempt", (part) => {
+      flush();
+      restart(part);
+    });
     on("note", note);
     on("at", (part) => {
       seq = part.seq;
+      if (document.hidden) rest();
     });
     on("done", (part) => {
       seq = part.seq;
       over = true;
       build.dataset.terminal = "true";
+      follower.hidden = true;
       mine.close();
     });
     mine.addEventListener("error", () => {

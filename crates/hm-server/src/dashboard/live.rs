@@ -322,7 +322,10 @@ impl Page {
         };
         let plans: Vec<Plan> = {
             let outline = self.dashboard.outlines.of(&self.build, &*app.logs).await?;
-            let over = outline.attempt != self.attempt && self.attempt != 0 || self.at < outline.began;
+            // One that knows more than there is knows something else.
+            let over = (outline.attempt != self.attempt && self.attempt != 0)
+                || self.at < outline.began
+                || self.at > outline.seq;
             if over {
                 batch.changes.push(Change::Attempt {
                     attempt: outline.attempt,

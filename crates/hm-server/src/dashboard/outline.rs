@@ -19,6 +19,8 @@ pub(super) const PIECE: usize = 256 << 10;
 pub(super) const BLOCK: u64 = 1024;
 /// How many artifacts of a step are named.
 const NAMED: usize = 100;
+/// How many characters of a text.
+const TEXT: usize = 2000;
 /// How many marks all outlines that are kept have together: about 48 MB.
 const MARKS: usize = 1_000_000;
 /// How many outlines are kept.
@@ -209,7 +211,8 @@ impl StepOutline {
                 image, cache_miss, ..
             } => {
                 self.state = Some(JobState::Running);
-                (self.image, self.cache_miss) = (image, cache_miss);
+                self.image = image.map(|image| short(&image));
+                self.cache_miss = cache_miss.map(|why| short(&why));
             }
             BuildEvent::StepRetry { attempt, .. } => self.tries = attempt,
             BuildEvent::StepCacheHit { .. } => {
@@ -219,13 +222,16 @@ impl StepOutline {
             }
             BuildEvent::StepSkipped { reason, .. } => {
                 self.state = Some(JobState::Skipped);
-                self.message = Some(reason);
+                self.message = Some(short(&reason));
             }
             BuildEvent::StepArtifact {
                 path, bytes, tests, ..
             } => {
                 if self.artifacts.len() < NAMED {
-                    self.artifacts.push(Artifact { path, bytes });
+                    self.artifacts.push(Artifact {
+                        path: short(&path),
+                        bytes,
+                    });
                 } else {
                     self.more_artifacts += 1;
                 }
@@ -244,7 +250,7 @@ impl StepOutline {
                 self.soft_failed = status == Some(StepEndStatus::SoftFailed);
                 self.exit_code = Some(exit_code);
                 self.duration_ms = Some(duration_ms);
-                self.message = message;
+                self.message = message.map(|message| short(&message));
             }
             _ => {}
         }
@@ -268,11 +274,20 @@ impl StepOutline {
 }
 
 fn add(all: &mut TestSummary, tests: TestSummary) {
-    all.total += tests.total;
-    all.failed += tests.failed;
-    all.skipped += tests.skipped;
+    all.total = all.total.saturating_add(tests.total);
+    all.failed = all.failed.saturating_add(tests.failed);
+    all.skipped = all.skipped.saturating_add(tests.skipped);
     let room = NAMED.saturating_sub(all.failures.len());
-    all.failures.extend(tests.failures.into_iter().take(room));
+    let names = tests.failures.iter().take(room);
+    all.failures.extend(names.map(|name| short(name)));
+}
+
+/// What is kept of a text of a step: an outline stays in memory, and nobody reads more above a log.
+fn short(text: &str) -> String {
+    match text.char_indices().nth(TEXT) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{} …", text.get(..end).unwrap_or_default()),
+    }
 }
 
 /// A sender that knows no statuses says it by the exit code alone.

@@ -100,7 +100,10 @@ impl StepView {
                 .map(|tests| tests.failures.clone())
                 .unwrap_or_default(),
             tests: told.tests.as_ref().map(|tests| {
-                let passed = tests.total.saturating_sub(tests.failed + tests.skipped);
+                let passed = tests
+                    .total
+                    .saturating_sub(tests.failed)
+                    .saturating_sub(tests.skipped);
                 format!(
                     "{passed} passed, {} failed, {} skipped",
                     tests.failed, tests.skipped

@@ -31,6 +31,7 @@ async fn what_people_write_is_text() {
         .to_owned();
     owner.pipeline().await;
     let mut hostile: Value = serde_json::from_str(&plan()).unwrap();
+    hostile["graph"]["nodes"][1]["step"]["key"] = json!(HOSTILE);
     let step = &mut hostile["graph"]["nodes"][0]["step"];
     (step["label"], step["cmd"]) = (json!(HOSTILE), json!(HOSTILE));
     let body = json!({"branch": HOSTILE, "commit": HOSTILE, "source": HOSTILE,
@@ -41,9 +42,10 @@ async fn what_people_write_is_text() {
         .await
         .expect(201);
     let lease = agent.lease().await;
-    let step = job(&lease, "build");
+    let (step, other) = (job(&lease, "build"), job(&lease, HOSTILE));
     let events = [
         start(&step),
+        log(&other, "its key is hostile"),
         log(&step, HOSTILE),
         log(&step, &format!("\u{1b}[31m{HOSTILE}\u{1b}[0m\r{HOSTILE}")),
         json!({"kind": "service_log", "step_id": step, "service": HOSTILE, "stream": "stderr", "line": HOSTILE, "ts": "2026-01-01T00:00:00Z"}),
@@ -56,7 +58,7 @@ async fn what_people_write_is_text() {
         "/agent/v1/builds/{}/complete",
         lease["build_id"].as_str().unwrap()
     );
-    let ending = json!({"attempt": 1, "events": 6, "status": "failed", "error": HOSTILE});
+    let ending = json!({"attempt": 1, "events": 7, "status": "failed", "error": HOSTILE});
     agent.post(&path, &ending).await.expect(200);
     let browser = Browser::owner(&server).await;
     let build = browser.page("/acme/ci/builds/1").await;
@@ -66,6 +68,9 @@ async fn what_people_write_is_text() {
         browser.page(&format!("/{org}")).await,
         browser.page(&format!("/{org}/{evil}")).await,
         build,
+        browser
+            .page(&format!("/acme/ci/builds/1/jobs/{other}/lines"))
+            .await,
         browser
             .page(&format!("/acme/ci/builds/1/jobs/{step}/lines"))
             .await,
