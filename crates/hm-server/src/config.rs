@@ -181,7 +181,7 @@ impl Default for Keep {
     }
 }
 
-/// How long a client may take to send a request.
+/// How long a client may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// Its head, from the first byte or from the end of the request before.
@@ -190,6 +190,8 @@ pub struct Patience {
     pub body: Duration,
     /// The slowest line that a body may come over.
     pub bytes_per_second: u64,
+    /// To take the next of what it is sent, where the system knows: whoever watches and takes nothing keeps memory.
+    pub stall: Duration,
 }
 
 impl Patience {
@@ -206,6 +208,7 @@ impl Default for Patience {
             head: Duration::from_secs(75),
             body: Duration::from_secs(60),
             bytes_per_second: 4096,
+            stall: Duration::from_secs(120),
         }
     }
 }

@@ -16,7 +16,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -49,8 +49,7 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        // Lines of a log are small and shall not wait for each other.
-        let _ = stream.set_nodelay(true);
+        prepare(&stream, patience);
         let routes = routes.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(|body| Body::new(Patient::new(body, patience)));
@@ -72,6 +71,17 @@ pub(crate) async fn serve(
     drop(listener);
     graceful.shutdown().await;
     Ok(())
+}
+
+/// What is wished of a connection. One that cannot have it serves as it is.
+fn prepare(stream: &TcpStream, patience: Patience) {
+    // Lines of a log are small and shall not wait for each other.
+    let _ = stream.set_nodelay(true);
+    #[cfg(target_os = "linux")]
+    {
+        let stall = u32::try_from(patience.stall.as_millis()).unwrap_or(u32::MAX);
+        let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, stall);
+    }
 }
 
 /// Goes on after a connection that could not be taken, unless none ever will be.
@@ -171,6 +181,7 @@ mod tests {
             head: Duration::ZERO,
             body: Duration::from_secs(60),
             bytes_per_second: 1000,
+            stall: Duration::ZERO,
         };
         let pieces = stream::iter(pauses).then(move |pause| async move {
             tokio::time::sleep(Duration::from_secs(pause)).await;
@@ -207,6 +218,7 @@ mod tests {
             head: Duration::ZERO,
             body: Duration::from_secs(1),
             bytes_per_second: 1,
+            stall: Duration::ZERO,
         };
         let pieces = stream::iter((0..5).map(|_| Ok::<_, Infallible>(Bytes::from("x"))));
         let mut body = Body::new(Patient::new(Body::from_stream(pieces), patience)).into_data_stream();

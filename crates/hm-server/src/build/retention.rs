@@ -65,18 +65,28 @@ impl App {
     /// Removes what builds say is removed.
     pub(crate) async fn remove_given_up(&self) -> Result<(), Fault> {
         loop {
-            let removals = self.store.removals(BATCH).await?;
-            if removals.is_empty() || self.stopping.is_cancelled() {
+            let mut done = 0;
+            for (build, what) in self.store.removals(BATCH).await? {
+                // What cannot be removed now must not keep the rest.
+                match self.remove(build, what).await {
+                    Ok(()) => done += 1,
+                    Err(error) => {
+                        tracing::error!(%build, error = &error as &dyn std::error::Error, "cannot remove a {}", what.as_str());
+                    }
+                }
+            }
+            if done == 0 || self.stopping.is_cancelled() {
                 return Ok(());
             }
-            for (build, what) in removals {
-                match what {
-                    Kept::Log => self.logs.remove(build).await?,
-                    Kept::Source => self.blobs.remove(&BlobName::source(build)).await?,
-                }
-                self.store.removed(build, what).await?;
-            }
         }
+    }
+
+    async fn remove(&self, build: BuildId, what: Kept) -> Result<(), Fault> {
+        match what {
+            Kept::Log => self.logs.remove(build).await?,
+            Kept::Source => self.blobs.remove(&BlobName::source(build)).await?,
+        }
+        Ok(self.store.removed(build, what).await?)
     }
 
     /// Removes uploads that never became a build, at the server's start, when none is under way; and what a power cut

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Client, Running, started};
+use crate::harness::{Client, Running, build, job, log, started};
 
 /// Says this much and nothing more. What the server answers until it closes the connection.
 async fn says(server: &Running, words: &str) -> String {
@@ -43,6 +43,38 @@ async fn nobody_keeps_a_connection_by_saying_nothing() {
         let answer = says(&server, &words).await;
         assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_keeps_a_log_waiting_by_taking_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Running::start(&data, |config| config.patience.stall = Duration::from_millis(500)).await;
+    let (owner, agent) = (server.owner().await, server.agent("acme").await);
+    owner.pipeline().await;
+    let id = owner.build(&build()).await;
+    let lease = agent.lease().await;
+    let line = log(&job(&lease, "build"), &"x".repeat(60_000));
+    for first in 0..4 {
+        let lines = vec![line.clone(); 100];
+        agent.events(&lease, first * 100 + 1, &lines).await.expect(200);
+    }
+    agent.complete(&lease, 400, "passed").await.expect(200);
+
+    // Far more than the system keeps for a client that does not read.
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = format!(
+        "GET /hm/v1/builds/{id}/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\r\n",
+        owner.token.as_ref().unwrap()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // Once the server has waited for so long, it waits no more, however long the client takes.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut heard = Vec::new();
+    let _ = stream.read_to_end(&mut heard).await;
+    let text = String::from_utf8_lossy(&heard);
+    assert!(text.starts_with("HTTP/1.1 200"), "{}", heard.len());
+    assert!(!text.contains("build_end"), "all {} bytes came", heard.len());
     server.stop().await;
 }
 

@@ -58,13 +58,16 @@ impl Writer {
     /// Appends whole lines. When it answers, they and all before them outlive a power cut. After an error the log is as it
     /// was, and its end must be found again.
     pub(super) fn append(&mut self, records: &[Bytes]) -> io::Result<u64> {
+        if records.is_empty() {
+            if let Some(segment) = &mut self.current {
+                segment.sync()?;
+            }
+            return Ok(self.head);
+        }
         let mut lines = Vec::with_capacity(records.iter().map(|record| record.len() + 1).sum());
         for record in records {
             lines.extend_from_slice(record);
             lines.push(b'\n');
-        }
-        if lines.is_empty() && self.current.as_ref().is_none_or(|segment| segment.synced) {
-            return Ok(self.head);
         }
         let segment = self.segment()?;
         if let Err(error) = segment.append(&lines) {
@@ -78,7 +81,11 @@ impl Writer {
     }
 
     fn segment(&mut self) -> io::Result<&mut Segment> {
-        let opened = match self.current.take_if(|segment| segment.length < SEGMENT_BYTES) {
+        let full = self.current.take_if(|segment| segment.length >= SEGMENT_BYTES);
+        if let Some(mut full) = full {
+            full.sync()?;
+        }
+        let opened = match self.current.take() {
             Some(current) => current,
             None => self.begin()?,
         };
@@ -107,9 +114,17 @@ impl Writer {
 impl Segment {
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         self.file.write_all(lines)?;
-        self.file.sync_data()?;
+        self.synced = false;
+        self.sync()?;
         self.length += lines.len() as u64;
-        self.synced = true;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        if !self.synced {
+            self.file.sync_data()?;
+            self.synced = true;
+        }
         Ok(())
     }
 }
