@@ -340,6 +340,7 @@ async fn builds(store: &dyn Store) {
         Some(first.clone())
     );
     assert_eq!(first.env.get("A").map(String::as_str), Some("ü"));
+    assert_eq!(first.options.only.as_deref(), Some("a"));
     assert_eq!(
         store.plan(first.id).await.expect("it answers").as_deref(),
         Some("the plan")

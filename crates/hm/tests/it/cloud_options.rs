@@ -266,7 +266,22 @@ fn a_build_of_a_server_is_run_again_there_with_what_it_had() {
         "{refused}"
     );
 
-    cloud.hm(&["run", "--backend", "cloud", "--no-watch"]).expect(0);
+    let args = ["run", "--backend", "cloud", "--no-watch", "--format", "json"];
+    let told = cloud.hm(&args).expect(0).stdout();
+    let told: Vec<Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    let kinds: Vec<_> = told.iter().map(|event| &event["kind"]).collect();
+    assert_eq!(kinds, ["build_start", "build_accepted"]);
+    // All that a script needs to find the build again.
+    let build = &told[1]["build"];
+    assert_eq!((&build["number"], &build["pipeline"]), (&json!(1), &json!("ci")));
+    assert!(
+        told[1]["watch_url"]
+            .as_str()
+            .is_some_and(|url| url.ends_with("/ci/builds/1"))
+    );
     let unwatched = cloud.hm(&["rerun", "--failed"]).expect(2);
     assert!(unwatched.stderr().contains("nobody watched"), "{unwatched}");
 }
