@@ -7,7 +7,8 @@ use harmont_client::agent::Lease;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::runner::POLL;
+/// How long one poll waits, for a build or for what holds one.
+pub(super) const POLL: Duration = Duration::from_secs(25);
 
 /// Says again and again that the build is held, and cancels it when it is to be stopped or is another agent's. Ends
 /// only by being dropped.

@@ -12,10 +12,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::build::Running;
+use super::holding::POLL;
 use super::secrets::{NoSecrets, SecretProvider};
 
-/// How long one poll waits, for a build or for what holds one.
-pub(super) const POLL: Duration = Duration::from_secs(25);
 /// The first and the longest pause while the server cannot be reached.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 

@@ -84,7 +84,7 @@ pub(super) async fn show(asked: &Asked<'_>, args: &BuildArgs, json: bool) -> Res
         row("trigger", or_dash(build.source.clone())),
         row("when", build.created_at.format("%Y-%m-%d %H:%M:%S").to_string()),
         row("took", took(&build)),
-        row("watch", watch_url(asked, &build)),
+        row("watch", asked.watch_url(&build)),
     ];
     if !build.run_options.is_default() {
         let options = serde_json::to_string(&build.run_options);
@@ -135,7 +135,7 @@ pub(super) async fn retry(asked: &Asked<'_>, args: &BuildArgs, no_watch: bool) -
     printer.note(&format!(
         "build {} of {pipeline} is a retry of build {number}: {}",
         again.number,
-        watch_url(asked, &again)
+        asked.watch_url(&again)
     ));
     if no_watch {
         if asked.config.format == Some(Format::Json) {
@@ -145,13 +145,6 @@ pub(super) async fn retry(asked: &Asked<'_>, args: &BuildArgs, no_watch: bool) -
         return Ok(exit::PASSED);
     }
     watch::watch(asked, again).await
-}
-
-/// Where people watch it.
-pub(super) fn watch_url(asked: &Asked<'_>, build: &Build) -> String {
-    asked
-        .session
-        .watch_url(&asked.org, &build.pipeline_slug, build.number)
 }
 
 fn as_json(asked: &Asked<'_>, build: &Build) -> Value {
@@ -171,7 +164,7 @@ fn as_json(asked: &Asked<'_>, build: &Build) -> Value {
         "finished_at": build.finished_at,
         "log_removed_at": build.log_removed_at,
         "source_removed_at": build.source_removed_at,
-        "watch_url": watch_url(asked, build),
+        "watch_url": asked.watch_url(build),
     })
 }
 

@@ -17,7 +17,8 @@ use secrecy::ExposeSecret;
 use serde::Serialize;
 
 use crate::cli::{
-    BuildArgs, BuildCommand, CloudCommand, JobCommand, OpenArgs, OrgArgs, OrgCommand, PipelineCommand, ShowArgs,
+    BuildArgs, BuildCommand, CloudCommand, JobCommand, OpenArgs, OrgArgs, OrgCommand, PipelineCommand,
+    ShowArgs,
 };
 use crate::cloud::Session;
 use crate::config::Config;
@@ -33,7 +34,8 @@ pub fn cloud(mut context: Context, command: &CloudCommand) -> Result<u8> {
     if let Some(args) = org_args(command) {
         context.take_org_flag(args);
     }
-    if let CloudCommand::Build(BuildCommand::Watch { show, .. } | BuildCommand::Retry { show, .. }) = command {
+    if let CloudCommand::Build(BuildCommand::Watch { show, .. } | BuildCommand::Retry { show, .. }) = command
+    {
         context.take_show_flags(show);
     }
     let config = context.config()?;
@@ -143,6 +145,12 @@ impl<'a> Asked<'a> {
             session,
             org,
         })
+    }
+
+    /// Where people watch a build.
+    fn watch_url(&self, build: &Build) -> String {
+        self.session
+            .watch_url(&self.org, &build.pipeline_slug, build.number)
     }
 
     /// The build that is named, or the pipeline's newest.

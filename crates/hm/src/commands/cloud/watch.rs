@@ -3,7 +3,7 @@
 use harmont_client::models::Build;
 use hm_exec::cloud::follow;
 
-use super::{Asked, builds};
+use super::Asked;
 use crate::exit;
 use crate::fail::{Failure, Result};
 use crate::show;
@@ -13,7 +13,7 @@ use crate::signals::Signals;
 pub(super) async fn watch(asked: &Asked<'_>, build: Build) -> Result<u8> {
     let mut signals = Signals::take_over().map_err(Failure::io("cannot handle", "Ctrl-C"))?;
     let name = format!("{} {}", build.pipeline_slug, build.number);
-    let url = builds::watch_url(asked, &build);
+    let url = asked.watch_url(&build);
     let followed = follow(asked.session.client.clone(), &asked.org, build, Some(url))?;
     let (events, control) = followed.into_parts();
     let show::Shown { mut renderer, .. } = show::renderer(asked.context, asked.config, true)?;
