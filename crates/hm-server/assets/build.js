@@ -55,7 +55,8 @@
 
   // Whatever is taken away is counted by the link that brings it back.
   const trim = (log, front) => {
-    while (log.childElementCount > LINES) {
+    // Counting children takes as long as there are children.
+    for (let over = log.childElementCount - LINES; over > 0; over -= 1) {
       (front ? log.firstElementChild : log.lastElementChild).remove();
     }
     if (log.firstElementChild) {
@@ -114,7 +115,9 @@
     if (early) log.scrollTop += log.scrollHeight - height;
     log.dataset.total = Math.max(part.total, number(log, "total"));
     // Twice as many for once, so that what was read stays in sight.
-    while (log.childElementCount > 2 * LINES) (early ? log.lastElementChild : log.firstElementChild).remove();
+    for (let over = log.childElementCount - 2 * LINES; over > 0; over -= 1) {
+      (early ? log.lastElementChild : log.firstElementChild).remove();
+    }
     log.dataset.first = log.firstElementChild.dataset.n;
     log.dataset.last = log.lastElementChild.dataset.n;
     counted(step);
@@ -143,8 +146,11 @@
       counted(step);
       return;
     }
+    // What would be taken away at once is not even read.
+    const pieces = part.pieces.filter((piece) => !follow || piece.last > part.last - LINES);
+    if (pieces.length < part.pieces.length) log.replaceChildren();
     const holder = document.createElement("template");
-    holder.innerHTML = part.html;
+    holder.innerHTML = pieces.map((piece) => piece.html).join("");
     for (const line of [...holder.content.children]) {
       if (Number(line.dataset.n) <= known) line.remove();
     }
@@ -167,12 +173,12 @@
     const before = waiting.get(part.job);
     if (before && part.first === before.last + 1) {
       before.last = part.last;
-      before.html += part.html;
+      before.pieces.push(part);
       return;
     }
     if (before) flush();
     if (!waiting.size) setTimeout(flush, PAUSE);
-    waiting.set(part.job, part);
+    waiting.set(part.job, { ...part, pieces: [part] });
   };
 
   const tail = (part) => {

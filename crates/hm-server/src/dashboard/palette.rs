@@ -1,7 +1,8 @@
 //! The 256 colours as a style sheet.
 //!
 //! The first 16 are chosen here for dark and for light; the others are what they are everywhere. As ink on the page's own paper
-//! (`f`) each is moved towards white or black until it can be read; on coloured paper (`b`) ink is left as it was meant (`F`).
+//! (`f`) each is moved towards white or black until it can be read; on coloured paper (`b`) ink is left as it was meant (`F`), and
+//! black or white where none was named (`onp`).
 
 use std::fmt::Write as _;
 
@@ -83,6 +84,16 @@ fn legible(colour: Rgb, paper: Rgb) -> Rgb {
     moved
 }
 
+/// Black or white: what can be read better on this paper, where the ink is the terminal's own.
+fn on(paper: Rgb) -> Rgb {
+    let (black, white) = ([0; 3], [255; 3]);
+    if contrast(black, paper) > contrast(white, paper) {
+        black
+    } else {
+        white
+    }
+}
+
 fn hex([red, green, blue]: Rgb) -> String {
     format!("#{red:02x}{green:02x}{blue:02x}")
 }
@@ -100,6 +111,7 @@ pub(super) fn style_sheet() -> String {
     rules("", "f", "color", &|colour| legible(rgb(colour), LIGHT));
     rules("", "F", "color", &rgb);
     rules("", "b", "background-color", &rgb);
+    rules(".onp", "b", "color", &|colour| on(rgb(colour)));
     rules("[data-theme=dark] ", "f", "color", &|colour| {
         legible(rgb(colour), DARK)
     });
@@ -120,6 +132,8 @@ mod tests {
     #[test]
     fn every_ink_can_be_read_on_dark_and_on_light() {
         for colour in 0..=255 {
+            let paper = rgb(colour);
+            assert!(contrast(on(paper), paper) >= CONTRAST, "on {colour}");
             for paper in [DARK, LIGHT] {
                 let ink = legible(rgb(colour), paper);
                 assert!(
