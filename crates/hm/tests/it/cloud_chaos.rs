@@ -43,7 +43,6 @@ impl Dice {
             || uuid::Uuid::new_v4().as_u64_pair().0,
             |seed| seed.parse().expect("HM_CHAOS_SEED is a number"),
         );
-        println!("HM_CHAOS_SEED={seed}");
         Self(seed)
     }
 
@@ -243,6 +242,7 @@ fn source(world: &World) -> String {
 #[test]
 fn a_hundred_builds_with_a_kill_each_second_end_exactly_once() {
     let mut dice = Dice::new();
+    println!("HM_CHAOS_SEED={}", dice.0);
     let cloud = Cloud::alone(World::new());
     let login = fs::read_to_string(cloud.token_file()).expect("a token");
     let client = HarmontClient::with_base_url(login.trim(), &cloud.url);

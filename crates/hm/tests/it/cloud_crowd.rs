@@ -1,4 +1,5 @@
-//! A thousand watchers who wait, and one build of a million lines: the server stays small and serves them all.
+//! A thousand watchers who wait, one build of a million lines, and a thousand who ask for it and do not read on: the
+//! server stays small and serves them all.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -161,6 +162,9 @@ fn a_million_lines_and_a_thousand_watchers_take_less_than_200_mb() {
         let flood = PlanWriter::of([StepWriter::new("flood", format!("seq {LINES}"))]);
         let build = submit(&client, &flood).await;
         watch(&client, &build).await;
+        // These are sent what they ask for, and take none of it.
+        let ask = asking(&client, &build, "HTTP/1.1").await;
+        waiting.extend((0..WATCHERS).map(|_| open(address, &ask)));
         // A stream of this version is not cut into chunks.
         skim(address, &asking(&client, &build, "HTTP/1.0").await);
         for watcher in &waiting {
