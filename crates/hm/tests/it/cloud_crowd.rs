@@ -2,8 +2,9 @@
 //! server stays small and serves them all.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
 use futures::{StreamExt, stream};
 use harmont_client::HarmontClient;
@@ -15,7 +16,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 use tokio::runtime::Runtime;
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Service};
 use crate::harness::World;
 
 const WATCHERS: usize = 1_000;
@@ -178,4 +179,30 @@ fn a_million_lines_and_a_thousand_watchers_take_less_than_200_mb() {
     assert!(most < MEMORY_KIB, "{most} KiB");
     agent.end();
     cloud.server.expect("a server").end();
+}
+
+#[test]
+fn a_server_that_may_open_few_files_says_so() {
+    let world = World::new();
+    let hm = env!("CARGO_BIN_EXE_hm");
+    let serve = format!("ulimit -n 512 && exec {hm} server --data there --listen 127.0.0.1:0");
+    let mut command = Command::new("sh");
+    let child = command
+        .args(["-c", &serve])
+        .current_dir(world.path())
+        .env("HM_DATA_DIR", world.data())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let mut server = Service { child };
+    let (output, errors) = (server.child.stdout.take(), server.child.stderr.take());
+    let mut line = String::new();
+    // Whatever it has to say at its start it has said before this.
+    BufReader::new(output.expect("a pipe"))
+        .read_line(&mut line)
+        .expect("it speaks");
+    server.end();
+    let said = io::read_to_string(errors.expect("a pipe")).expect("UTF-8");
+    assert!(said.contains("may have 512 files open"), "{said}");
 }
