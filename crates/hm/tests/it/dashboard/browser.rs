@@ -190,6 +190,11 @@ impl Browser {
         self.cdp("Emulation.setEmulatedMedia", json!({"features": [feature]}));
     }
 
+    /// Has pages do without their scripts, as where those are blocked.
+    pub fn without_scripts(&self) {
+        self.cdp("Emulation.setScriptExecutionDisabled", json!({"value": true}));
+    }
+
     fn cdp(&self, method: &str, params: Value) -> Value {
         self.wait(self.driver().cdp().send_raw(method, params))
     }

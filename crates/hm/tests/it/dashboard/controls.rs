@@ -1,4 +1,4 @@
-//! Buttons and keys.
+//! Buttons and keys, and what there is without scripts.
 
 use super::Dashboard;
 use crate::cloud::soon;
@@ -33,6 +33,30 @@ fn a_build_is_canceled_and_retried_by_buttons_and_by_keys() {
 }
 
 #[test]
+fn pages_do_without_their_scripts() {
+    let dashboard = Dashboard::dev();
+    let browser = &dashboard.browser;
+    dashboard.send("p", &[("a", "echo said; sleep 1000", None)]);
+    browser.open(&dashboard.build("dev", "p", 1));
+    browser.appears(".line");
+    browser.without_scripts();
+    browser.open(&dashboard.cloud.url);
+    browser.click("[data-build='/dev/p/builds/1'] .open");
+    soon("the build", || browser.url() == dashboard.build("dev", "p", 1));
+    assert_eq!(browser.texts(".line > span"), ["said"]);
+    browser.click("form[action$='/cancel'] button");
+    soon("the end", || {
+        browser.open(&dashboard.build("dev", "p", 1));
+        browser.count("#build[data-state=canceled]") == 1
+    });
+    browser.click("form[action$='/retry'] button");
+    soon("the new build", || {
+        browser.url() == dashboard.build("dev", "p", 2)
+    });
+    dashboard.no_complaints();
+}
+
+#[test]
 fn keys_lead_through_the_list_and_back() {
     let dashboard = Dashboard::dev();
     let browser = &dashboard.browser;
@@ -54,5 +78,18 @@ fn keys_lead_through_the_list_and_back() {
     browser.appears("dialog[open]");
     browser.press("\u{e00c}");
     soon("the end of help", || browser.count("dialog[open]") == 0);
+    // Each step is a row; the second one is the failed one, which is open.
+    browser.press("jj");
+    let opened = || browser.count("#step-b[open]") == 1;
+    assert!(opened());
+    browser.press("o");
+    soon("the step closes", || !opened());
+    let background = || browser.js("getComputedStyle(document.body).backgroundColor");
+    let before = background();
+    browser.press("t");
+    let after = background();
+    assert_ne!(before, after, "the theme");
+    browser.open(&dashboard.cloud.url);
+    assert_eq!(background(), after, "the choice is forgotten");
     dashboard.no_complaints();
 }

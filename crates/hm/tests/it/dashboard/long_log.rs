@@ -15,6 +15,11 @@ fn a_log_of_a_hundred_thousand_lines_leaves_the_page_usable() {
     let browser = &dashboard.browser;
     dashboard.send("p", &[("a", &format!("seq {LINES}"), None)]);
     browser.open(&dashboard.build("dev", "p", 1));
+    // However long that takes.
+    dashboard
+        .cloud
+        .hm(&["cloud", "build", "watch", "p", "1", "--logs", "none"])
+        .expect(0);
     browser.appears("#build[data-state=passed]");
     let last = || browser.texts(".line > span").pop();
     soon("the last line", || last() == Some(LINES.to_string()));

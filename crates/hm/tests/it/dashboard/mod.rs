@@ -4,6 +4,7 @@ mod audit;
 mod browser;
 mod controls;
 mod entry;
+mod hostile;
 mod live;
 mod long_log;
 mod looks;
