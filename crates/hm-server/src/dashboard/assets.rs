@@ -3,10 +3,9 @@
 use std::sync::LazyLock;
 
 use axum::extract::Path;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::error::PageError;
 use super::palette;
 
 struct Asset {
@@ -73,7 +72,7 @@ pub(super) static NAMES: LazyLock<Names> = LazyLock::new(|| {
 /// `GET /assets/{name}`
 pub(super) async fn get(Path(name): Path<String>) -> Response {
     let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
-        return PageError::missing().into_response();
+        return StatusCode::NOT_FOUND.into_response();
     };
     let headers = [
         (header::CONTENT_TYPE, asset.kind),

@@ -10,10 +10,10 @@ use serde::Deserialize;
 
 use super::error::{Frame, PageError, page};
 use super::graph::{self, Layout};
-use super::lines::Anchor;
 use super::look::{self, Look};
 use super::outline::{Note, Outline};
-use super::routes::build_path;
+use super::paths::build_path;
+use super::said::Anchor;
 use super::step::{StepView, took};
 use super::time::{Moment, exact};
 use super::window::{Plan, Wanted, Window};
@@ -101,7 +101,7 @@ impl Head {
             look: look::build(build.state),
             number: build.number,
             pipeline: pipeline.name.clone(),
-            pipeline_path: super::routes::pipeline_path(&scope.org.slug, &pipeline.slug),
+            pipeline_path: super::paths::pipeline_path(&scope.org.slug, &pipeline.slug),
             branch: build.branch.clone(),
             commit: build.commit.clone(),
             short_commit: build.commit.chars().take(10).collect(),
@@ -239,7 +239,7 @@ pub(super) async fn show(
     let template = BuildPage {
         frame,
         org: scope.org.name.clone(),
-        org_path: super::routes::org_path(&scope.org.slug),
+        org_path: super::paths::org_path(&scope.org.slug),
         head,
         notes,
         notices,

@@ -68,7 +68,7 @@ impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         let error = match self {
             Self::Login(next) => {
-                let next = super::routes::encoded(&next);
+                let next = super::paths::encoded(&next);
                 return Redirect::to(&format!("/login?next={next}")).into_response();
             }
             Self::Api(error) => error,

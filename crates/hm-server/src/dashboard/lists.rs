@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use super::error::{Frame, PageError, page};
 use super::look::{self, Look};
-use super::routes::{build_path, encoded, org_path, pipeline_path};
+use super::paths::{build_path, encoded, org_path, pipeline_path};
 use super::step::took;
 use super::time::{Moment, exact};
 use super::{Ctx, Dashboard, PageResult};

@@ -21,8 +21,9 @@ use uuid::Uuid;
 
 use super::build::{Head, find};
 use super::changes::Change;
-use super::lines::{Anchor, said};
-use super::outline::{Outline, Pens};
+use super::outline::Outline;
+use super::pen::Pens;
+use super::said::{Anchor, said};
 use super::step::StepView;
 use super::window::{Plan, Wanted};
 use super::{Ctx, Dashboard, PageResult};

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use hm_plugin_protocol::events::{BuildEvent, StdStream, StepEndStatus, TestSummary};
+use hm_plugin_protocol::events::{BuildEvent, StepEndStatus, TestSummary};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
 
-use super::lines::{Said, said};
-use super::pen::Pen;
+use super::pen::Pens;
+use super::said::{Said, said};
 use crate::BuildId;
 use crate::logs::{LogBus, LogError, Record};
 use crate::model::{Build, JobState};
@@ -25,22 +25,6 @@ const TEXT: usize = 2000;
 const MARKS: usize = 1_000_000;
 /// How many outlines are kept.
 const KEPT: usize = 256;
-
-/// The pens of a step's two streams.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Pens {
-    pub(super) stdout: Pen,
-    pub(super) stderr: Pen,
-}
-
-impl Pens {
-    pub(super) const fn of(&mut self, stream: StdStream) -> &mut Pen {
-        match stream {
-            StdStream::Stdout => &mut self.stdout,
-            StdStream::Stderr => &mut self.stderr,
-        }
-    }
-}
 
 /// Where lines of a step are: the first of them in a block of the log.
 #[derive(Debug, Clone, Copy)]

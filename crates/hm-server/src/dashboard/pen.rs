@@ -1,5 +1,6 @@
 //! How a terminal would write: SGR sequences, and the state that they leave.
 
+use hm_plugin_protocol::events::StdStream;
 use vte::{Params, Parser, Perform};
 
 /// One of the 256 colours.
@@ -16,6 +17,22 @@ pub(super) struct Pen {
     pub(super) underline: bool,
     pub(super) inverse: bool,
     pub(super) struck: bool,
+}
+
+/// The pens of a step's two streams.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Pens {
+    pub(super) stdout: Pen,
+    pub(super) stderr: Pen,
+}
+
+impl Pens {
+    pub(super) const fn of(&mut self, stream: StdStream) -> &mut Pen {
+        match stream {
+            StdStream::Stdout => &mut self.stdout,
+            StdStream::Stderr => &mut self.stderr,
+        }
+    }
 }
 
 impl Pen {

@@ -4,9 +4,9 @@ use askama::Template;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::lines::Anchor;
 use super::look::{self, Look};
 use super::outline::{Outline, StepOutline};
+use super::said::Anchor;
 use super::time::{between, duration, exact};
 use super::window::Window;
 use crate::model::{Build, Job, JobState};

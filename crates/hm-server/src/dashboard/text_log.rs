@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use futures::stream;
 
 use super::build::{find, job_of};
-use super::lines::Walk;
+use super::walk::Walk;
 use super::{Ctx, Dashboard, PageResult};
 use crate::auth::Scope;
 use crate::logs::LogError;

@@ -5,8 +5,10 @@ use std::collections::VecDeque;
 use uuid::Uuid;
 
 use super::Dashboard;
-use super::lines::{Anchor, Walk};
-use super::outline::{Mark, Outline, Pens};
+use super::outline::{Mark, Outline};
+use super::pen::Pens;
+use super::said::Anchor;
+use super::walk::Walk;
 use crate::BuildId;
 use crate::logs::LogError;
 
