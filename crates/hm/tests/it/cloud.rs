@@ -47,9 +47,10 @@ impl Drop for Service {
 
 /// A repository, and a server beside it.
 pub struct Cloud {
+    // Ends before its directory goes.
+    pub server: Option<Service>,
     pub world: World,
     pub url: String,
-    pub server: Option<Service>,
 }
 
 impl Cloud {

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use thirtyfour::prelude::*;
@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use crate::cloud::soon;
 
 /// What Chromium is started with: no screen, no sandbox where root runs the tests, and nothing asked of the network.
-const FLAGS: [&str; 13] = [
+const FLAGS: [&str; 12] = [
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
@@ -27,7 +27,6 @@ const FLAGS: [&str; 13] = [
     "--disable-breakpad",
     "--disable-dev-shm-usage",
     "--disable-features=OptimizationHints,MediaRouter",
-    "--hide-scrollbars=false",
 ];
 
 /// How long closing may take before it is killed.
@@ -241,8 +240,17 @@ impl Drop for Browser {
         // A test that fails must not leave what it has started, nor what that has.
         let _ = self.chromedriver.kill();
         let _ = self.chromedriver.wait();
-        for process in started_in(&self.place) {
-            let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+        // What still ends would write into a directory that is being removed.
+        let began = Instant::now();
+        while began.elapsed() < CLOSING {
+            let left = started_in(&self.place);
+            for process in &left {
+                let _ = rustix::process::kill_process(*process, rustix::process::Signal::KILL);
+            }
+            if left.is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }

@@ -18,8 +18,9 @@ use crate::harness::World;
 
 /// A server, and a browser before it.
 struct Dashboard {
-    cloud: Cloud,
+    // Ends before its directory goes.
     browser: Browser,
+    cloud: Cloud,
 }
 
 impl Dashboard {
