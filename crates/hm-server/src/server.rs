@@ -188,6 +188,7 @@ impl Server {
             description: None,
             expires_at,
             bound: None,
+            made_with: None,
             hash: secret.hash(),
         };
         store.create_token(token, now).await?;
@@ -231,6 +232,7 @@ impl Server {
             description: Some(description.to_owned()),
             expires_at: None,
             bound: None,
+            made_with: None,
             hash: secret.hash(),
         };
         self.app.store.create_token(token, Utc::now()).await?;

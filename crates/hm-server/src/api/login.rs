@@ -82,6 +82,7 @@ pub(super) async fn session(app: &App, login: Login) -> ApiResult<Secret> {
         description: None,
         expires_at: Some(login.bound.map_or(end, |bound| bound.min(end))),
         bound: login.bound,
+        made_with: None,
         hash: secret.hash(),
     };
     app.store.create_token(token, now).await?;

@@ -26,5 +26,7 @@ pub(super) async fn ping() -> Json<Ping> {
     responses((status = 200, description = "The OpenAPI document of this server", body = Object)))]
 pub(super) async fn openapi(state: Ctx) -> ApiResult<Json<OpenApi>> {
     let document = state.document.get().cloned();
-    document.map(Json).ok_or_else(|| ApiError::not_found("no_document", "This server has no document."))
+    document
+        .map(Json)
+        .ok_or_else(|| ApiError::not_found("no_document", "This server has no document."))
 }

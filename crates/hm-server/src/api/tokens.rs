@@ -114,6 +114,7 @@ pub(super) async fn create(
         description: Some(text::line("description", &body.description)?),
         expires_at: expiry(body.expires_at, &caller, now)?,
         bound: None,
+        made_with: None,
         hash: secret.hash(),
     };
     let token = state.store.create_token(token, now).await?;

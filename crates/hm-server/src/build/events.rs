@@ -101,7 +101,9 @@ impl App {
         // Fifty times a second is too often to write down that an agent is there.
         let pause = self.config.agents.lease / EXTENDED;
         let build = match live.extended {
-            Some((attempt, at)) if attempt == fence.attempt && at.elapsed() < pause => self.held(fence).await?,
+            Some((attempt, at)) if attempt == fence.attempt && at.elapsed() < pause => {
+                self.held(fence).await?
+            }
             _ => {
                 let at = Instant::now();
                 let build = self.heartbeat(fence).await?;

@@ -11,12 +11,12 @@ use serde::Deserialize;
 
 use super::error::{Frame, page};
 use super::{Ctx, PageResult};
-use crate::UserId;
 use crate::api::{ApiError, SESSION, park_login, take_code};
 use crate::auth::{Caller, cookie};
 use crate::model::{NewToken, Role, TokenKind};
 use crate::secret::Secret;
 use crate::state::App;
+use crate::{TokenId, UserId};
 
 /// What a session of a browser is called among tokens.
 const BROWSER: &str = "dashboard";
@@ -82,6 +82,7 @@ struct Grant {
     cap: Role,
     expires_at: Option<chrono::DateTime<Utc>>,
     bound: Option<chrono::DateTime<Utc>>,
+    made_with: Option<TokenId>,
 }
 
 /// `POST /login`
@@ -121,6 +122,7 @@ pub(super) async fn login(State(dashboard): Ctx, form: Result<Form<LoginForm>, F
         description: Some(BROWSER.to_owned()),
         expires_at: Some(end),
         bound: grant.bound,
+        made_with: grant.made_with,
         hash: secret.hash(),
     };
     app.store.create_token(session, now).await?;
@@ -130,7 +132,7 @@ pub(super) async fn login(State(dashboard): Ctx, form: Result<Form<LoginForm>, F
     ))
 }
 
-/// A browser's session can do what the token can, and no longer.
+/// A browser's session can do what the token can, no longer, and not after it is revoked.
 async fn by_token(app: &App, token: &str) -> Result<Option<Grant>, ApiError> {
     let caller = Caller::with(app, &Secret::presented(token)).await?;
     Ok(caller.and_then(|caller| {
@@ -140,6 +142,7 @@ async fn by_token(app: &App, token: &str) -> Result<Option<Grant>, ApiError> {
             cap: caller.token.cap,
             expires_at: caller.token.expires_at,
             bound: caller.token.bound(),
+            made_with: Some(caller.token.id),
         })
     }))
 }
@@ -152,6 +155,7 @@ async fn by_code(app: &App, code: &str) -> Result<Option<Grant>, ApiError> {
         cap: Role::Owner,
         expires_at: login.bound,
         bound: login.bound,
+        made_with: None,
     }))
 }
 

@@ -105,6 +105,8 @@ pub struct NewToken {
     pub expires_at: Option<DateTime<Utc>>,
     /// What bounds a session; see [`Token::bound`].
     pub bound: Option<DateTime<Utc>>,
+    /// What it was made with; where that is revoked, this is too.
+    pub made_with: Option<TokenId>,
     /// What its secret hashes to.
     pub hash: SecretHash,
 }

@@ -29,7 +29,7 @@ pub trait Tokens: Send + Sync {
     /// Notes that a token was used.
     async fn touch_token(&self, id: TokenId, now: DateTime<Utc>) -> Result<()>;
 
-    /// Revokes a token. `false` when it is revoked already or not there.
+    /// Revokes a token, and what says that it was made with it. `false` when it is revoked already or not there.
     async fn revoke_token(&self, id: TokenId, now: DateTime<Utc>) -> Result<bool>;
 
     /// Adds a login under way. One under the same code is replaced.

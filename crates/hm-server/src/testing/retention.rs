@@ -102,6 +102,7 @@ async fn void(store: &dyn Store, org: &Organization, user: UserId) {
             description: None,
             expires_at,
             bound: None,
+            made_with: None,
             hash: hash(name),
         };
         store.create_token(new, at(0)).await.expect("a token").id

@@ -242,6 +242,7 @@ async fn tokens(store: &dyn Store) {
         description: Some("x".to_owned()),
         expires_at: Some(at(100)),
         bound: None,
+        made_with: None,
         hash: hash("secret"),
     };
     let token = store.create_token(new, at(0)).await.expect("a token");
@@ -257,7 +258,21 @@ async fn tokens(store: &dyn Store) {
         listed.iter().map(|token| token.last_used_at).collect::<Vec<_>>(),
         [Some(at(5))]
     );
+    let session = NewToken {
+        kind: TokenKind::Session,
+        user: Some(user.id),
+        org: None,
+        cap: Role::Owner,
+        description: None,
+        expires_at: None,
+        bound: None,
+        made_with: Some(token.id),
+        hash: hash("made with it"),
+    };
+    store.create_token(session, at(5)).await.expect("a token");
     assert!(store.revoke_token(token.id, at(6)).await.expect("it answers"));
+    let made = store.token(&hash("made with it")).await.expect("it answers");
+    assert!(!made.expect("it is known").is_valid(at(6)));
     assert!(!store.revoke_token(token.id, at(7)).await.expect("it answers"));
     assert!(store.api_tokens_of(user.id).await.expect("it answers").is_empty());
     let revoked = store

@@ -5,6 +5,6 @@ mod contract;
 mod hostile;
 mod job_log;
 mod losses;
-mod retention;
 mod options;
+mod retention;
 mod support;

@@ -12,7 +12,7 @@ use super::durable::Durable;
 use crate::store::{Result, StoreError};
 
 /// Appended to, never changed: each has run on somebody's database.
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (1, "begin", include_str!("../../../migrations/0001_begin.sql")),
     (2, "options", include_str!("../../../migrations/0002_options.sql")),
     (
@@ -22,6 +22,11 @@ const MIGRATIONS: [(i64, &str, &str); 5] = [
     ),
     (4, "bounds", include_str!("../../../migrations/0004_bounds.sql")),
     (5, "recent", include_str!("../../../migrations/0005_recent.sql")),
+    (
+        6,
+        "made_with",
+        include_str!("../../../migrations/0006_made_with.sql"),
+    ),
 ];
 
 const READERS: u32 = 4;

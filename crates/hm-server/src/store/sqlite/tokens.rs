@@ -31,8 +31,8 @@ fn token(row: &SqliteRow) -> Result<Token> {
 impl Tokens for SqliteStore {
     async fn create_token(&self, new: NewToken, now: DateTime<Utc>) -> Result<Token> {
         let row = sqlx::query(
-            "INSERT INTO tokens (id, hash, kind, user_id, org_id, cap, description, created_at, expires_at, bound) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING *",
+            "INSERT INTO tokens (id, hash, kind, user_id, org_id, cap, description, created_at, expires_at, bound, made_with) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING *",
         )
         .bind(TokenId::new().to_string())
         .bind(new.hash.as_str())
@@ -44,6 +44,7 @@ impl Tokens for SqliteStore {
         .bind(micros(now))
         .bind(new.expires_at.map(micros))
         .bind(new.bound.map(micros))
+        .bind(new.made_with.map(|id| id.to_string()))
         .fetch_one(self.database.writer())
         .await?;
         self.database.durable().await?;
@@ -86,11 +87,13 @@ impl Tokens for SqliteStore {
     }
 
     async fn revoke_token(&self, id: TokenId, now: DateTime<Utc>) -> Result<bool> {
-        let done = sqlx::query("UPDATE tokens SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL")
-            .bind(id.to_string())
-            .bind(micros(now))
-            .execute(self.database.writer())
-            .await?;
+        let done = sqlx::query(
+            "UPDATE tokens SET revoked_at = $2 WHERE (id = $1 OR made_with = $1) AND revoked_at IS NULL",
+        )
+        .bind(id.to_string())
+        .bind(micros(now))
+        .execute(self.database.writer())
+        .await?;
         self.database.durable().await?;
         Ok(done.rows_affected() > 0)
     }

@@ -115,6 +115,24 @@ async fn a_session_is_no_stronger_than_its_token_and_ends_with_it() {
 }
 
 #[tokio::test]
+async fn whoever_revokes_a_token_ends_its_browsers_too() {
+    let (_data, server) = started().await;
+    let owner = server.owner().await;
+    let made = owner
+        .post("/api/v0/user/api-tokens", &json!({"description": "lost"}))
+        .await
+        .expect(201);
+    let browser = Browser::logged_in(&server, made["token"].as_str().unwrap()).await;
+    browser.page("/").await;
+    let id = made["api_token"]["id"].as_str().unwrap();
+    let path = format!("/api/v0/user/api-tokens/{id}");
+    owner.delete(&path).await.expect(204);
+    let answer = browser.get("/").await;
+    assert_eq!(answer.status, 303, "{answer:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_code_logs_in_once() {
     let (_data, server) = started().await;
     let code = server
