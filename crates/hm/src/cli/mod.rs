@@ -15,7 +15,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use cache::{CacheArgs, CacheCommand};
 pub use cloud::{
-    BuildArgs, BuildCommand, CloudCommand, JobCommand, LoginArgs, OpenArgs, OrgArgs, OrgCommand, PipelineCommand,
+    BuildArgs, BuildCommand, CloudCommand, JobCommand, LoginArgs, OpenArgs, OrgArgs, OrgCommand,
+    PipelineCommand,
 };
 pub use image::{ImageArgs, ImageCommand};
 pub use needs::{ArtifactsArgs, SecretArgs};
