@@ -401,19 +401,23 @@
   hm.keys.j = () => hm.move(visible(), 1);
   hm.keys.k = () => hm.move(visible(), -1);
   hm.keys.o = () => current() && open(current(), !current().open);
+  const expander = document.getElementById("expand");
+  const bad = () => steps().filter((step) => step.hasAttribute("data-bad"));
   let stage = 0;
+  const next = () => (stage === 0 && bad().every((step) => step.open) ? 1 : stage);
+  const label = () => (expander.textContent = ["Expand failed", "Expand all", "Collapse all"][next()]);
   const expand = () => {
-    const bad = steps().filter((step) => step.hasAttribute("data-bad"));
-    if (stage === 0 && bad.every((step) => step.open)) stage = 1;
+    stage = next();
     for (const step of visible()) {
       if (stage === 0) open(step, step.hasAttribute("data-bad"));
       // Each open one asks for its log: not for a thousand at once.
       else open(step, stage === 1 && visible().indexOf(step) < 32);
     }
     stage = (stage + 1) % 3;
+    label();
   };
   hm.keys.e = expand;
-  const expander = document.getElementById("expand");
+  label();
   expander.hidden = false;
   expander.addEventListener("click", expand);
 

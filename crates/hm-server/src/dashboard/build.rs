@@ -5,7 +5,7 @@ use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect};
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use serde::Deserialize;
 
 use super::error::{Frame, PageError, page};
@@ -113,6 +113,7 @@ impl Head {
             created: Moment::new(build.created_at, now),
             waited: build
                 .started_at
+                .filter(|started| *started - build.created_at >= TimeDelta::seconds(1))
                 .map(|started| super::time::duration(super::time::between(build.created_at, started))),
             duration,
             since: since.map(exact),
