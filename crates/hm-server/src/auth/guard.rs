@@ -1,9 +1,9 @@
 //! The guard before every route. A route cannot be added without saying who may use it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, RawPathParams, Request, State};
+use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -53,11 +53,7 @@ pub(crate) async fn guard(
     next: Next,
 ) -> Result<Response, ApiError> {
     let app = &gate.app;
-    let peer = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
-    let address = address::client(peer, request.headers(), &app.config.trusted_proxies);
+    let address = address::of(&request, &app.config.trusted_proxies);
     let param = |name| {
         params
             .iter()

@@ -205,18 +205,8 @@ fn change(event: &BuildEvent) -> Option<JobChange> {
             exit_code: Some(*exit_code),
             soft_failed: *status == Some(StepEndStatus::SoftFailed),
             message: message.clone(),
-            ..to(step_id, ended(*exit_code, *status))
+            ..to(step_id, JobState::at_end(*exit_code, *status))
         }),
         _ => None,
-    }
-}
-
-/// A sender that knows no statuses says it by the exit code alone.
-const fn ended(exit_code: i32, status: Option<StepEndStatus>) -> JobState {
-    match (status, exit_code) {
-        (Some(StepEndStatus::Passed), _) | (None, 0) => JobState::Passed,
-        (Some(StepEndStatus::Canceled), _) | (None, 130) => JobState::Canceled,
-        (Some(StepEndStatus::TimedOut), _) | (None, 124) => JobState::TimedOut,
-        _ => JobState::Failed,
     }
 }

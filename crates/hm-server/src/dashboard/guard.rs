@@ -1,9 +1,8 @@
 //! The guard before every page. It says the same as the API's, to people.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, RawPathParams, Request, State};
+use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -44,11 +43,7 @@ pub(super) async fn guard(
     next: Next,
 ) -> Result<Response, PageError> {
     let app = &gate.app;
-    let peer = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |info| info.0.ip());
-    let address = address::client(peer, request.headers(), &app.config.trusted_proxies);
+    let address = address::of(&request, &app.config.trusted_proxies);
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     if !reads && !cookie::is_from_own_page(&app.config, request.headers()) {
         app.rates.address(address)?;

@@ -230,7 +230,7 @@ impl StepOutline {
                 message,
                 ..
             } => {
-                self.state = Some(ended(exit_code, status));
+                self.state = Some(JobState::at_end(exit_code, status));
                 self.soft_failed = status == Some(StepEndStatus::SoftFailed);
                 self.exit_code = Some(exit_code);
                 self.duration_ms = Some(duration_ms);
@@ -271,16 +271,6 @@ fn short(text: &str) -> String {
     match text.char_indices().nth(TEXT) {
         None => text.to_owned(),
         Some((end, _)) => format!("{} …", text.get(..end).unwrap_or_default()),
-    }
-}
-
-/// A sender that knows no statuses says it by the exit code alone.
-const fn ended(exit_code: i32, status: Option<StepEndStatus>) -> JobState {
-    match (status, exit_code) {
-        (Some(StepEndStatus::Passed), _) | (None, 0) => JobState::Passed,
-        (Some(StepEndStatus::Canceled), _) | (None, 130) => JobState::Canceled,
-        (Some(StepEndStatus::TimedOut), _) | (None, 124) => JobState::TimedOut,
-        _ => JobState::Failed,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Jobs: the steps of one build.
 
 use chrono::{DateTime, Utc};
+use hm_plugin_protocol::events::StepEndStatus;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -71,6 +72,17 @@ impl JobState {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// What a step's end makes of its job. A sender that knows no statuses says it by the exit code alone.
+    #[must_use]
+    pub const fn at_end(exit_code: i32, status: Option<StepEndStatus>) -> Self {
+        match (status, exit_code) {
+            (Some(StepEndStatus::Passed), _) | (None, 0) => Self::Passed,
+            (Some(StepEndStatus::Canceled), _) | (None, 130) => Self::Canceled,
+            (Some(StepEndStatus::TimedOut), _) | (None, 124) => Self::TimedOut,
+            _ => Self::Failed,
+        }
     }
 
     /// Whether it stays so within an attempt.
