@@ -8,16 +8,6 @@ use serde_json::{Value, json};
 
 use crate::harness::World;
 
-/// A plan of steps that need nothing of each other.
-fn plan(world: &World, steps: &[Value]) {
-    let nodes: Vec<Value> = steps
-        .iter()
-        .map(|step| json!({"step": step, "env": {}}))
-        .collect();
-    let graph = json!({"nodes": nodes, "node_holes": [], "edge_property": "directed", "edges": []});
-    world.write("p.json", &json!({"version": "0", "graph": graph}).to_string());
-}
-
 const RUN: [&str; 5] = ["run", "--plan", "p.json", "--format", "plain"];
 
 fn listed(world: &World, more: &[&str]) -> Vec<(String, String)> {
@@ -69,7 +59,7 @@ fn maker(key: &str, code: i32) -> Value {
 #[test]
 fn what_steps_make_is_listed_and_copied_out_whether_they_pass_or_fail() {
     let world = World::new();
-    plan(&world, &[maker("good", 0), maker("bad/one", 1)]);
+    world.write_plan(&[maker("good", 0), maker("bad/one", 1)]);
     let before = world.listing();
     let said = world.hm(&[&RUN[..], &["--keep-going"]].concat()).expect(1);
     assert_eq!(world.listing(), before, "nothing is put into the worktree");
@@ -123,7 +113,7 @@ fn what_steps_make_is_listed_and_copied_out_whether_they_pass_or_fail() {
 #[test]
 fn a_failed_run_copies_them_at_its_end_where_it_was_asked_to() {
     let world = World::new();
-    plan(&world, &[maker("bad", 1)]);
+    world.write_plan(&[maker("bad", 1)]);
     let to = world.path().join("ci");
     let to_text = to.display().to_string();
     let args = [&RUN[..], &["--artifacts", &to_text]].concat();
@@ -151,7 +141,7 @@ fn a_cache_hit_lists_them_again_and_is_none_once_they_are_gone() {
     let world = World::new();
     let mut step = json!({"key": "one", "cmd": "echo one > one.txt", "artifacts": [{"paths": ["*.txt"]}]});
     step["cache"] = json!({"policy": "forever", "key": "k"});
-    plan(&world, &[step]);
+    world.write_plan(&[step]);
     world.hm(&RUN).expect(0);
     let hit = world.hm(&RUN).expect(0);
     assert!(
@@ -177,7 +167,7 @@ fn too_much_is_left_out_and_told() {
     let free = json!({"key": "free", "cmd": make, "artifacts": [{"paths": ["*.bin"]}]});
     let capped =
         json!({"key": "capped", "cmd": make, "artifacts": [{"paths": ["*.bin"], "max_bytes": 1500}]});
-    plan(&world, &[free, capped]);
+    world.write_plan(&[free, capped]);
     world.write(".hm/config.toml", "[artifacts]\nmax_bytes = 2500\n");
     let said = world.hm(&RUN).expect(0);
     assert!(
@@ -199,10 +189,10 @@ fn too_much_is_left_out_and_told() {
 fn they_live_as_long_as_a_run_lists_them() {
     let world = World::new();
     let step = |text: &str| json!({"key": "one", "cmd": format!("echo {text} > one.txt"), "artifacts": [{"paths": ["one.txt"]}]});
-    plan(&world, &[step("first run")]);
+    world.write_plan(&[step("first run")]);
     world.hm(&RUN).expect(0);
     let first = world.newest();
-    plan(&world, &[step("second")]);
+    world.write_plan(&[step("second")]);
     world.hm(&RUN).expect(0);
     assert_eq!(usage(&world), 17);
     fs::remove_dir_all(world.data().join("runs").join(&first)).expect("the run's record");
@@ -229,13 +219,10 @@ fn a_canceled_step_leaves_none_and_one_out_of_time_does() {
         let cmd = format!("echo log > {key}.log; {end}");
         json!({"key": key, "cmd": cmd, "artifacts": [{"paths": ["*.log"]}], "timeout_seconds": 2})
     };
-    plan(
-        &world,
-        &[step("slow", "sleep 60"), step("fails", "sleep 0.5; exit 1")],
-    );
+    world.write_plan(&[step("slow", "sleep 60"), step("fails", "sleep 0.5; exit 1")]);
     world.hm(&[&RUN[..], &["-j", "2"]].concat()).expect(1);
     assert_eq!(listed(&world, &[]), pairs(&[("fails", "fails.log")]));
-    plan(&world, &[step("slow", "sleep 60")]);
+    world.write_plan(&[step("slow", "sleep 60")]);
     world.hm(&RUN).expect(1);
     assert_eq!(listed(&world, &[]), pairs(&[("slow", "slow.log")]));
 }

@@ -10,16 +10,6 @@ use serde_json::{Value, json};
 use crate::cloud::{Cloud, Service};
 use crate::harness::World;
 
-/// Writes a plan of steps that need nothing of each other.
-fn plan(world: &World, steps: &[Value]) {
-    let nodes: Vec<Value> = steps
-        .iter()
-        .map(|step| json!({"step": step, "env": {}}))
-        .collect();
-    let graph = json!({"nodes": nodes, "node_holes": [], "edge_property": "directed", "edges": []});
-    world.write("p.json", &json!({"version": "0", "graph": graph}).to_string());
-}
-
 /// A step that prints the length of its secret `TOKEN`, which masks leave alone.
 fn length() -> Value {
     json!({"key": "one", "cmd": "echo length ${#TOKEN}", "secrets": [{"name": "TOKEN"}]})
@@ -118,13 +108,10 @@ fn a_value_is_on_the_agent_and_nowhere_else() {
         "key": "careless", "cmd": CARELESS, "artifacts": [{"paths": ["*.txt"]}],
         "secrets": [{"name": "TOKEN"}, {"name": "KEY", "file": "deploy.key"}],
     });
-    plan(
-        &cloud.world,
-        &[
-            step,
-            json!({"key": "other", "cmd": "echo other [$TOKEN] [$OTHER]"}),
-        ],
-    );
+    cloud.world.write_plan(&[
+        step,
+        json!({"key": "other", "cmd": "echo other [$TOKEN] [$OTHER]"}),
+    ]);
     let file = file.to_str().expect("UTF-8");
     let (agent, agent_said) = agent(&cloud, "one", &["--secrets-file", file]);
 
@@ -170,10 +157,9 @@ fn a_value_is_on_the_agent_and_nowhere_else() {
 #[test]
 fn a_build_whose_secret_the_agent_lacks_fails_before_anything_runs() {
     let mut cloud = Cloud::alone(World::new());
-    plan(
-        &cloud.world,
-        &[json!({"key": "first", "cmd": "echo it-'runs'"}), length()],
-    );
+    cloud
+        .world
+        .write_plan(&[json!({"key": "first", "cmd": "echo it-'runs'"}), length()]);
     let values = private(&cloud.world, "values.toml", "OTHER = \"12345678\"\n");
     let values = values.to_str().expect("UTF-8");
     let (agent, _) = agent(&cloud, "builder-1", &["--secrets-file", values]);
@@ -205,7 +191,7 @@ fn a_build_whose_secret_the_agent_lacks_fails_before_anything_runs() {
 #[test]
 fn the_agent_of_dev_has_the_secrets_that_a_run_here_would_have() {
     let world = World::new();
-    plan(&world, &[length()]);
+    world.write_plan(&[length()]);
     let user = world.path().join("home/.config/hm");
     fs::create_dir_all(&user).expect("a directory");
     fs::write(user.join("config.toml"), "[secrets]\nTOKEN = \"file:~/token\"\n").expect("a file");
@@ -242,7 +228,7 @@ fn the_agent_of_dev_has_the_secrets_that_a_run_here_would_have() {
 #[test]
 fn a_secret_is_not_sent_to_a_server_and_a_server_alone_takes_none() {
     let cloud = Cloud::dev(World::new());
-    plan(&cloud.world, &[length()]);
+    cloud.world.write_plan(&[length()]);
     let args = [&RUN[..], &["--secret", "TOKEN"]].concat();
     let said = cloud
         .world

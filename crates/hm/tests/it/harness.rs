@@ -116,6 +116,18 @@ impl World {
         fs::write(path, text).expect("a file");
     }
 
+    /// Writes `p.json`, a plan of steps that need nothing of each other.
+    pub fn write_plan(&self, steps: &[serde_json::Value]) {
+        let nodes: Vec<serde_json::Value> = steps
+            .iter()
+            .map(|step| serde_json::json!({"step": step, "env": {}}))
+            .collect();
+        let graph =
+            serde_json::json!({"nodes": nodes, "node_holes": [], "edge_property": "directed", "edges": []});
+        let plan = serde_json::json!({"version": "0", "graph": graph});
+        self.write("p.json", &plan.to_string());
+    }
+
     /// Writes a shell script that can be run.
     pub fn script(&self, path: &Path, text: &str) {
         fs::write(path, format!("#!/bin/sh\n{text}\n")).expect("a script");

@@ -8,16 +8,6 @@ use serde_json::{Value, json};
 
 use crate::harness::{Said, World};
 
-/// A plan of steps that need nothing of each other.
-fn plan(world: &World, steps: &[Value]) {
-    let nodes: Vec<Value> = steps
-        .iter()
-        .map(|step| json!({"step": step, "env": {}}))
-        .collect();
-    let graph = json!({"nodes": nodes, "node_holes": [], "edge_property": "directed", "edges": []});
-    world.write("p.json", &json!({"version": "0", "graph": graph}).to_string());
-}
-
 /// A step that prints the length of its secret `TOKEN`, which masks leave alone.
 fn length(key: &str) -> Value {
     json!({"key": key, "cmd": "echo length ${#TOKEN}", "secrets": [{"name": "TOKEN"}]})
@@ -106,7 +96,7 @@ fn a_value_is_found_nowhere_however_a_step_prints_it() {
         "secrets": [{"name": "TOKEN"}, {"name": "KEY", "file": "deploy.key"}],
         "artifacts": [{"paths": ["report"]}],
     });
-    plan(&world, &[step]);
+    world.write_plan(&[step]);
     let key = format!("KEY=file:{}", world.path().join("key").display());
     let args = [
         "run",
@@ -208,7 +198,7 @@ fn a_step_has_what_it_asks_for_and_no_other_has() {
     let renamed = json!({
         "key": "renamed", "cmd": "echo renamed ${TOKEN-none} ${#OTHER}", "secrets": [{"name": "TOKEN", "env": "OTHER"}],
     });
-    plan(&world, &[length("one"), other, file, renamed]);
+    world.write_plan(&[length("one"), other, file, renamed]);
     let said = run(&world, &["--secret", "TOKEN"], &[("TOKEN", "12345678")])
         .expect(0)
         .stdout();
@@ -225,7 +215,7 @@ fn a_step_has_what_it_asks_for_and_no_other_has() {
 #[test]
 fn the_flag_goes_over_the_project_and_that_over_the_user() {
     let world = World::new();
-    plan(&world, &[length("one")]);
+    world.write_plan(&[length("one")]);
     let user = world.path().join("home/.config/hm");
     fs::create_dir_all(&user).expect("a directory");
     fs::write(user.join("config.toml"), "[secrets]\nTOKEN = \"file:~/token\"\n").expect("a file");
@@ -258,7 +248,7 @@ fn the_flag_goes_over_the_project_and_that_over_the_user() {
 #[test]
 fn a_file_of_values_that_git_would_take_is_refused() {
     let world = World::new();
-    plan(&world, &[length("one")]);
+    world.write_plan(&[length("one")]);
     world.write(".hm/secrets.toml", "TOKEN = \"1234567\"\n");
     git(&world, &["init", "--quiet"]);
     let said = run(&world, &[], &[]).expect(2);
@@ -273,14 +263,14 @@ fn a_file_of_values_that_git_would_take_is_refused() {
     git(&world, &["add", "--force", ".hm/secrets.toml"]);
     run(&world, &[], &[]).expect(2);
     // Who asks for none is not troubled.
-    plan(&world, &[json!({"key": "none", "cmd": "true"})]);
+    world.write_plan(&[json!({"key": "none", "cmd": "true"})]);
     run(&world, &[], &[]).expect(0);
 }
 
 #[test]
 fn what_cannot_be_given_is_refused_before_anything_starts_and_never_shown() {
     let world = World::new();
-    plan(&world, &[length("one")]);
+    world.write_plan(&[length("one")]);
     let refused = |flags: &[&str], variables: &[(&str, &str)], words: &[&str]| {
         let said = run(&world, flags, variables).expect(2);
         let stderr = said.stderr();
@@ -319,14 +309,14 @@ fn what_cannot_be_given_is_refused_before_anything_starts_and_never_shown() {
     assert_eq!(world.hm(&["builds", "--json"]).expect(0).stdout(), "");
     // A step that takes no part needs none.
     world.write(".hm/secrets.toml", "");
-    plan(&world, &[length("one"), json!({"key": "two", "cmd": "true"})]);
+    world.write_plan(&[length("one"), json!({"key": "two", "cmd": "true"})]);
     run(&world, &["--only", "two"], &[]).expect(0);
 }
 
 #[test]
 fn a_rerun_has_todays_values_from_where_the_run_had_them() {
     let world = World::new();
-    plan(&world, &[length("one")]);
+    world.write_plan(&[length("one")]);
     run(&world, &["--secret", "TOKEN=env:MINE"], &[("MINE", "12345678")]).expect(0);
     let again = world
         .say(world.command(&["rerun"]).env("MINE", "123456789"))
@@ -352,7 +342,7 @@ fn a_new_value_is_no_new_step_for_the_cache() {
     let world = World::new();
     let mut step = length("one");
     step["cache"] = json!({"policy": "forever", "key": "k"});
-    plan(&world, &[step]);
+    world.write_plan(&[step]);
     run(&world, &["--secret", "TOKEN"], &[("TOKEN", "12345678")]).expect(0);
     let again = run(&world, &["--secret", "TOKEN"], &[("TOKEN", "another value")]).expect(0);
     assert!(again.stdout().contains("cached"), "{again}");
@@ -364,7 +354,7 @@ fn a_shell_has_the_secrets_of_its_step() {
     let step = json!({
         "key": "one", "cmd": "exit 1", "secrets": [{"name": "TOKEN"}, {"name": "TOKEN", "file": "t"}],
     });
-    plan(&world, &[step]);
+    world.write_plan(&[step]);
     run(&world, &["--secret", "TOKEN"], &[("TOKEN", "12345678")]).expect(1);
     let args = [
         "shell",

@@ -56,12 +56,7 @@ impl Browser {
     }
 
     pub async fn send(&self, request: RequestBuilder) -> Answer {
-        let response = request.send().await.unwrap();
-        Answer {
-            status: response.status(),
-            headers: response.headers().clone(),
-            text: response.text().await.unwrap(),
-        }
+        Answer::to(request).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
