@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Runtime::new()?;
     let image = runtime.block_on(ImageBuilder::busybox().build().push(&registry, "steps:1"));
     let daemon = Dockerd::start(Reach::Localhost);
+    let _way = daemon.way_to(registry.address());
     let work = tempfile::tempdir()?;
     let tree = work.path().join("tree");
     std::fs::create_dir_all(tree.join(".hm"))?;

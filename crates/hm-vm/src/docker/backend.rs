@@ -122,10 +122,7 @@ impl VmBackend for DockerBackend {
         let Some(base) = Base::of_snapshot(&self.shared, snapshot).await? else {
             return Ok(SnapshotCheck::Missing);
         };
-        Ok(match base.shadows.conflict(source) {
-            Some(conflict) => SnapshotCheck::Stale(conflict),
-            None => SnapshotCheck::Usable,
-        })
+        sourced::check(&self.shared, snapshot, base, source).await
     }
 
     async fn remove(&self, snapshot: &SnapshotId) -> Result<u64> {

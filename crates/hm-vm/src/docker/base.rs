@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::engine::{failed, found};
 use super::labels::{SNAPSHOT, image_name};
-use super::shadow::Shadows;
 use super::shared::{Shared, variables};
 use super::state;
 use crate::{Result, SnapshotId, VmError};
@@ -25,8 +24,9 @@ pub(super) struct Base {
     pub layers: usize,
     /// The source that lies in it, by [`crate::source::Source::id`] and by its manifest; `None` is an empty one.
     pub source: Option<Laid>,
-    /// What was written over the source.
-    pub shadows: Shadows,
+    /// The manifests of other sources that it was found to be usable over, the newest last.
+    #[serde(default)]
+    pub usable_over: Vec<String>,
     /// What the image gives every command.
     pub env: BTreeMap<String, String>,
 }
@@ -56,7 +56,7 @@ impl Base {
                 .and_then(|root| root.layers)
                 .map_or(1, |layers| layers.len()),
             source: None,
-            shadows: Shadows::default(),
+            usable_over: Vec::new(),
             env: variables(inspected.config.and_then(|config| config.env)),
         }))
     }

@@ -118,19 +118,6 @@ pub(super) async fn name(shared: &Shared, base: &Base, name: Named) -> Result<Ba
     })
 }
 
-/// What a container has that its image has not.
-pub(super) async fn changes(
-    shared: &Shared,
-    container: &str,
-) -> Result<Vec<bollard::models::FilesystemChange>> {
-    let docker = shared.docker().await?;
-    let changes = docker
-        .container_changes(container)
-        .await
-        .map_err(failed("cannot tell what the step wrote"))?;
-    Ok(changes.unwrap_or_default())
-}
-
 /// An error of a snapshot that could not be taken.
 pub(super) fn not_sealed(error: VmError) -> VmError {
     VmError::NotSealed {

@@ -10,6 +10,9 @@ use super::state::{self, State};
 use crate::source::{Entry, EntryKind, Source};
 use crate::{Result, VmError};
 
+/// A second in nanoseconds.
+const SECOND: i64 = 1_000_000_000;
+
 /// One path of a source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Item {
@@ -24,6 +27,23 @@ pub(super) struct Item {
 pub(super) struct Manifest(pub Vec<Item>);
 
 impl Item {
+    #[cfg(test)]
+    pub(super) fn new(path: &[u8], entry: Entry, modified: i64) -> Self {
+        Self {
+            path: path.to_vec(),
+            entry,
+            modified,
+        }
+    }
+
+    /// The modification time that it is laid with. An engine keeps whole seconds of what it commits and cuts off the
+    /// rest: a file that was changed in the second in which something was built from it would seem to be no newer, so it
+    /// gets the next second.
+    pub(super) fn laid_seconds(&self) -> i64 {
+        let (whole, rest) = (self.modified.div_euclid(SECOND), self.modified.rem_euclid(SECOND));
+        (whole + i64::from(rest != 0)).max(0)
+    }
+
     pub(super) fn path(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.path))
     }
@@ -59,11 +79,29 @@ impl Manifest {
         Self(items.collect())
     }
 
-    /// Keeps it, and returns its name.
-    pub(super) fn store(&self, state: &State) -> Result<String> {
+    fn packed(&self) -> Result<(String, Vec<u8>)> {
         let bytes = postcard::to_allocvec(self)
             .map_err(|error| VmError::Other(format!("cannot describe the source: {error}")))?;
-        let digest = blake3::hash(&bytes).to_hex()[..32].to_owned();
+        Ok((blake3::hash(&bytes).to_hex()[..32].to_owned(), bytes))
+    }
+
+    /// Its name.
+    pub(super) fn digest(&self) -> Result<String> {
+        Ok(self.packed()?.0)
+    }
+
+    /// The same with what `before` has at paths that are `hidden`, for nothing was laid there.
+    pub(super) fn except(&self, before: &Self, hidden: impl Fn(&Path) -> bool) -> Self {
+        let laid = self.0.iter().filter(|item| !hidden(item.path()));
+        let kept = before.0.iter().filter(|item| hidden(item.path()));
+        let mut items: Vec<_> = laid.chain(kept).cloned().collect();
+        items.sort_by(|left, right| left.path().cmp(right.path()));
+        Self(items)
+    }
+
+    /// Keeps it, and returns its name.
+    pub(super) fn store(&self, state: &State) -> Result<String> {
+        let (digest, bytes) = self.packed()?;
         let path = state.manifest(&digest);
         if !path.exists() {
             state.write(&path, &bytes)?;
@@ -87,13 +125,22 @@ impl Manifest {
 
     /// What must be laid and what removed to come from this source to another.
     pub(super) fn difference<'a>(&'a self, to: &'a Self) -> Difference<'a> {
+        self.compare(to, Item::is_like)
+    }
+
+    /// The same for content alone: a checkout gives files new times that it leaves as they were.
+    pub(super) fn difference_of_content<'a>(&'a self, to: &'a Self) -> Difference<'a> {
+        self.compare(to, |old, new| old.entry == new.entry)
+    }
+
+    fn compare<'a>(&'a self, to: &'a Self, is_like: impl Fn(&Item, &Item) -> bool) -> Difference<'a> {
         let mut difference = Difference::default();
         let before: std::collections::HashMap<&[u8], &Item> =
             self.0.iter().map(|item| (item.bytes(), item)).collect();
         let mut kept = std::collections::HashSet::with_capacity(to.0.len());
         for item in &to.0 {
             kept.insert(item.bytes());
-            if !before.get(item.bytes()).is_some_and(|old| old.is_like(item)) {
+            if !before.get(item.bytes()).is_some_and(|old| is_like(old, item)) {
                 difference.laid.push(item);
             }
         }
@@ -118,6 +165,10 @@ pub(super) struct Difference<'a> {
 impl Difference<'_> {
     pub(super) fn is_empty(&self) -> bool {
         self.laid.is_empty() && self.removed.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.laid.len() + self.removed.len()
     }
 
     pub(super) fn bytes(&self) -> u64 {

@@ -10,7 +10,8 @@
 //! container (`beside`): it sees the other's files, and its processes too. The container waits for it to end.
 //!
 //! **A snapshot is an image**, committed without copying anything but what was written, and a file that says which
-//! source lies in it and what was written over that (`base`, `shadow`). A chain of 100 layers becomes one, for the
+//! source lies in it and what was written over that (`base`); what steps wrote over that is found out
+//! when it has changed (`written`). A chain of 100 layers becomes one, for the
 //! engine allows 125.
 //!
 //! **The source lies in an image of its own** above the one that a plan names (`sourced`). It is sent once; what
@@ -30,7 +31,7 @@
 //! base  sourced  manifest  stream           what a machine starts from, with today's source in it
 //! backend  vm  container  script  run       machines and their commands
 //! beside  attach  disk  pod  pods  caches   what else a command may need
-//! commit  shadow  export  usage  reclaim    what is left when it has ended
+//! commit  written  export  usage  reclaim    what is left when it has ended
 //! ```
 
 mod attach;
@@ -56,13 +57,13 @@ mod reclaim;
 mod remembered;
 mod run;
 mod script;
-mod shadow;
 mod shared;
 mod sourced;
 mod state;
 mod stream;
 mod usage;
 mod vm;
+mod written;
 
 pub use backend::DockerBackend;
 pub use config::DockerConfig;

@@ -5,6 +5,7 @@
 //! from there, and only what differs is ever sent.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -23,11 +24,15 @@ use super::script;
 use super::shared::Shared;
 use super::state;
 use super::stream;
+use super::written;
 use crate::source::Source;
-use crate::{ExecRequest, Network, Result, VmError};
+use crate::{ExecRequest, Network, Result, SnapshotCheck, SnapshotId, VmError};
 
 /// Where the list of what is to be removed is put, for the shell that removes it.
 const REMOVAL: &str = ".hm-removal";
+
+/// How many other sources a snapshot is remembered to be usable over.
+const REMEMBERED: usize = 8;
 
 /// How long an image with a source is kept for nobody.
 pub(super) const IDLE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -108,7 +113,7 @@ pub(super) async fn with(
             None => false,
         };
         if !reusable {
-            let whole = lay(shared, base, source, &wanted, &laid).await?;
+            let whole = lay(shared, base, source, &wanted, &laid, false).await?;
             for old in [made.whole.replace(whole.clone()), made.changed.take()]
                 .into_iter()
                 .flatten()
@@ -120,7 +125,8 @@ pub(super) async fn with(
         }
     }
     let below = made.whole.as_ref().unwrap_or(base);
-    let changed = lay(shared, below, source, &wanted, &laid).await?;
+    let written = snapshot.is_some();
+    let changed = lay(shared, below, source, &wanted, &laid, written).await?;
     let old = made.changed.replace(changed.clone());
     state.write_json(&path, &made)?;
     if let Some(old) = old {
@@ -174,20 +180,79 @@ async fn exists(shared: &Shared, base: &Base) -> Result<bool> {
     Ok(inspected.map_err(failed("cannot look at an image"))?.is_some())
 }
 
-/// Makes an image with a source from one with another, by what differs.
+/// Whether a snapshot can be used over a source.
+pub(super) async fn check(
+    shared: &Arc<Shared>,
+    snapshot: &SnapshotId,
+    mut base: Base,
+    source: &Source,
+) -> Result<SnapshotCheck> {
+    if base.source.as_ref().map_or("empty", |laid| laid.id.as_str()) == source.id() {
+        return Ok(SnapshotCheck::Usable);
+    }
+    let state = shared.state().await?;
+    let wanted = Manifest::of(source);
+    let digest = wanted.digest()?;
+    let manifest = base.source.as_ref().map(|laid| laid.manifest.as_str());
+    if manifest == Some(&digest) || base.usable_over.contains(&digest) {
+        return Ok(SnapshotCheck::Usable);
+    }
+    let Ok(before) = Manifest::load(state, manifest) else {
+        return Ok(SnapshotCheck::Stale(
+            "nothing says any more which source its snapshot holds".into(),
+        ));
+    };
+    let found = written::over(
+        shared,
+        &base.image,
+        &before,
+        &before.difference_of_content(&wanted),
+    )
+    .await?;
+    if let Some(finding) = found.first() {
+        return Ok(SnapshotCheck::Stale(finding.words()));
+    }
+    let surplus = (base.usable_over.len() + 1).saturating_sub(REMEMBERED);
+    base.usable_over.drain(..surplus);
+    base.usable_over.push(digest);
+    state.rewrite_json(&state.snapshot(&snapshot.0), &base)?;
+    Ok(SnapshotCheck::Usable)
+}
+
+/// Makes an image with a source from one with another, by what differs. Where steps have `written` above that, their
+/// files stay.
 async fn lay(
     shared: &Arc<Shared>,
     below: &Base,
     source: &Arc<Source>,
     wanted: &Manifest,
     laid: &Laid,
+    written: bool,
 ) -> Result<Base> {
     let state = shared.state().await?;
     let before = Manifest::load(state, below.source.as_ref().map(|laid| laid.manifest.as_str()))?;
     let mut difference = before.difference(wanted);
-    difference.without(|path| below.shadows.hides(path));
     let mut base = below.clone();
+    base.usable_over.clear();
     base.source = Some(laid.clone());
+    if written && !below.usable_over.contains(&laid.manifest) {
+        let found = written::over(shared, &below.image, &before, &difference).await?;
+        let hidden: Vec<_> = found.iter().filter(|finding| finding.hides).collect();
+        if !hidden.is_empty() {
+            let hides = |path: &Path| hidden.iter().any(|finding| path.starts_with(&finding.path));
+            difference.without(hides);
+            let mut differs = before.difference_of_content(wanted);
+            let all = differs.len();
+            differs.without(hides);
+            if differs.len() < all {
+                // It holds neither source whole: nobody is to take it for one of them.
+                base.source = Some(Laid {
+                    id: format!("{} in part", laid.id),
+                    manifest: wanted.except(&before, hides).store(state)?,
+                });
+            }
+        }
+    }
     if difference.is_empty() {
         // Nobody may remove the image below for being out of date in this guise.
         return commit::name(shared, &base, Named::new(SOURCED)).await;

@@ -171,6 +171,19 @@ impl State {
     }
 }
 
+/// Where a file's time says something.
+impl State {
+    /// Writes a file anew that keeps its modification time: it is no younger for what was added to it.
+    pub(super) fn rewrite_json<T: Serialize>(&self, path: &Path, value: &T) -> Result<()> {
+        let written = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+        self.write_json(path, value)?;
+        if let Ok(written) = written {
+            let _ = File::open(path).and_then(|file| file.set_modified(written));
+        }
+        Ok(())
+    }
+}
+
 impl Drop for State {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(self.root.join("owners").join(&self.owner));

@@ -126,7 +126,7 @@ pub(super) fn archive(
                     &mut header,
                     &path,
                     None,
-                    Some(item.modified),
+                    Some(item.laid_seconds()),
                     io::empty(),
                 )?;
             }
@@ -138,7 +138,7 @@ pub(super) fn archive(
                     &mut header,
                     &path,
                     target,
-                    Some(item.modified),
+                    Some(item.laid_seconds()),
                     io::empty(),
                 )?;
             }
@@ -152,7 +152,7 @@ pub(super) fn archive(
                     &mut header,
                     &path,
                     None,
-                    Some(item.modified),
+                    Some(item.laid_seconds()),
                     content,
                 )?;
             }
@@ -173,17 +173,13 @@ fn entry(
     header: &mut tar::Header,
     path: &[u8],
     target: Option<&[u8]>,
-    modified: Option<i64>,
+    seconds: Option<i64>,
     content: impl Read,
 ) -> io::Result<()> {
     let mut records: Vec<(&str, Vec<u8>)> = Vec::new();
     header.set_uid(0);
     header.set_gid(0);
-    if let Some(nanoseconds) = modified {
-        // An engine keeps whole seconds of what it commits, and cuts off the rest. A file that was changed in the second
-        // in which something was built from it would then seem to be no newer: so it gets the next second.
-        let seconds =
-            nanoseconds.div_euclid(1_000_000_000) + i64::from(nanoseconds.rem_euclid(1_000_000_000) != 0);
+    if let Some(seconds) = seconds {
         header.set_mtime(u64::try_from(seconds).unwrap_or(0));
     }
     let fits = |field: &mut [u8], value: &[u8]| {

@@ -25,7 +25,6 @@ pub(super) struct DockerVm {
     shared: Arc<Shared>,
     /// The snapshot that it began from, until it writes something.
     origin: Option<SnapshotId>,
-    source: Arc<Source>,
     inner: Mutex<Inner>,
 }
 
@@ -48,7 +47,6 @@ impl DockerVm {
         Self {
             shared,
             origin,
-            source: Arc::new(Source::empty()),
             inner: Mutex::new(inner),
         }
     }
@@ -130,13 +128,12 @@ impl DockerVm {
         let Some(container) = inner.container.clone() else {
             return Ok(());
         };
-        let changes = commit::changes(&self.shared, &container.id).await?;
         let layers = commit::commit(&self.shared, &container.id, &inner.base, name).await?;
         inner.container = None;
         self.shared.discard(container.id.clone());
         inner.base.image = image_name(name.role, &name.id);
         inner.base.layers = layers;
-        inner.base.shadows.add(&changes, &self.source);
+        inner.base.usable_over.clear();
         Ok(())
     }
 
@@ -195,7 +192,6 @@ impl Vm for DockerVm {
         let origin = self.origin.as_ref().map(|origin| origin.0.as_str());
         let inner = self.inner.get_mut();
         inner.base = sourced::with(&self.shared, &inner.base, origin, &source).await?;
-        self.source = source;
         Ok(())
     }
 

@@ -1,10 +1,15 @@
-//! A Docker daemon of a test's own: on a socket in a temporary directory, and gone with it.
+//! A Docker daemon of a test's own: on a socket in a temporary directory and in a network of its own, and gone with them.
+//! A daemon without a bridge removes the one that it finds: in this machine's network that would be the one of its own
+//! Docker.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use super::loopback::Way;
 
 /// How long a daemon may take to answer, or to end.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -14,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum Reach {
     /// Their own localhost alone: starts faster, and needs no packet filter.
     Localhost,
-    /// Docker's usual bridge.
+    /// A bridge between its containers, and nothing beyond.
     Bridge,
 }
 
@@ -46,6 +51,18 @@ impl Dockerd {
     #[must_use]
     pub fn host(&self) -> String {
         format!("unix://{}", socket(self.directory.path()).display())
+    }
+
+    /// The file that names its process.
+    #[must_use]
+    pub fn pid_file(&self) -> PathBuf {
+        self.directory.path().join("pid")
+    }
+
+    /// Lets it reach a server on this machine's loopback, such as a registry, for as long as what comes back lives.
+    #[must_use]
+    pub fn way_to(&self, server: SocketAddr) -> Way {
+        Way::open(self.process.id(), server)
     }
 
     /// Runs Docker's own client against it, and gives its standard output.
@@ -151,7 +168,14 @@ fn log(directory: &Path) -> PathBuf {
 }
 
 fn spawn(directory: &Path, reach: Reach) -> Child {
-    let mut command = Command::new("dockerd");
+    let mut command = Command::new("unshare");
+    command.args([
+        "--net",
+        "sh",
+        "-c",
+        "ip link set lo up; exec dockerd \"$@\"",
+        "dockerd",
+    ]);
     let own = |name: &str| directory.join(name);
     command
         .arg("--host")
@@ -166,8 +190,9 @@ fn spawn(directory: &Path, reach: Reach) -> Child {
         .arg(own("daemon.json"))
         .args(["--shutdown-timeout", "2"]);
     std::fs::write(own("daemon.json"), "{}").expect("a file");
+    command.args(["--iptables=false", "--ip6tables=false", "--ip-masq=false"]);
     if reach == Reach::Localhost {
-        command.args(["--bridge", "none", "--iptables=false", "--ip6tables=false"]);
+        command.args(["--bridge", "none"]);
     }
     let log = std::fs::File::create(log(directory)).expect("a file");
     let errors = log.try_clone().expect("a file");

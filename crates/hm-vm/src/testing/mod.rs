@@ -5,6 +5,8 @@ pub mod contract;
 #[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 pub mod dockerd;
 pub mod footprint;
+#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
+pub mod loopback;
 mod memory;
 #[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 pub mod oci;

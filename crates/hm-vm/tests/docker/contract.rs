@@ -6,7 +6,7 @@ use hm_vm::testing::contract::{self, Subject};
 use hm_vm::testing::oci::ImageBuilder;
 use hm_vm::{ImageConfig, ImageReference};
 
-use crate::support::{Engine, Network, busybox};
+use crate::support::{Engine, busybox};
 
 /// How long a case waits: an engine takes a good part of a second for each of the 150 snapshots of a long chain.
 const PATIENCE: Duration = Duration::from_secs(400);
@@ -28,7 +28,7 @@ const PODMAN: &[&str] = &[
 
 #[tokio::test(flavor = "multi_thread")]
 async fn docker_keeps_the_contract_of_a_vm_backend() {
-    keeps_the_contract(&Engine::docker(Network::Own), OTHERWISE).await;
+    keeps_the_contract(&Engine::docker(), OTHERWISE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

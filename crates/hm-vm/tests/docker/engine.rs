@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use hm_vm::source::{SourceOptions, SourceStore};
+use hm_vm::testing::dockerd::{Dockerd, Reach as Reached};
 use hm_vm::testing::oci::ImageBuilder;
 use hm_vm::{ExecRequest, ImageReference, KillReason, Network as Reach, VmBackend, VmError};
 
 use crate::secrets;
-use crate::support::{Engine, Network, World, during};
+use crate::support::{Engine, World, during};
 
 /// Each case is a test of its own in all but the engine that it starts.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_serves_machines() {
-    let engine = Engine::docker(Network::Own);
+    let engine = Engine::docker();
     let world = World::new(&engine);
     eprintln!("a_secret_is_nowhere_else");
     secrets::a_secret_is_nowhere_else(&engine, &world).await;
@@ -239,6 +240,24 @@ async fn nothing_of_its_users_is_touched(engine: &Engine, world: &World) {
             .says(&["volume", "ls", "--quiet"])
             .contains(&"their-volume".to_owned())
     );
+}
+
+/// A daemon of the tests removes the bridge that it finds: it must not find this machine's.
+#[test]
+fn test_engine_leaves_the_machines_network_alone() {
+    let interfaces = || -> std::collections::BTreeSet<_> {
+        let listed = std::fs::read_dir("/sys/class/net").unwrap();
+        listed.map(|interface| interface.unwrap().file_name()).collect()
+    };
+    let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+    let before = interfaces();
+    for reach in [Reached::Localhost, Reached::Bridge] {
+        let daemon = Dockerd::start(reach);
+        let pid = std::fs::read_to_string(daemon.pid_file()).unwrap();
+        let network = std::fs::read_link(format!("/proc/{}/ns/net", pid.trim())).unwrap();
+        assert_ne!(network, own, "it has a network of its own");
+        assert!(interfaces().is_superset(&before), "{before:?}");
+    }
 }
 
 /// An engine that is not there, or that nobody may use, is told at once, with what to do.

@@ -7,7 +7,7 @@ use hm_vm::oci::{CredentialSource, Credentials, ImageProgress, Progress, PullPol
 use hm_vm::testing::oci::{ImageBuilder, Layer, Registry};
 use hm_vm::{ExecRequest, ImageReference, Network as Reach, VmBackend, VmError};
 
-use crate::support::{Engine, Network, World};
+use crate::support::{Engine, World};
 
 /// Knows one login.
 #[derive(Debug)]
@@ -51,9 +51,10 @@ impl Told {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_pulls_what_is_new_and_nothing_else() {
-    let engine = Engine::docker(Network::Host);
+    let engine = Engine::docker();
     let world = World::new(&engine);
     let mut registry = Registry::start_with_login();
+    let _way = engine.way_to(registry.address());
     let told = Arc::new(Told::default());
     let login = registry.credentials();
     let backend = |policy: PullPolicy, known: bool| {

@@ -1,5 +1,6 @@
 //! Engines of the tests' own, and an image for them.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +11,7 @@ use hm_vm::docker::{DockerBackend, DockerConfig};
 use hm_vm::source::Source;
 use hm_vm::testing::contract::Ran;
 use hm_vm::testing::footprint::processes_with;
+use hm_vm::testing::loopback::Way;
 use hm_vm::{ExecRequest, ImageReference, OutputChunk, Stream, Vm, VmBackend};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -24,34 +26,15 @@ pub struct Engine {
     pub directory: TempDir,
 }
 
-/// Which network an engine has.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Network {
-    /// One of its own, with a bridge in it that ends with it: nothing of this machine's is changed or reached.
-    Own,
-    /// This machine's, without a bridge: it reaches a registry on loopback.
-    Host,
-}
-
 impl Engine {
-    /// Docker's.
-    pub fn docker(network: Network) -> Self {
+    /// Docker's, in a network of its own with a bridge that ends with it: nothing of this machine's is changed or reached.
+    pub fn docker() -> Self {
         let directory = tempfile::Builder::new().prefix("hm-docker-").tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
-        let mut command = match network {
-            Network::Own => {
-                let mut command = Command::new("unshare");
-                let script = "ip link set lo up; exec dockerd \"$@\"";
-                command.args(["--net", "sh", "-c", script, "dockerd"]);
-                command
-            }
-            Network::Host => {
-                let mut command = Command::new("dockerd");
-                command.arg("--bridge=none");
-                command
-            }
-        };
+        let mut command = Command::new("unshare");
+        let script = "ip link set lo up; exec dockerd \"$@\"";
         command
+            .args(["--net", "sh", "-c", script, "dockerd"])
             .args(["--iptables=false", "--ip-masq=false"])
             .arg(format!("--host=unix://{}", at("sock").display()))
             .arg(format!("--data-root={}", at("data").display()))
@@ -109,6 +92,11 @@ impl Engine {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Lets it reach a server on this machine's loopback.
+    pub fn way_to(&self, server: SocketAddr) -> Way {
+        Way::open(self.child.id(), server)
     }
 
     pub fn socket(&self) -> PathBuf {

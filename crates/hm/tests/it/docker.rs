@@ -100,6 +100,7 @@ async fn one_project_gives_the_same_events_on_both_backends() {
     built.push(&registry, "greeter:1").await;
     let image = format!("{}/greeter:1", way.address());
     let daemon = Dockerd::start(Reach::Localhost);
+    let _way = daemon.way_to(way.address());
     let world = World::new();
     world.write("source.txt", "the source\n");
     world.write("p.json", &plan(&image, STEPS));
@@ -198,6 +199,7 @@ async fn a_cancelled_build_leaves_no_container_and_what_a_killed_one_left_goes()
     let registry = Registry::start();
     let image = ImageBuilder::busybox().build().push(&registry, "busybox:1").await;
     let daemon = Dockerd::start(Reach::Localhost);
+    let _way = daemon.way_to(registry.address());
     let world = World::new();
     let endless = "echo step-'runs'; sleep 1000 & (trap '' INT TERM; sleep 1000) & wait";
     world.write("p.json", &plan(&image, &[("a", endless, None)]));
@@ -254,6 +256,7 @@ async fn where_the_sandbox_cannot_be_docker_runs_the_build_and_a_line_says_so() 
     let registry = Registry::start();
     let image = ImageBuilder::busybox().build().push(&registry, "busybox:1").await;
     let daemon = Dockerd::start(Reach::Localhost);
+    let _way = daemon.way_to(registry.address());
     let world = World::new();
     world.write("p.json", &plan(&image, &[("a", "echo step-'ran'", None)]));
     for below in ["upper", "work", "merged"] {

@@ -64,6 +64,8 @@ cases![
     the_source_lies_in_the_workspace,
     the_source_is_exchanged_under_a_snapshot,
     a_shadowed_source_file_that_changes_makes_a_snapshot_stale,
+    replaced_directory_and_later_source_are_not_mixed,
+    source_paths_that_steps_did_not_touch_are_exchanged,
     cancellation_ends_the_command,
     nothing_of_a_command_outlives_it,
     a_dropped_machine_leaves_nothing,

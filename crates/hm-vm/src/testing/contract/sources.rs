@@ -64,3 +64,75 @@ pub async fn a_shadowed_source_file_that_changes_makes_a_snapshot_stale(subject:
         }
     }
 }
+
+/// A directory that a command removed and made again hides the source's: a file that the source gets there later is not
+/// to appear among its own.
+pub async fn replaced_directory_and_later_source_are_not_mixed(subject: &Subject) {
+    let before = subject.source(&[("gen/theirs", "1"), ("other/file", "2")]).await;
+    let command = "rm -rf gen && mkdir gen && echo mine > gen/mine";
+    let snapshot = leaves(subject.machine_with(before).await, command).await;
+    for (files, hidden) in [
+        (
+            &[("gen/theirs", "1"), ("gen/new", "3"), ("other/file", "2")],
+            "gen",
+        ),
+        (
+            &[("gen/theirs", "9"), ("other/more", "3"), ("other/file", "2")],
+            "gen",
+        ),
+    ] {
+        let now = subject.source(files).await;
+        let check = subject.check(&snapshot.id, &now).await;
+        assert!(
+            matches!(&check, SnapshotCheck::Stale(why) if why.contains(hidden)),
+            "{files:?}: {check:?}"
+        );
+    }
+    let now = subject
+        .source(&[("gen/theirs", "1"), ("other/file", "2"), ("other/new", "3")])
+        .await;
+    assert_eq!(subject.check(&snapshot.id, &now).await, SnapshotCheck::Usable);
+}
+
+/// Files that come, go, and change where no command wrote leave a snapshot usable; where one wrote they do not.
+pub async fn source_paths_that_steps_did_not_touch_are_exchanged(subject: &Subject) {
+    let before = subject
+        .source(&[("keep/a", "a"), ("keep/b", "b"), ("go/c", "c"), ("top", "t")])
+        .await;
+    let parent = leaves(
+        subject.machine_with(before).await,
+        "echo made > keep/made; mkdir out",
+    )
+    .await;
+    let now = subject
+        .source(&[
+            ("keep/a", "changed"),
+            ("keep/new", "n"),
+            ("more/d", "d"),
+            ("top", "t"),
+        ])
+        .await;
+    assert_eq!(subject.check(&parent.id, &now).await, SnapshotCheck::Usable);
+    let vm = subject.restored_with(&parent, now).await;
+    let seen = "cat keep/a keep/made keep/new more/d; test -e keep/b || test -e go || echo gone";
+    assert_eq!(passes(vm.as_ref(), seen).await, "changedmade\nndgone\n");
+    vm.destroy().await.expect("it is destroyed");
+    for (files, named) in [
+        (vec![("keep", "a file now"), ("go/c", "c"), ("top", "t")], "keep"),
+        (
+            vec![("keep/a", "a"), ("keep/made", "m"), ("go/c", "c"), ("top", "t")],
+            "keep/made",
+        ),
+        (
+            vec![("keep/a", "a"), ("out/x", "x"), ("go/c", "c"), ("top", "t")],
+            "out",
+        ),
+    ] {
+        let now = subject.source(&files).await;
+        let check = subject.check(&parent.id, &now).await;
+        assert!(
+            matches!(&check, SnapshotCheck::Stale(why) if why.contains(named)),
+            "{files:?}: {check:?}"
+        );
+    }
+}
