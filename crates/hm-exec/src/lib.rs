@@ -29,4 +29,4 @@ pub use handle::{BackendHandle, Control, EventStream};
 pub use hm_plugin_protocol::events::BuildRef;
 pub use local::LocalBackend;
 pub use outcome::{BuildOutcome, BuildStatus, StepResultSummary, StepStatus};
-pub use request::{Plan, Resume, RunOptions, RunRequest, SourceMeta};
+pub use request::{Plan, Resume, RunOptions, RunRequest, SOURCE_VARIABLES, SourceMeta};

@@ -52,6 +52,33 @@ pub struct SourceMeta {
     pub message: Option<String>,
     /// `owner/repo` when there is a remote.
     pub repo_name: Option<String>,
+    /// The tag of the commit, the last one by name of several.
+    pub tag: Option<String>,
+}
+
+/// The variables by which pipeline files and steps know the source.
+pub const SOURCE_VARIABLES: [&str; 3] = ["HM_BRANCH", "HM_COMMIT", "HM_TAG"];
+
+impl SourceMeta {
+    /// What pipeline files and steps know of the source: [`SOURCE_VARIABLES`], without those that nothing is known for.
+    #[must_use]
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let values = [&self.branch, &self.commit, &self.tag];
+        let known = SOURCE_VARIABLES.into_iter().zip(values);
+        known
+            .filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)))
+            .collect()
+    }
+
+    /// What a step of the run is told by variables, below those of the plan: that it runs in CI, which run it is, and what
+    /// is known of the source. None of it is in a cache key.
+    #[must_use]
+    pub fn step_variables(&self, run_id: uuid::Uuid) -> BTreeMap<String, String> {
+        let mut variables = self.variables();
+        variables.insert("CI".into(), "true".into());
+        variables.insert("HM_RUN_ID".into(), run_id.to_string());
+        variables
+    }
 }
 
 /// Where a run takes over from an earlier one.

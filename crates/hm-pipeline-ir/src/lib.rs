@@ -15,6 +15,7 @@ mod error;
 mod graph;
 mod needs;
 mod parse;
+mod shell;
 mod step;
 
 pub mod keys;
@@ -27,5 +28,8 @@ pub use keys::{Base, CacheKey, Component, KeyInputs, KeyParts, ParseCacheKeyErro
 pub use needs::{
     Artifacts, CacheDirectory, CollectWhen, HealthCheck, SecretDelivery, SecretUse, Service, ServiceScope,
 };
-pub use parse::{MAX_KEY_BYTES, MAX_NEEDS, MAX_PATTERNS, MAX_PLAN_BYTES, MAX_RETRIES, MAX_STEPS};
+pub use parse::{
+    MAX_KEY_BYTES, MAX_NEEDS, MAX_PATTERNS, MAX_PLAN_BYTES, MAX_RETRIES, MAX_STEPS, dropped_variable,
+};
+pub use shell::Shell;
 pub use step::{Limits, Network, Step, StepIndex, StepKey};

@@ -3,7 +3,7 @@
 //! All of these are hm's own additions to the v0 IR: optional fields of a step.
 //!
 //! ```json
-//! "services":  [{"name": "db", "image": "postgres:17", "cmd": "...", "env": {}, "scope": "chain",
+//! "services":  [{"name": "db", "image": "postgres:17", "cmd": "...", "env": {}, "scope": "chain", "shell": "sh -e",
 //!                "health": {"cmd": "pg_isready", "interval_seconds": 1, "timeout_seconds": 60}}],
 //! "secrets":   [{"name": "TOKEN"}, {"name": "TOKEN", "env": "GITHUB_TOKEN"}, {"name": "KEY", "file": "deploy.key"}],
 //! "artifacts": [{"paths": ["report/**/*.xml"], "when": "always", "max_bytes": 104857600}],
@@ -12,6 +12,8 @@
 
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+use crate::Shell;
 
 /// How long a service lives.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -27,7 +29,7 @@ pub enum ServiceScope {
 /// How to find out that a service can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// What `sh -c` runs in the service's own root; the service can be used once it exits with 0.
+    /// What the service's shell runs in its own root; the service can be used once it exits with 0.
     pub cmd: String,
     /// How long to wait between two tries.
     pub interval: Duration,
@@ -42,8 +44,10 @@ pub struct Service {
     pub name: String,
     /// The image that it starts from; `None` is the backend's default.
     pub image: Option<String>,
-    /// What `sh -c` runs; `None` is the image's own command.
+    /// What its shell runs; `None` is the image's own command.
     pub cmd: Option<String>,
+    /// The shell that runs its command and its health check; `None` is plain `sh`.
+    pub shell: Option<Shell>,
     /// Its environment.
     pub env: BTreeMap<String, String>,
     /// How to find out that it can be used; without one it counts as usable once it runs.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Artifacts, CacheDirectory, CachePolicy, SecretUse, Service};
+use crate::{Artifacts, CacheDirectory, CachePolicy, SecretUse, Service, Shell};
 
 /// Where a step stands in its plan, counted from 0. Only meaningful for the [`crate::PipelineGraph`] that it
 /// came from.
@@ -90,8 +90,10 @@ pub struct Limits {
 pub struct Step {
     /// Its name in the plan.
     pub key: StepKey,
-    /// What `sh -c` runs in `/workspace`.
+    /// What its shell runs in `/workspace`.
     pub cmd: String,
+    /// The shell that runs it; `None` is plain `sh`, which goes on after a failing line.
+    pub shell: Option<Shell>,
     /// What the author calls it.
     pub label: Option<String>,
     /// The image that it starts from when it has no `builds_in` parent.

@@ -45,6 +45,7 @@ fn a_plan_that_uses_all_of_them_is_read() {
         name: "db".into(),
         image: Some("postgres:17".into()),
         cmd: None,
+        shell: None,
         env: BTreeMap::from([("POSTGRES_PASSWORD".into(), "x".into())]),
         health: Some(HealthCheck {
             cmd: "pg_isready".into(),
@@ -57,6 +58,7 @@ fn a_plan_that_uses_all_of_them_is_read() {
         name: "cache.local".into(),
         image: None,
         cmd: Some("redis-server".into()),
+        shell: None,
         env: BTreeMap::new(),
         health: None,
         scope: ServiceScope::Step,

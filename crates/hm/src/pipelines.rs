@@ -6,12 +6,12 @@ use std::io::Read;
 use std::path::Path;
 
 use hm_dsl::{RenderRequest, Rendered, RenderedPipeline};
-use hm_exec::Plan;
+use hm_exec::{Plan, SOURCE_VARIABLES, SourceMeta};
 
 use crate::cli::PipelineArgs;
 use crate::context::Context;
 use crate::fail::{Failure, Result};
-use crate::suggest;
+use crate::{repository, suggest};
 
 /// The name of a plan that came from a file.
 const UNNAMED: &str = "plan";
@@ -31,8 +31,13 @@ pub struct Chosen {
 ///
 /// # Errors
 /// When there is no such pipeline, it does not render, or the plan is refused.
-pub fn choose(context: &Context, args: &PipelineArgs, env: &BTreeMap<String, String>) -> Result<Chosen> {
-    let (slug, text, python_started) = text(context, args, env)?;
+pub fn choose(
+    context: &Context,
+    args: &PipelineArgs,
+    source: &SourceMeta,
+    env: &BTreeMap<String, String>,
+) -> Result<Chosen> {
+    let (slug, text, python_started) = text(context, args, source, env)?;
     let from = args
         .plan
         .as_ref()
@@ -52,26 +57,44 @@ pub fn choose(context: &Context, args: &PipelineArgs, env: &BTreeMap<String, Str
 pub fn text(
     context: &Context,
     args: &PipelineArgs,
+    source: &SourceMeta,
     env: &BTreeMap<String, String>,
 ) -> Result<(String, String, u64)> {
     if let Some(path) = &args.plan {
         return Ok((slug_of(path), read_plan(context, path)?, 0));
     }
-    let rendered = render_all(context, env)?;
+    let rendered = render_all(context, context.root()?, source, env)?;
     let python_started = u64::from(rendered.python_started);
     let chosen = pick(rendered.pipelines, args.pipeline.as_deref())?;
     Ok((chosen.slug, chosen.ir_json, python_started))
 }
 
-/// All pipelines of the repository.
+/// The source as pipeline files and steps know it: the branch is the command line's where that names one.
+#[must_use]
+pub fn source(root: Option<&Path>, args: &PipelineArgs) -> SourceMeta {
+    let meta = root.map(repository::source_meta).unwrap_or_default();
+    SourceMeta {
+        branch: args.branch.clone().or(meta.branch),
+        ..meta
+    }
+}
+
+/// All pipelines of the repository at `root`.
 ///
 /// # Errors
 /// When there is none, or one does not render.
-pub fn render_all(context: &Context, env: &BTreeMap<String, String>) -> Result<Rendered> {
+pub fn render_all(
+    context: &Context,
+    root: &Path,
+    source: &SourceMeta,
+    env: &BTreeMap<String, String>,
+) -> Result<Rendered> {
     let mut variables = context.environment.variables().clone();
+    variables.retain(|name, _| !SOURCE_VARIABLES.contains(&name.as_str()));
+    variables.extend(source.variables());
     variables.extend(env.clone());
     let request = RenderRequest {
-        root: context.root()?.to_path_buf(),
+        root: root.to_path_buf(),
         python: None,
         cache_dir: context.config()?.data_dir.join("plans"),
         env: variables,

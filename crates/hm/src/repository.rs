@@ -42,10 +42,67 @@ pub fn source_meta(root: &Path) -> SourceMeta {
     };
     SourceMeta {
         branch,
-        commit,
         message: None,
         repo_name: remote(&common.join("config")),
+        tag: commit.as_deref().and_then(|commit| tag(root, &common, commit)),
+        commit,
     }
+}
+
+/// The last tag by name of those that name `commit`. Where tags are objects of their own, which only git reads, git is asked.
+fn tag(root: &Path, common: &Path, commit: &str) -> Option<String> {
+    let mut found = packed_tag(&common.join("packed-refs"), commit);
+    let tags = common.join("refs/tags");
+    let mut unread = false;
+    let mut directories = vec![tags.clone()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                directories.push(path);
+            } else if read_line(&path).as_deref() == Some(commit) {
+                let name = path.strip_prefix(&tags).ok().and_then(Path::to_str);
+                found = found.max(name.map(str::to_owned));
+            } else {
+                unread = true;
+            }
+        }
+    }
+    if unread {
+        let asked = std::process::Command::new("git")
+            .arg("-C")
+            .arg(root)
+            .args(["tag", "--points-at", commit])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .output();
+        let names = asked.ok().filter(|asked| asked.status.success())?.stdout;
+        let names = String::from_utf8(names).ok()?;
+        found = found.max(names.lines().max().map(str::to_owned));
+    }
+    found
+}
+
+/// The last tag by name in a file of packed references that names `commit`, by itself or, in the line after it, through a
+/// tag that is an object.
+fn packed_tag(path: &Path, commit: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let mut last = None;
+    let mut found = None;
+    for line in text.lines() {
+        let hash = match (line.strip_prefix('^'), line.split_once(' ')) {
+            (Some(peeled), _) => peeled,
+            (None, Some((hash, name))) => {
+                last = name.strip_prefix("refs/tags/");
+                hash
+            }
+            (None, None) => continue,
+        };
+        if hash == commit {
+            found = found.max(last);
+        }
+    }
+    found.map(str::to_owned)
 }
 
 /// A commit's message, where `git` is there to tell it. The build of a server is worth starting it, to be known by.

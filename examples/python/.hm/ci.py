@@ -14,6 +14,7 @@ def ci():
     run = compiled.sh(
         "python3 -m ledger < tests/entries.txt | diff tests/expected.txt -",
         label="run",
+        shell="bash",
         cache=hm.auto(),
     )
     return [test, tabs, package, run]

@@ -74,6 +74,9 @@ pub struct BuildOptions {
     /// What stands in for images on the agent: their names, or `host`; never a path.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub images: BTreeMap<String, String>,
+    /// The tag of the source's commit, which its steps see.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
     /// Steps that count as done, by key, with the snapshot that each left on an agent. Where that has no such snapshot,
     /// the step runs.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -21,6 +21,7 @@ from .cache import (
     on_change,
     ttl,
 )
+from .context import branch, commit, tag
 from .json_emit import pipeline_to_json
 from .needs import artifacts, cache_dir, health, secret, service
 from .options import limits
@@ -45,8 +46,10 @@ __all__ = [
     "Target",
     "artifacts",
     "auto",
+    "branch",
     "cache_dir",
     "clear_target_cache",
+    "commit",
     "compose",
     "dump_registry_json",
     "forever",
@@ -63,6 +66,7 @@ __all__ = [
     "secret",
     "service",
     "sh",
+    "tag",
     "target",
     "timeout",
     "ttl",

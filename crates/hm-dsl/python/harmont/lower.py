@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from .names import name_steps
+from .shells import DEFAULT
 from .step import Step
 
 TYPE_CHECKING = False
@@ -11,8 +12,9 @@ if TYPE_CHECKING:
 _DEFAULT_ENV = {"DEBIAN_FRONTEND": "noninteractive", "TERM": "dumb"}
 
 
-def lower(leaves: Sequence[Step], env: Mapping[str, str]) -> dict[str, Any]:
-    """Return the graph of everything that ``leaves`` need, in the order in which they need it."""
+def lower(leaves: Sequence[Step], env: Mapping[str, str], shell: Optional[str] = None) -> dict[str, Any]:
+    """Return the graph of everything that ``leaves`` need, in the order in which they need it. ``shell`` runs the commands of
+    steps that name none."""
     order = _Order()
     for leaf in leaves:
         if leaf.is_wait:
@@ -21,7 +23,7 @@ def lower(leaves: Sequence[Step], env: Mapping[str, str]) -> dict[str, Any]:
             order.add(leaf)
     keys = name_steps(order.steps)
     nodes = [
-        {"step": _wire(step, key), "env": {**_DEFAULT_ENV, **env, **(step.env or {})}}
+        {"step": _wire(step, key, shell or DEFAULT), "env": {**_DEFAULT_ENV, **env, **(step.env or {})}}
         for step, key in zip(order.steps, keys)
     ]
     return {"nodes": nodes, "node_holes": [], "edge_property": "directed", "edges": order.edges}
@@ -70,9 +72,10 @@ class _Order:
             parent = index
 
 
-def _wire(step: Step, key: str) -> dict[str, Any]:
+def _wire(step: Step, key: str, shell: str) -> dict[str, Any]:
     out: dict[str, Any] = {"key": key, "cmd": step.cmd}
     fields = {
+        "shell": step.shell or shell,
         "label": step.label,
         "cache": None if step.cache is None else step.cache.to_dict(),
         "timeout_seconds": step.timeout_seconds,

@@ -5,6 +5,7 @@ from .check import check_env, check_text
 from .duration import exact_seconds
 from .hashes import hasher
 from .options import parse_bytes
+from .shells import DEFAULT, check_shell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,16 +76,18 @@ def service(
     env: Optional[Mapping[str, str]] = None,
     health: Union[str, HealthCheck, None] = None,
     scope: Optional[str] = None,
+    shell: Optional[str] = None,
 ) -> Service:
     """Describe a program that runs beside a step, reachable at ``localhost`` and by its name.
 
     Args:
         name: Its host name: letters, digits, ``-`` and ``.``.
         image: What it starts from. Without one, what steps without an image start from.
-        cmd: What ``sh -c`` runs. Without it the image's own command.
+        cmd: What the shell runs. Without it the image's own command.
         env: Its environment.
         health: A command that exits with 0 once the service can be used, or ``hm.health(...)``.
         scope: "step": one for each attempt of the step. "chain": one for this step and those that build on it.
+        shell: What runs ``cmd`` and the health check, as a step's: ``sh -e`` by default.
     """
     _check_host_name(name)
     what = f"service {name!r}"
@@ -104,6 +107,7 @@ def service(
         env=check_env(env) or None,
         health=None if health is None else health.to_dict(),
         scope="chain" if scope == "chain" else None,
+        shell=None if cmd is None and health is None else check_shell(shell, f"shell of {what}") or DEFAULT,
     )
 
 
@@ -113,7 +117,7 @@ def health(
     """Describe how to find out that a service can be used.
 
     Args:
-        cmd: What ``sh -c`` runs in the service's own root; it can be used once this exits with 0.
+        cmd: What the service's shell runs in its own root; it can be used once this exits with 0.
         interval: How long to wait between two tries: "2s", seconds such as 0.2, or a timedelta. One second by default.
         timeout: The most that the service may take. A minute by default.
     """

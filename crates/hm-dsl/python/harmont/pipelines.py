@@ -4,6 +4,7 @@ from __future__ import annotations
 from .check import check_env, check_text
 from .duration import seconds
 from .lower import lower
+from .shells import check_shell
 from .step import Step
 
 TYPE_CHECKING = False
@@ -19,7 +20,7 @@ _SLUG_CHARS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 class Registered:
     """A registered pipeline."""
 
-    __slots__ = ("slug", "name", "triggers", "allow_manual", "env", "timeout", "default_image", "function")
+    __slots__ = ("slug", "name", "triggers", "allow_manual", "env", "timeout", "default_image", "shell", "function")
 
     def __init__(self, slug: str, function: Callable[..., Any], **options: Any) -> None:
         self.slug = slug
@@ -30,6 +31,7 @@ class Registered:
         self.env = check_env(options["env"]) or {}
         self.timeout: Optional[Duration] = options["timeout"]
         self.default_image: Optional[str] = options["default_image"]
+        self.shell = check_shell(options["shell"])
 
     def where(self) -> str:
         """Return the file and line of the function."""
@@ -60,7 +62,8 @@ def pipeline(*args: Any, **kwargs: Any) -> Any:
 
     ``@pipeline("ci", name=None, triggers=(), allow_manual=True, env=None, timeout=None)`` registers a function
     that returns the last step, or a list of the last step of every branch. The slug defaults to the function's
-    name. ``default_image`` (ours) is the image of all chains that name none.
+    name. ``default_image`` (ours) is the image of all chains that name none, ``shell`` (ours) what runs the commands of all
+    steps that name none.
     """
     first = args[0] if args else None
     if isinstance(first, (list, tuple)):
@@ -77,6 +80,7 @@ def build(
     env: Mapping[str, str],
     timeout: Optional[Duration],
     default_image: Optional[str],
+    shell: Optional[str] = None,
 ) -> dict[str, Any]:
     """Return the plan of ``leaves``."""
     plan: dict[str, Any] = {"version": "0"}
@@ -85,7 +89,7 @@ def build(
         plan["default_image"] = default_image
     if timeout is not None:
         plan["timeout_seconds"] = seconds(timeout, "pipeline timeout")
-    plan["graph"] = lower(leaves, env)
+    plan["graph"] = lower(leaves, env, shell)
     return plan
 
 
@@ -95,13 +99,14 @@ def _factory(
     env: Optional[Mapping[str, str]] = None,
     timeout: Optional[Duration] = None,
     default_image: Optional[str] = None,
+    shell: Optional[str] = None,
 ) -> dict[str, Any]:
     steps: list[Step] = []
     if not _collect(leaves, steps):
         raise TypeError("hm: pipeline() takes a list of steps, and something in it is none")
     if not steps:
         raise ValueError("hm: a pipeline needs a step\n  → pass the last step of every branch")
-    return build(steps, check_env(env) or {}, timeout, default_image)
+    return build(steps, check_env(env) or {}, timeout, default_image, check_shell(shell))
 
 
 def _decorator(
@@ -113,6 +118,7 @@ def _decorator(
     env: Optional[Mapping[str, str]] = None,
     timeout: Optional[Duration] = None,
     default_image: Optional[str] = None,
+    shell: Optional[str] = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         resolved = function.__name__.replace("_", "-").strip("-").lower() if slug is None else slug
@@ -130,6 +136,7 @@ def _decorator(
             env=env,
             timeout=timeout,
             default_image=default_image,
+            shell=shell,
         )
         other = REGISTERED.get(resolved)
         if other is not None:

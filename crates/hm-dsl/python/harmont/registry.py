@@ -21,7 +21,7 @@ def plans() -> list[dict[str, Any]]:
             "name": known.name,
             "allow_manual": known.allow_manual,
             "triggers": [trigger.to_dict() for trigger in known.triggers],
-            "definition": build(known.leaves(call(known.function)), known.env, known.timeout, known.default_image),
+            "definition": build(known.leaves(call(known.function)), known.env, known.timeout, known.default_image, known.shell),
         }
         for known in REGISTERED.values()
     ]

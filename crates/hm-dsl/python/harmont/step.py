@@ -6,6 +6,7 @@ from .check import check_env, check_text, quote
 from .duration import seconds
 from .needs import check_artifacts, check_caches, check_secrets, check_services
 from .options import check_limits, check_network, check_retries
+from .shells import check_shell, in_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ _FIELDS = (
     "secrets",
     "artifacts",
     "caches",
+    "shell",
 )
 _KNOWN = frozenset(_FIELDS)
 _set = object.__setattr__
@@ -73,6 +75,7 @@ class Step:
         secrets: Optional[list[dict[str, Any]]]
         artifacts: Optional[list[dict[str, Any]]]
         caches: Optional[list[dict[str, Any]]]
+        shell: Optional[str]
 
     def __init__(self, **fields: Any) -> None:
         for field in _FIELDS:
@@ -113,13 +116,14 @@ class Step:
         secrets: Optional[Iterable[Union[str, Secret]]] = None,
         artifacts: Union[Artifacts, Iterable[Union[str, Artifacts]], None] = None,
         caches: Optional[Iterable[Union[str, CacheDir]]] = None,
+        shell: Optional[str] = None,
     ) -> Step:
         """Append a command to this chain and return the new step.
 
         It starts from what this step left behind.
 
         Args:
-            cmd: What ``sh -c`` runs in the root of the source.
+            cmd: What the shell runs in the root of the source. Its first failing line fails the step.
             cwd: A directory below the root to run in.
             label: What people see. Defaults to the command.
             cache: When a snapshot may stand in for running the command. Without one it always runs.
@@ -138,6 +142,8 @@ class Step:
             secrets: The secrets that it is given: names, or ``hm.secret(...)``.
             artifacts: The files that are kept: globs, or ``hm.artifacts(...)``.
             caches: The directories that outlive it: paths, or ``hm.cache_dir(...)``.
+            shell: What runs ``cmd``: "bash" is ``bash -eo pipefail``, "sh" (the default) ``sh -e``; with options of its own it
+                is taken as it stands.
         """
         if self.is_wait:
             raise ValueError(
@@ -160,7 +166,7 @@ class Step:
                 f"hm: cache must be a policy such as hm.ttl(...) or hm.on_change(...), not {type(cache).__name__}"
             )
         return Step(
-            cmd=cmd if cwd is None else f"cd {quote(cwd)} && {cmd}",
+            cmd=cmd if cwd is None else in_directory(quote(cwd), cmd),
             name_source=label or cmd,
             parent=self,
             label=label,
@@ -180,6 +186,7 @@ class Step:
             secrets=check_secrets(secrets, env),
             artifacts=check_artifacts(artifacts),
             caches=check_caches(caches),
+            shell=check_shell(shell),
         )
 
     def fork(self, label: Optional[str] = None) -> Step:

@@ -70,6 +70,9 @@ def _message(error: BaseException) -> str:
         return f"sys.exit({error.code!r}) was called: a pipeline file must run to its end"
     text = error.msg if isinstance(error, SyntaxError) else str(error)
     text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    from .suggest import suggestion
+
+    text += suggestion(error)
     if isinstance(error, ModuleNotFoundError):
         text += (
             f"\n  → {sys.executable} does not have it: put {error.name}.py into .hm/, "

@@ -17,6 +17,7 @@ const FILES: &[(&str, &str)] = files![
     "harmont/barrier.py",
     "harmont/cache.py",
     "harmont/check.py",
+    "harmont/context.py",
     "harmont/digest.py",
     "harmont/duration.py",
     "harmont/hashes.py",
@@ -28,6 +29,7 @@ const FILES: &[(&str, &str)] = files![
     "harmont/options.py",
     "harmont/pipelines.py",
     "harmont/registry.py",
+    "harmont/shells.py",
     "harmont/step.py",
     "harmont/targets.py",
     "harmont/text.py",
@@ -44,6 +46,7 @@ const FILES: &[(&str, &str)] = files![
     "hm_host/probes.py",
     "hm_host/recorder.py",
     "hm_host/site_packages.py",
+    "hm_host/suggest.py",
 ];
 
 static DIGEST: LazyLock<String> = LazyLock::new(|| {

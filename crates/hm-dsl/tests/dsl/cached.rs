@@ -344,3 +344,28 @@ fn what_is_old_is_swept_when_python_runs_anyway() {
     assert!(package.join("boot.py").is_file() && exists("fresh.json") && exists("somebody-elses"));
     assert!(!exists("gone.json") && !exists(".plan-x") && !exists("python-0123"));
 }
+
+#[test]
+fn branch_commit_and_tag_are_inputs_of_the_plan() {
+    let mut repo = with("def ci():\n    return hm.sh(f'{hm.branch()} {hm.commit()} {hm.tag()}')");
+    let command = |repo: &Repo| {
+        let rendered = repo.render().unwrap();
+        repo.plan(&rendered)["graph"]["nodes"][0]["step"]["cmd"].clone()
+    };
+    assert_eq!(command(&repo), "None None None");
+    assert_kept(&repo);
+    for (name, value, expected) in [
+        ("HM_BRANCH", "main", "main None None"),
+        ("HM_COMMIT", "abc", "main abc None"),
+        ("HM_TAG", "v1", "main abc v1"),
+        ("HM_BRANCH", "topic", "topic abc v1"),
+    ] {
+        repo.request.env.insert(name.to_owned(), value.to_owned());
+        assert_eq!(command(&repo), expected);
+        assert_kept(&repo);
+    }
+    let mut other = with("def ci():\n    return hm.sh('x')");
+    warm(&other);
+    other.request.env.insert("HM_COMMIT".into(), "abc".into());
+    assert_kept(&other);
+}

@@ -187,3 +187,21 @@ fn what_was_printed_before_a_failure_is_shown() {
         "n is 7\na pipeline file failed:\n  .hm/ci.py, line 2\n    1 / 0\nZeroDivisionError: division by zero"
     );
 }
+
+#[test]
+fn misspelt_argument_is_told_with_the_one_that_may_be_meant() {
+    for (call, expected) in [
+        ("hm.sh('x', artifact=['a'])", "did you mean 'artifacts'?"),
+        ("hm.sh('x').sh('y', secret=['A'])", "did you mean 'secrets'?"),
+        ("hm.service('db', images='x')", "did you mean 'image'?"),
+        ("hm.limits(memmory='1GiB')", "did you mean 'memory'?"),
+        ("hm.cache_dir('a', qqq=1)", "its arguments are "),
+    ] {
+        let text = of(&format!("import harmont as hm\n{call}\n"));
+        assert!(text.contains(expected), "{text}");
+    }
+    let text = of("import harmont as hm\n@hm.pipeline('ci', trigger=[])\ndef ci(): return hm.sh('x')\n");
+    assert!(text.contains("did you mean 'triggers'?"), "{text}");
+    let text = of("def f(count): pass\nf(cont=1)\n");
+    assert!(!text.contains("did you mean"), "{text}");
+}

@@ -19,10 +19,10 @@ fn step(expression: &str) -> Value {
 }
 
 #[test]
-fn a_bare_step_has_a_key_and_a_command_and_nothing_else() {
+fn a_bare_step_has_a_key_and_a_command_and_a_shell_and_nothing_else() {
     assert_eq!(
         step("hm.sh('make all')"),
-        json!({"key": "make-all", "cmd": "make all"})
+        json!({"key": "make-all", "cmd": "make all", "shell": "sh -e"})
     );
 }
 
@@ -30,10 +30,10 @@ fn a_bare_step_has_a_key_and_a_command_and_nothing_else() {
 fn every_option_reaches_the_plan() {
     let found = step(
         "hm.sh('x', cwd='a b', label='L', image='i', key='k', runner='r', runner_args={'a': [1]}, timeout='2m', \
-         retries=2, soft_fail=True, git=True, network='none', limits={'memory': '512MiB', 'cpus': 1.5, 'pids': 9})",
+         retries=2, soft_fail=True, git=True, shell='bash', network='none', limits={'memory': '512MiB', 'cpus': 1.5, 'pids': 9})",
     );
     let expected = json!({
-        "key": "k", "cmd": "cd 'a b' && x", "label": "L", "image": "i", "runner": "r", "runner_args": {"a": [1]},
+        "key": "k", "cmd": "cd 'a b' && x", "shell": "bash -eo pipefail", "label": "L", "image": "i", "runner": "r", "runner_args": {"a": [1]},
         "timeout_seconds": 120, "retries": 2, "soft_fail": true, "git": true, "network": "none",
         "limits": {"memory": 536_870_912, "cpus": 1.5, "pids": 9},
     });
@@ -43,7 +43,7 @@ fn every_option_reaches_the_plan() {
 #[test]
 fn options_that_change_nothing_are_left_out() {
     let found = step("hm.sh('x', retries=0, soft_fail=False, git=False, limits={})");
-    assert_eq!(found, json!({"key": "x", "cmd": "x"}));
+    assert_eq!(found, json!({"key": "x", "cmd": "x", "shell": "sh -e"}));
 }
 
 #[test]

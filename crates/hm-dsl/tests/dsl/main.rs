@@ -12,4 +12,5 @@ mod language;
 mod needs;
 mod pythons;
 mod repo;
+mod shells;
 mod uncached;

@@ -32,8 +32,9 @@ fn services() {
          hm.service('redis', cmd='redis-server', scope='step', env={}, health=hm.health('redis-cli ping', interval=0.2, timeout='2m'))]",
     );
     let expected = json!([
-        {"name": "db", "image": "postgres:17", "env": {"POSTGRES_PASSWORD": "x"}, "health": {"cmd": "pg_isready"}, "scope": "chain"},
-        {"name": "redis", "cmd": "redis-server",
+        {"name": "db", "image": "postgres:17", "env": {"POSTGRES_PASSWORD": "x"}, "health": {"cmd": "pg_isready"}, "scope": "chain",
+         "shell": "sh -e"},
+        {"name": "redis", "cmd": "redis-server", "shell": "sh -e",
          "health": {"cmd": "redis-cli ping", "interval_seconds": 0.2, "timeout_seconds": 120}},
     ]);
     assert_eq!(found, expected);
@@ -315,5 +316,8 @@ fn what_is_empty_is_left_out() {
         "def ci():\n    return hm.sh('x', services=[], secrets=(), artifacts=[], caches=[], limits=hm.limits())",
     );
     let plan = repo.plan(&repo.render().unwrap());
-    assert_eq!(plan["graph"]["nodes"][0]["step"], json!({"key": "x", "cmd": "x"}));
+    assert_eq!(
+        plan["graph"]["nodes"][0]["step"],
+        json!({"key": "x", "cmd": "x", "shell": "sh -e"})
+    );
 }

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, stream};
 use harmont_client::HarmontClient;
-use harmont_client::models::{Build, NewBuild, NewRepoBuild};
+use harmont_client::models::{Build, BuildOptions, NewBuild, NewRepoBuild};
 use hm_vm::source::{Source, SourceStore};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -79,7 +79,10 @@ impl CloudBackend {
             env: request.env.clone(),
             pipeline_ir: Some(request.plan.ir_json.clone()),
             source: Some("hm".into()),
-            run_options: build_options(&request.options)?,
+            run_options: BuildOptions {
+                tag: meta.tag.clone(),
+                ..build_options(&request.options)?
+            },
         };
         let archive = Some(in_base64(archive::pieces(source)));
         let (org, pipeline) = (&self.config.org, &request.pipeline_slug);

@@ -47,6 +47,7 @@ pub(super) fn build_options(options: &RunOptions) -> Result<BuildOptions> {
         },
         artifact_bytes: (options.artifact_bytes != usual.artifact_bytes).then_some(options.artifact_bytes),
         images,
+        tag: None,
         done: done
             .map(|(key, snapshot)| (key.clone(), snapshot.0.clone()))
             .collect(),

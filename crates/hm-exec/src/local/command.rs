@@ -1,8 +1,8 @@
-//! A step's command as the arguments of `sh`, and what of it the kernel would refuse.
+//! A step's command as the arguments of its shell, and what of it the kernel would refuse.
 
 use std::collections::BTreeMap;
 
-use hm_pipeline_ir::PipelineGraph;
+use hm_pipeline_ir::{PipelineGraph, Shell};
 
 use crate::{BackendError, Result};
 
@@ -17,12 +17,19 @@ const LONGEST_VARIABLE: usize = 128 * 1024 - 1;
 const JOIN: &str = "__hm=; for __hm_piece do __hm=$__hm$__hm_piece; done; set --\n\
                     eval \"unset __hm __hm_piece\n$__hm\"";
 
-/// The arguments that run `command`: `sh -c COMMAND` wherever it fits.
-pub(super) fn argv(command: &str) -> Vec<String> {
+/// The arguments that run `command`: `SHELL... -c -- COMMAND` wherever it fits. Behind `--` a command may begin with `-`.
+pub(super) fn argv(shell: Option<&Shell>, command: &str) -> Vec<String> {
+    let program = shell.map_or("sh", Shell::program);
+    let mut argv: Vec<String> = match shell {
+        Some(shell) => shell.words().map(str::to_owned).collect(),
+        None => vec![program.into()],
+    };
+    argv.extend(["-c", "--"].map(Into::into));
     if command.len() <= PIECE {
-        return vec!["sh".into(), "-c".into(), command.into()];
+        argv.push(command.into());
+        return argv;
     }
-    let mut argv: Vec<String> = vec!["sh".into(), "-c".into(), JOIN.into(), "sh".into()];
+    argv.extend([JOIN, program].map(Into::into));
     let mut rest = command;
     while !rest.is_empty() {
         let (piece, more) = rest.split_at(rest.floor_char_boundary(PIECE));
@@ -39,6 +46,7 @@ pub(super) fn check(graph: &PipelineGraph, run_env: &BTreeMap<String, String>) -
         check_command(&who, &step.cmd)?;
         let own = step.env.iter().filter(|(name, _)| !run_env.contains_key(*name));
         check_environment(&who, own.chain(run_env))?;
+        check_names(&who, step.shell.as_ref(), run_env)?;
         for service in &step.services {
             let who = format!("service `{}` of {who}", service.name);
             let health = service.health.as_ref().map(|health| &health.cmd);
@@ -85,6 +93,17 @@ fn check_environment<'a>(who: &str, env: impl Iterator<Item = (&'a String, &'a S
     Ok(())
 }
 
+/// The plan's own variables were looked at when it was parsed; those of the run come to all steps.
+fn check_names(who: &str, shell: Option<&Shell>, run_env: &BTreeMap<String, String>) -> Result<()> {
+    match hm_pipeline_ir::dropped_variable(run_env, shell) {
+        None => Ok(()),
+        Some((name, reason)) => Err(BackendError::Rejected {
+            code: "bad_variable".into(),
+            message: format!("{who} would be given the run's variable {name:?}, {reason}"),
+        }),
+    }
+}
+
 fn refused(message: String) -> BackendError {
     BackendError::Rejected {
         code: "too_long".into(),
@@ -98,32 +117,80 @@ mod tests {
 
     use super::*;
 
-    fn output(command: &str) -> String {
-        let argv = argv(command);
-        let output = Command::new(&argv[0]).args(&argv[1..]).output().expect("sh runs");
-        assert!(
-            output.stderr.is_empty(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        String::from_utf8(output.stdout).expect("text")
+    /// Those that are here; `sh` always is.
+    fn shells() -> Vec<Option<Shell>> {
+        let named = ["dash -e", "bash -eo pipefail", "busybox sh -e", "sh -e"];
+        let there = |shell: &Shell| {
+            let probe = Command::new(shell.program()).args(["-c", "true"]).output();
+            shell.program() == "busybox" && probe.is_ok() || probe.is_ok_and(|probe| probe.status.success())
+        };
+        let named = named.into_iter().filter_map(|text| Shell::parse(text).ok());
+        std::iter::once(None)
+            .chain(named.filter(there).map(Some))
+            .collect()
+    }
+
+    fn run(shell: Option<&Shell>, command: &str) -> (Option<i32>, String) {
+        let argv = argv(shell, command);
+        let output = Command::new(&argv[0])
+            .args(&argv[1..])
+            .output()
+            .expect("the shell runs");
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).expect("text"))
     }
 
     #[test]
-    fn a_command_longer_than_an_argument_runs_as_it_was_written() {
+    fn command_longer_than_an_argument_runs_as_it_was_written() {
         let filler = "🦀x".repeat(PIECE / 2);
         let command = format!(
-            "# {filler}\necho \"$0 $# [$__hm]\"\nset -- 'a  b' c; echo \"$1\"\ncat <<'END' | wc -c\n{filler}\nEND\nprintf '%s' last"
+            "# {filler}\necho \"$# [$__hm]\"\nset -- 'a  b' c; echo \"$1\"\ncat <<'END' | wc -c\n{filler}\nEND\nprintf '%s' last"
         );
-        assert!(argv(&command).len() > 6);
         let length = filler.len() + 1;
-        assert_eq!(output(&command), format!("sh 0 []\na  b\n{length}\nlast"));
+        for shell in &shells() {
+            let shell = shell.as_ref();
+            assert!(argv(shell, &command).len() > 6);
+            let wanted = format!("0 []\na  b\n{length}\nlast");
+            assert_eq!(run(shell, &command), (Some(0), wanted), "{shell:?}");
+        }
     }
 
     #[test]
-    fn a_short_one_is_an_argument_of_its_own() {
-        assert_eq!(argv("make"), ["sh", "-c", "make"]);
-        assert_eq!(argv(&"x".repeat(PIECE)).len(), 3);
-        assert_eq!(argv(&"x".repeat(PIECE + 1)).len(), 6);
+    fn failing_line_ends_the_command_where_the_shell_says_so() {
+        for filler in ["", &format!("# {}\n", "x".repeat(PIECE))] {
+            let command = format!("{filler}echo one\nfalse\necho two");
+            for shell in &shells() {
+                let wanted = match shell {
+                    None => (Some(0), "one\ntwo\n".to_owned()),
+                    Some(_) => (Some(1), "one\n".to_owned()),
+                };
+                assert_eq!(run(shell.as_ref(), &command), wanted, "{shell:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn command_that_begins_with_a_dash_is_a_command() {
+        for command in ["-x 2>/dev/null || echo ok", "+x 2>/dev/null || echo ok"] {
+            for shell in &shells() {
+                assert_eq!(
+                    run(shell.as_ref(), command),
+                    (Some(0), "ok\n".to_owned()),
+                    "{shell:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn short_command_is_an_argument_of_its_own() {
+        assert_eq!(argv(None, "make"), ["sh", "-c", "--", "make"]);
+        let bash = Shell::parse("bash -eo pipefail").ok();
+        assert_eq!(
+            argv(bash.as_ref(), "make"),
+            ["bash", "-eo", "pipefail", "-c", "--", "make"]
+        );
+        assert_eq!(argv(None, &"x".repeat(PIECE)).len(), 4);
+        assert_eq!(argv(None, &"x".repeat(PIECE + 1)).len(), 7);
     }
 }

@@ -109,8 +109,9 @@ impl Run {
     pub(super) fn exec(&self, step: &Step) -> ExecRequest {
         let options = &self.request.options;
         let mut exec = ExecRequest::shell("");
-        exec.argv = command::argv(&step.cmd);
-        exec.env = step.env.clone();
+        exec.argv = command::argv(step.shell.as_ref(), &step.cmd);
+        exec.env = self.request.source.step_variables(self.request.run_id);
+        exec.env.extend(step.env.clone());
         exec.env.extend(self.request.env.clone());
         exec.secrets = give_secrets(&step.secrets, &self.request.secrets);
         exec.limits = Limits {

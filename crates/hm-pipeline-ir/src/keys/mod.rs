@@ -22,6 +22,7 @@
 //! | `secrets` | the secrets' names and how the step is given each, never a value | in a step that is given any |
 //! | `artifacts` | the patterns and when they are collected | in a step that names any |
 //! | `caches` | the cache directories' names and paths | in a step that sees any |
+//! | `shell` | the step's shell, and those of the services that it reaches | where the plan names any |
 //!
 //! Not in it: the key and label of the step (renaming a step keeps its snapshot), timeout, retries,
 //! soft-fail, limits, network, and how often and how long a service is waited for: they say whether a command may finish, not what it leaves when it does.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::fields::Fields;
 use super::{CacheKey, Component, KeyInputs, start};
-use crate::{Artifacts, CacheDirectory, CollectWhen, SecretDelivery, SecretUse, Service, ServiceScope};
+use crate::{
+    Artifacts, CacheDirectory, CollectWhen, SecretDelivery, SecretUse, Service, ServiceScope, Shell,
+};
 
 pub fn components(inputs: &KeyInputs<'_>, parts: &mut BTreeMap<Component, CacheKey>) {
     let step = inputs.step;
@@ -15,6 +17,20 @@ pub fn components(inputs: &KeyInputs<'_>, parts: &mut BTreeMap<Component, CacheK
     list(parts, Component::Secrets, &step.secrets, secret);
     list(parts, Component::Artifacts, &step.artifacts, artifacts);
     list(parts, Component::Caches, &step.caches, cache);
+    shells(inputs, parts);
+}
+
+/// A plan without a shell has the same keys as before there were any.
+fn shells(inputs: &KeyInputs<'_>, parts: &mut BTreeMap<Component, CacheKey>) {
+    let of_services = inputs.services.iter().map(|service| service.shell.as_ref());
+    let all: Vec<Option<&Shell>> = std::iter::once(inputs.step.shell.as_ref())
+        .chain(of_services)
+        .collect();
+    if all.iter().any(Option::is_some) {
+        let fields = start(Component::Shell).count(all.len());
+        let fold = |fields: Fields, shell: &Option<&Shell>| fields.optional(shell.map(Shell::as_str));
+        parts.insert(Component::Shell, all.iter().fold(fields, fold).digest());
+    }
 }
 
 fn list<T>(

@@ -54,11 +54,14 @@ pub enum Component {
     /// The cache directories that it sees.
     #[serde(rename = "caches")]
     Caches,
+    /// The shells that run its command and those of its services.
+    #[serde(rename = "shell")]
+    Shell,
 }
 
 impl Component {
     /// All of them, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Format,
         Self::Parent,
         Self::Image,
@@ -73,6 +76,7 @@ impl Component {
         Self::Secrets,
         Self::Artifacts,
         Self::Caches,
+        Self::Shell,
     ];
 
     /// Its name before a person and in JSON.
@@ -93,6 +97,7 @@ impl Component {
             Self::Secrets => "secrets",
             Self::Artifacts => "artifacts",
             Self::Caches => "caches",
+            Self::Shell => "shell",
         }
     }
 }

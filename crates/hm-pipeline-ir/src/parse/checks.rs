@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::{PlanError, StepKey};
+use crate::{PlanError, Shell, StepKey};
 
 pub fn timeout(seconds: Option<u32>, step: Option<&StepKey>) -> Result<Option<Duration>, PlanError> {
     match seconds {
@@ -38,4 +38,33 @@ pub fn wrong_variable(env: &BTreeMap<String, String>) -> Option<(&str, &'static 
         };
         Some((name.as_str(), reason))
     })
+}
+
+/// The shell that a plan names.
+pub fn shell(text: Option<&str>) -> Result<Option<Shell>, String> {
+    text.map(Shell::parse).transpose()
+}
+
+/// The first variable that would not reach the programs of a command because its shell drops it, and why.
+pub fn dropped_variable<'a>(
+    env: &'a BTreeMap<String, String>,
+    shell: Option<&Shell>,
+) -> Option<(&'a str, &'static str)> {
+    if shell.is_some_and(Shell::passes_every_variable) {
+        return None;
+    }
+    let name = env.keys().find(|name| !is_variable_name(name))?;
+    Some((
+        name,
+        "which `sh` would not hand on, for it is not made of letters, digits and `_` alone or begins with a digit: name it \
+         otherwise, or run the command by `\"shell\": \"bash -eo pipefail\"` (in Python `shell=\"bash\"`), which hands on every \
+         variable",
+    ))
+}
+
+/// Whether a shell can assign to it as a variable.
+pub fn is_variable_name(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -10,6 +10,7 @@ mod policy;
 mod steps;
 mod wire;
 
+pub use checks::dropped_variable;
 pub use edges::Edge;
 pub use needs::{MAX_NEEDS, MAX_PATTERNS};
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::checks::{check_image, timeout, wrong_variable};
+use super::checks::{check_image, dropped_variable, shell, timeout, wrong_variable};
 use super::wire::{WireLimits, WireNode};
 use super::{MAX_KEY_BYTES, MAX_RETRIES, json, needs, policy};
-use crate::{Limits, Network, PlanError, Step, StepIndex, StepKey};
+use crate::{Limits, Network, PlanError, Shell, Step, StepIndex, StepKey};
 
 pub fn step((position, node): (usize, WireNode)) -> Result<Step, PlanError> {
     let wire = node.step;
@@ -42,12 +42,19 @@ pub fn step((position, node): (usize, WireNode)) -> Result<Step, PlanError> {
             ));
         }
     };
-    let env = merged_env(&key, node.env.unwrap_or_default(), wire.env.unwrap_or_default())?;
+    let shell = shell(wire.shell.as_deref()).map_err(|reason| bad("shell", &reason))?;
+    let env = merged_env(
+        &key,
+        shell.as_ref(),
+        node.env.unwrap_or_default(),
+        wire.env.unwrap_or_default(),
+    )?;
     Ok(Step {
         timeout: timeout(wire.timeout_seconds, Some(&key))?,
         cache: policy::policy(&key, wire.cache)?,
         limits: limits(&key, wire.limits)?,
         cmd: wire.cmd,
+        shell,
         label: wire.label,
         image: wire.image,
         runner: wire.runner,
@@ -85,6 +92,7 @@ fn step_key(position: usize, key: String) -> Result<StepKey, PlanError> {
 /// The node's environment is ready to use, so it wins; a plan written by hand may have the step's alone.
 fn merged_env(
     key: &StepKey,
+    shell: Option<&Shell>,
     node: BTreeMap<String, String>,
     step: BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, PlanError> {
@@ -92,7 +100,7 @@ fn merged_env(
     for (name, value) in step {
         env.entry(name).or_insert(value);
     }
-    match wrong_variable(&env) {
+    match wrong_variable(&env).or_else(|| dropped_variable(&env, shell)) {
         None => Ok(env),
         Some((name, reason)) => Err(PlanError::BadEnv {
             step: key.clone(),

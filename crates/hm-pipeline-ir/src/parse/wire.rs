@@ -80,6 +80,7 @@ pub struct WireNode {
 pub struct WireStep {
     pub key: String,
     pub cmd: String,
+    pub shell: Option<String>,
     pub label: Option<String>,
     pub image: Option<String>,
     pub env: Option<BTreeMap<String, String>>,
@@ -124,6 +125,7 @@ pub struct WireService {
     pub name: String,
     pub image: Option<String>,
     pub cmd: Option<String>,
+    pub shell: Option<String>,
     pub env: Option<BTreeMap<String, String>>,
     pub scope: Option<String>,
     pub health: Option<WireHealth>,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use harmont_client::agent::{Lease, Verdict};
 use harmont_client::{HarmontClient, HarmontError};
 use hm_exec::{BackendError, BuildStatus, ExecutionBackend, Plan, RunOptions, RunRequest, SourceMeta};
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::options::run_options;
@@ -17,6 +18,9 @@ use super::{holding, telling};
 
 /// The longest pause before the server is told again how a build ended.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// What stands for the branch and the commit of a worktree without git.
+const NO_GIT: &str = "none";
 
 /// A build that this agent has.
 pub(super) struct Running<'a> {
@@ -133,7 +137,8 @@ impl Running<'_> {
     fn request(&self, tree: &Path) -> Result<RunRequest, String> {
         let lease = &self.lease;
         let plan = Plan::parse(lease.plan.clone()).map_err(|error| error.to_string())?;
-        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        // A client without git says so by the word `none`.
+        let some = |text: &str| (!text.is_empty() && text != NO_GIT).then(|| text.to_owned());
         Ok(RunRequest {
             run_id: lease.build_id,
             plan,
@@ -146,6 +151,11 @@ impl Running<'_> {
                 commit: some(&lease.commit),
                 message: lease.message.clone(),
                 repo_name: lease.repo_name.clone(),
+                tag: lease
+                    .options
+                    .get("tag")
+                    .and_then(Value::as_str)
+                    .map(str::to_owned),
             },
             options: run_options(&lease.options, self.defaults, tree)?,
             cloud_pipeline_slug: None,

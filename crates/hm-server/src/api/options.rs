@@ -40,6 +40,7 @@ pub(super) fn parse(options: Value) -> ApiResult<BuildOptions> {
     if texts
         .chain(&options.only)
         .chain(&options.from)
+        .chain(&options.tag)
         .any(|text| text.is_empty() || text.len() > NAME || text.contains('\0'))
     {
         return Err(bad(format!(

@@ -47,6 +47,9 @@ pub struct RerunArgs {
     /// Start from this step, over its clean parent
     #[arg(long, value_name = "STEP")]
     pub from: Option<String>,
+    /// Take the plan that the run had, instead of what the pipeline file says today
+    #[arg(long)]
+    pub as_recorded: bool,
     /// Run every step, whatever is cached
     #[arg(long, conflicts_with_all = ["failed", "from"])]
     pub no_cache: bool,

@@ -39,6 +39,8 @@ pub struct Execution {
     pub secret_flags: BTreeMap<String, SecretSource>,
     /// Where the artifacts are copied to.
     pub artifacts: Option<PathBuf>,
+    /// The plan came from a file, for the record.
+    pub plan_file: bool,
 }
 
 impl Execution {
@@ -144,6 +146,8 @@ impl Execution {
             repo_root: request.repo_root.clone(),
             branch: request.source.branch.clone(),
             commit: request.source.commit.clone(),
+            tag: request.source.tag.clone(),
+            plan_file: self.plan_file,
             message: request.source.message.clone(),
             command_line: context.environment.args.clone(),
             env: request.env.clone(),

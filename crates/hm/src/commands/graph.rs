@@ -44,7 +44,8 @@ const ASCII: Pieces = Pieces {
 /// When it does not render, or the output cannot be written.
 pub fn graph(context: &Context, args: &PipelineArgs) -> Result<u8> {
     let env = pipelines::variables(context, args)?;
-    let chosen = pipelines::choose(context, args, &env)?;
+    let source = pipelines::source(context.maybe_root(), args);
+    let chosen = pipelines::choose(context, args, &source, &env)?;
     let pieces = if context.environment.unicode() {
         &UNICODE
     } else {

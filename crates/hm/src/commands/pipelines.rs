@@ -11,13 +11,15 @@ use crate::context::Context;
 use crate::exit;
 use crate::fail::{Failure, Result};
 use crate::pipelines::render_all;
+use crate::repository;
 
 /// Lists the repository's pipelines.
 ///
 /// # Errors
 /// When they do not render, or the output cannot be written.
 pub fn pipelines(context: &Context, json: bool) -> Result<u8> {
-    let rendered = render_all(context, &BTreeMap::new())?;
+    let root = context.root()?;
+    let rendered = render_all(context, root, &repository::source_meta(root), &BTreeMap::new())?;
     let text = if json {
         rendered
             .pipelines

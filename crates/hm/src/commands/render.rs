@@ -12,7 +12,8 @@ use crate::pipelines;
 /// When it does not render, or the output cannot be written.
 pub fn render(context: &Context, args: &PipelineArgs) -> Result<u8> {
     let env = pipelines::variables(context, args)?;
-    let (_, text, _) = pipelines::text(context, args, &env)?;
+    let source = pipelines::source(context.maybe_root(), args);
+    let (_, text, _) = pipelines::text(context, args, &source, &env)?;
     context.printer.data(&text).map_err(Failure::Output)?;
     Ok(exit::PASSED)
 }

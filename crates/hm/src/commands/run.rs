@@ -9,7 +9,7 @@ use crate::config::{BackendChoice, Config};
 use crate::context::Context;
 use crate::env_vars;
 use crate::fail::{Failure, Result};
-use crate::{pipelines, repository, secrets, suggest};
+use crate::{pipelines, secrets, suggest};
 
 /// Runs a pipeline.
 ///
@@ -23,13 +23,13 @@ pub fn run(mut context: Context, args: &RunArgs) -> Result<u8> {
         (None, Some(_)) => context.environment.cwd.clone(),
         _ => context.root()?.to_path_buf(),
     };
-    let chosen = pipelines::choose(&context, &args.pipeline, &env)?;
+    let source = pipelines::source(Some(&repo_root), &args.pipeline);
+    let chosen = pipelines::choose(&context, &args.pipeline, &source, &env)?;
     for step in args.only.iter().chain(&args.from) {
         known_step(&chosen.plan, step)?;
     }
     let flags = secrets::parse_flags(&args.secrets.secret, &context.environment)?;
     let secrets = secrets::of_run(&context, &config, &repo_root, &chosen.plan, &flags)?;
-    let meta = repository::source_meta(&repo_root);
     let mut options = options(args, &config);
     let mut images = context.image_names();
     if config.backend == Some(BackendChoice::Cloud) {
@@ -43,9 +43,8 @@ pub fn run(mut context: Context, args: &RunArgs) -> Result<u8> {
         env,
         secrets: secrets.values.clone(),
         source: SourceMeta {
-            branch: args.pipeline.branch.clone().or(meta.branch),
             message: args.message.clone(),
-            ..meta
+            ..source
         },
         repo_root,
         options,
@@ -63,6 +62,7 @@ pub fn run(mut context: Context, args: &RunArgs) -> Result<u8> {
         secrets,
         secret_flags: flags,
         artifacts: args.artifacts.clone(),
+        plan_file: args.pipeline.plan.is_some(),
     };
     execution.run(&context, &config)
 }

@@ -30,6 +30,12 @@ pub struct RunRecord {
     /// The commit.
     #[serde(default)]
     pub commit: Option<String>,
+    /// The commit's tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// The plan came from a file, and not from the repository's pipelines.
+    #[serde(default)]
+    pub plan_file: bool,
     /// What the run is about.
     #[serde(default)]
     pub message: Option<String>,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hm_pipeline_ir::HealthCheck;
+use hm_pipeline_ir::{HealthCheck, Shell};
 use hm_vm::{ExecOutcome, ExecRequest, OutputChunk, Vm, VmError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -27,11 +27,12 @@ pub(super) enum Health {
 pub(super) async fn check(
     vm: &dyn Vm,
     service: &ExecRequest,
+    shell: Option<&Shell>,
     health: &HealthCheck,
     stop: &CancellationToken,
 ) -> Result<Health, VmError> {
     let mut request = service.clone();
-    request.argv = command::argv(&health.cmd);
+    request.argv = command::argv(shell, &health.cmd);
     let kill = stop.child_token();
     let mut last = None;
     let late = {

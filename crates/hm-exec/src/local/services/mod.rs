@@ -23,7 +23,7 @@ mod words;
 
 use std::sync::Arc;
 
-use hm_pipeline_ir::HealthCheck;
+use hm_pipeline_ir::{HealthCheck, Shell};
 use hm_vm::source::Source;
 use hm_vm::{ExecRequest, PodRequest, ResolvedImage, VmBackend};
 use tokio_util::sync::CancellationToken;
@@ -54,6 +54,8 @@ pub(super) struct Spec {
     pub(super) image: ResolvedImage,
     /// Its command, but for the pod.
     pub(super) request: ExecRequest,
+    /// What runs its command and its health check.
+    pub(super) shell: Option<Shell>,
     pub(super) health: Option<HealthCheck>,
 }
 

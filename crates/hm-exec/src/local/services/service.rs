@@ -193,7 +193,7 @@ impl Task {
     async fn check(&self, vm: &dyn Vm, over: &CancellationToken) -> Result<(), VmError> {
         let health = match &self.spec.health {
             None => Health::Passed,
-            Some(health) => health::check(vm, &self.request, health, over).await?,
+            Some(health) => health::check(vm, &self.request, self.spec.shell.as_ref(), health, over).await?,
         };
         match (health, &self.spec.health) {
             (Health::Passed, _) => self.turn(State::Usable),

@@ -74,7 +74,7 @@ impl Run {
         })?;
         let mut request = ExecRequest::shell("");
         match &service.cmd {
-            Some(cmd) => request.argv = command::argv(cmd),
+            Some(cmd) => request.argv = command::argv(service.shell.as_ref(), cmd),
             None => {
                 request.argv = image.config.command();
                 request.user = image.config.user.clone().filter(|user| !user.is_empty());
@@ -88,6 +88,7 @@ impl Run {
             name: service.name.clone(),
             image: image.resolved.clone(),
             request,
+            shell: service.shell.clone(),
             health: service.health.clone(),
         })
     }

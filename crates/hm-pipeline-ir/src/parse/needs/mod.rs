@@ -46,10 +46,7 @@ impl Field<'_> {
 
 /// Whether a shell can name it as a variable.
 fn is_variable_name(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit())
-        && !name.is_empty()
-        && name.len() <= 256
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    name.len() <= 256 && super::checks::is_variable_name(name)
 }
 
 /// Whether a path leads upwards somewhere.

@@ -57,8 +57,17 @@ fn service(field: Field<'_>, wire: WireService) -> Result<Service, PlanError> {
         }
         None => {}
     }
+    let shell = checks::shell(wire.shell.as_deref())
+        .map_err(|reason| bad(&format!("has a wrong `shell`: {reason}")))?;
     let env = wire.env.unwrap_or_default();
-    if let Some((variable, reason)) = checks::wrong_variable(&env) {
+    // An image's own command is run without a shell.
+    let dropped = || {
+        let runs_by_shell = wire.cmd.is_some();
+        runs_by_shell
+            .then(|| checks::dropped_variable(&env, shell.as_ref()))
+            .flatten()
+    };
+    if let Some((variable, reason)) = checks::wrong_variable(&env).or_else(dropped) {
         let variable = json::cut(variable);
         return Err(bad(&format!(
             "has the environment variable {variable:?}, {reason}"
@@ -84,6 +93,7 @@ fn service(field: Field<'_>, wire: WireService) -> Result<Service, PlanError> {
         name: wire.name,
         image: wire.image,
         cmd: wire.cmd,
+        shell,
         env,
         health,
         scope,

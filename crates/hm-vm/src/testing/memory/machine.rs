@@ -211,9 +211,16 @@ impl MemoryVm {
     async fn script(&self, view: &View<'_>, output: &mpsc::Sender<OutputChunk>) -> Result<Step> {
         let script = match view.request.argv.as_slice() {
             [sh, flag, script] if sh == "sh" && flag == "-c" => script.clone(),
-            // A script that is too long for one argument, in pieces.
-            [sh, flag, _, name, pieces @ ..] if sh == "sh" && flag == "-c" && name == "sh" => pieces.concat(),
-            argv => argv.join(" "),
+            argv => match argv
+                .iter()
+                .position(|word| word == "--")
+                .map(|at| &argv[at + 1..])
+            {
+                Some([script]) => script.clone(),
+                // A script that is too long for one argument, in pieces.
+                Some([_, _, pieces @ ..]) => pieces.concat(),
+                _ => argv.join(" "),
+            },
         };
         let mut last = 0;
         for command in parse(&script, &view.env) {

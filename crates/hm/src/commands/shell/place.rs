@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use hm_exec::Plan;
+use hm_exec::{Plan, SourceMeta};
 use hm_pipeline_ir::SecretUse;
 use hm_vm::oci::Platform;
 use hm_vm::{ImageMap, ImageReference, SnapshotId};
@@ -110,7 +110,14 @@ pub fn find(context: &Context, target: &str) -> Result<Place> {
         error,
     })?;
     let step = plan.graph.index_of(key).map(|index| plan.graph.step(index));
-    let mut env = step.map(|step| step.env.clone()).unwrap_or_default();
+    let source = SourceMeta {
+        branch: record.branch,
+        commit: record.commit,
+        tag: record.tag,
+        ..SourceMeta::default()
+    };
+    let mut env = source.step_variables(record.run_id);
+    env.extend(step.map(|step| step.env.clone()).unwrap_or_default());
     env.extend(record.env);
     let secrets = step.map(|step| step.secrets.clone()).unwrap_or_default();
     let image = step
