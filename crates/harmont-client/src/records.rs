@@ -1,8 +1,10 @@
 //! A build's events, live: what hm's own server has beside the published API.
 
+use std::collections::VecDeque;
+
 use eventsource_stream::Event;
 use futures::stream::BoxStream;
-use hm_plugin_protocol::events::BuildEvent;
+use hm_plugin_protocol::events::{BuildEvent, OldEvent, Upgrade};
 use reqwest::{Method, Response};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -30,6 +32,15 @@ struct Records {
     build: String,
     /// The number of the last one; 0 before the first.
     last: u64,
+    /// The attempt that it belongs to.
+    attempt: i64,
+    upgrade: Upgrade,
+}
+
+/// A record of before version 2 of the events.
+#[derive(Deserialize)]
+struct OldRecord {
+    event: OldEvent,
 }
 
 impl Subject for Records {
@@ -52,10 +63,50 @@ impl Subject for Records {
         })?;
         // `build_end` comes last, and once.
         let over = matches!(record.event, Some(BuildEvent::BuildEnd { .. }));
-        let is_new = record.seq > self.last;
-        self.last = self.last.max(record.seq);
-        let items = is_new.then_some(record).into_iter().collect();
-        Ok(Read { items, over })
+        if record.seq <= self.last {
+            return Ok(Read {
+                items: Vec::new(),
+                over,
+            });
+        }
+        self.last = record.seq;
+        Ok(Read {
+            items: self.upgraded(record, &event.data),
+            over,
+        })
+    }
+}
+
+impl Records {
+    /// The records that are complete with this one. A kind that this version does not know is passed over.
+    fn upgraded(&mut self, mut record: BuildRecord, json: &str) -> Vec<BuildRecord> {
+        let mut events = VecDeque::new();
+        if record.attempt != self.attempt {
+            self.attempt = record.attempt;
+            self.upgrade.finish(&mut events);
+        }
+        match record.event.take() {
+            Some(BuildEvent::Unknown) => {
+                let old = serde_json::from_str::<OldRecord>(json).ok();
+                self.upgrade.unknown(old.map(|old| old.event), &mut events);
+            }
+            Some(event) => self.upgrade.event(event, &mut events),
+            None => {}
+        }
+        let mut items = Vec::new();
+        for event in events {
+            if event != BuildEvent::Unknown {
+                items.push(BuildRecord {
+                    event: Some(event),
+                    note: None,
+                    ..record
+                });
+            }
+        }
+        if record.note.is_some() {
+            items.push(record);
+        }
+        items
     }
 }
 
@@ -69,6 +120,8 @@ impl HarmontClient {
             client: self.clone(),
             build: build.to_string(),
             last: after,
+            attempt: 0,
+            upgrade: Upgrade::default(),
         })
     }
 }

@@ -1,7 +1,7 @@
 //! How a build ended.
 
 use chrono::{DateTime, Utc};
-use hm_plugin_protocol::events::BuildRef;
+use hm_plugin_protocol::events::{BuildEndStatus, BuildRef, StepEndStatus};
 use hm_plugin_protocol::executor::SnapshotRef;
 use uuid::Uuid;
 
@@ -23,10 +23,21 @@ impl BuildStatus {
     #[must_use]
     pub const fn exit_code(self) -> i32 {
         match self {
-            Self::Passed => 0,
-            Self::Failed => 1,
-            Self::Canceled => 130,
-            Self::TimedOut => 124,
+            Self::Passed => BuildEndStatus::Passed.exit_code(),
+            Self::Failed => BuildEndStatus::Failed.exit_code(),
+            Self::Canceled => BuildEndStatus::Canceled.exit_code(),
+            Self::TimedOut => BuildEndStatus::TimedOut.exit_code(),
+        }
+    }
+}
+
+impl From<BuildEndStatus> for BuildStatus {
+    fn from(status: BuildEndStatus) -> Self {
+        match status {
+            BuildEndStatus::Passed => Self::Passed,
+            BuildEndStatus::Failed => Self::Failed,
+            BuildEndStatus::Canceled => Self::Canceled,
+            BuildEndStatus::TimedOut => Self::TimedOut,
         }
     }
 }
@@ -46,6 +57,18 @@ pub enum StepStatus {
     CacheHit,
     /// It ran into a timeout.
     TimedOut,
+}
+
+impl From<StepEndStatus> for StepStatus {
+    fn from(status: StepEndStatus) -> Self {
+        match status {
+            StepEndStatus::Passed | StepEndStatus::SoftFailed => Self::Passed,
+            StepEndStatus::Skipped => Self::Skipped,
+            StepEndStatus::Canceled => Self::Canceled,
+            StepEndStatus::TimedOut => Self::TimedOut,
+            _ => Self::Failed,
+        }
+    }
 }
 
 /// One step's result.

@@ -1,19 +1,32 @@
 //! Build events: the one thing that backends emit and renderers read.
 //!
-//! Per step the order is `step_queued`, then either `step_cache_hit`, `step_skipped`, or `step_start`,
-//! any number of `step_log`, `service_log`, `step_retry` and `step_artifact`, and exactly one `step_end`. After a
-//! `step_cache_hit` come the `step_artifact`s of the step that made the snapshot. `build_start` is first,
-//! `build_end` is last and comes once, on every path.
+//! There are nine kinds and no more: readers of the published version 0.0.9 stop at a kind that they do not know. What is
+//! added stands in optional fields, which they pass over. A reader of this version passes over a kind of a newer one
+//! ([`BuildEvent::Unknown`]).
+//!
+//! Per step the order is `step_queued`, then one of
+//! - `step_cache_hit`;
+//! - `step_end` with the status `skipped`, for a step that never starts;
+//! - `step_start`, any number of `step_log`, and exactly one `step_end`.
+//!
+//! A step that is tried again has one `step_start` for each attempt and still one `step_end`: its last attempt's. The
+//! second `step_start` carries `attempt` 2 and how the first one ended, and the lines after it carry the attempt too. A
+//! reader that knows no attempts sees a running step start again, and never an end that was not the end.
+//!
+//! `build_start` is first, `build_end` is last and comes once, on every path.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::end::known_status;
+pub use crate::end::{BuildEndStatus, CANCELED, SKIPPED, StepEndStatus, TIMED_OUT};
 use crate::executor::SnapshotRef;
+pub use crate::old::{OldEvent, Upgrade};
 
-/// The version of this wire form, sent in `build_start`.
-pub const SCHEMA_VERSION: u32 = 1;
+/// The version of this wire form, sent in `build_start`. Version 1 had four more kinds: [`Upgrade`] reads it.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Which of a step's two output streams a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -106,21 +119,30 @@ pub struct RunHeader {
     pub notices: Vec<String>,
 }
 
-/// How a started step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum StepEndStatus {
-    /// It exited with 0.
-    Passed,
-    /// It exited with another code, or was killed by a limit.
-    Failed,
-    /// It failed, and the plan says that the build goes on as if it had passed.
-    SoftFailed,
-    /// It was stopped because the build was canceled or another step failed.
-    Canceled,
-    /// It ran into its own timeout, or the pipeline's.
-    TimedOut,
+/// A file that a step made and that is kept for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Artifact {
+    /// Where it was, relative to the workspace.
+    pub path: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The BLAKE3 digest of its content, in hexadecimal.
+    pub digest: String,
+    /// What it says, where it is a JUnit report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<TestSummary>,
+}
+
+/// The artifacts of a step that one event has no space to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MoreArtifacts {
+    /// How many files.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What the JUnit reports among them say together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<TestSummary>,
 }
 
 /// One event of a build. On the wire an object tagged by `kind`, in snake_case.
@@ -180,6 +202,12 @@ pub enum BuildEvent {
         /// Why a step with a cache policy has to run, in plain words.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cache_miss: Option<String>,
+        /// Which attempt at the step begins, from the second one on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempt: Option<u32>,
+        /// The exit code of the attempt before, from the second one on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        previous_exit_code: Option<i32>,
     },
     /// A line of output, without its line terminator.
     StepLog {
@@ -191,48 +219,15 @@ pub enum BuildEvent {
         line: String,
         /// When it was read.
         ts: DateTime<Utc>,
-        /// This is a piece of a line, and the line goes on in the next event of this step and stream.
+        /// This is a piece of a line, and the line goes on in the next event of this step, service and stream.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         partial: bool,
-    },
-    /// A line of output of a service that a step uses, without its line terminator.
-    ServiceLog {
-        /// The step that runs meanwhile.
-        step_id: Uuid,
-        /// The service's name.
-        service: String,
-        /// Which stream it was written to.
-        stream: StdStream,
-        /// The text; bytes that are not UTF-8 are replaced by U+FFFD.
-        line: String,
-        /// When it was read.
-        ts: DateTime<Utc>,
-        /// This is a piece of a line, and the line goes on in the next event of this service and stream.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        partial: bool,
-    },
-    /// A file that a step made is kept for people.
-    StepArtifact {
-        /// The step.
-        step_id: Uuid,
-        /// Where it was, relative to the workspace.
-        path: String,
-        /// Its size in bytes.
-        bytes: u64,
-        /// The BLAKE3 digest of its content, in hexadecimal.
-        digest: String,
-        /// What it says, where it is a JUnit report.
+        /// The service that wrote it, where the step itself did not.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        tests: Option<TestSummary>,
-    },
-    /// A step failed and is tried again.
-    StepRetry {
-        /// The step.
-        step_id: Uuid,
-        /// The attempt that is about to begin, counted from 1; the first retry is 2.
-        attempt: u32,
-        /// How the attempt before ended.
-        exit_code: i32,
+        service: Option<String>,
+        /// Which attempt at the step wrote it, from the second one on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempt: Option<u32>,
     },
     /// A step need not run: its snapshot is there.
     StepCacheHit {
@@ -242,33 +237,41 @@ pub enum BuildEvent {
         key: String,
         /// The snapshot's reference.
         tag: String,
+        /// The artifacts of the step that made the snapshot.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        artifacts: Vec<Artifact>,
+        /// Those of them that are not listed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        more_artifacts: Option<MoreArtifacts>,
     },
-    /// A step will not run in this build.
-    StepSkipped {
-        /// The step.
-        step_id: Uuid,
-        /// The step's key in the plan.
-        key: String,
-        /// Why, in plain words.
-        reason: String,
-    },
-    /// A started step has ended.
+    /// A step has ended, or never starts.
     StepEnd {
         /// The step.
         step_id: Uuid,
-        /// The command's exit code; 128 + n when signal n killed it, 124 on a timeout, 130 when canceled.
+        /// The command's exit code; 128 + n when signal n killed it, 124 on a timeout, 130 when canceled, and -1, which no
+        /// command can end with, when it was skipped.
         exit_code: i32,
         /// How long it took, in milliseconds.
         duration_ms: u64,
         /// What the step left, whether it passed or failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         snapshot: Option<SnapshotRef>,
-        /// How it ended.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        /// How it ended. Where it is absent, the exit code says it: [`StepEndStatus::of`].
+        #[serde(
+            default,
+            skip_serializing_if = "Option::is_none",
+            deserialize_with = "known_status"
+        )]
         status: Option<StepEndStatus>,
-        /// What a person should know about the end: a limit that was hit, a hint.
+        /// What a person should know about the end: a limit that was hit, a hint, why it was skipped.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
+        /// The files that are kept of it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        artifacts: Vec<Artifact>,
+        /// Those of them that are not listed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        more_artifacts: Option<MoreArtifacts>,
     },
     /// A chain cannot go on because one of its steps failed.
     ChainFailed {
@@ -292,22 +295,39 @@ pub enum BuildEvent {
         /// How long the build took, in milliseconds.
         duration_ms: u64,
     },
+    /// An event of a kind that this version does not know. It is read and passed over; nobody sends it.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
 }
 
 impl BuildEvent {
+    /// The end of a step that never starts.
+    #[must_use]
+    pub const fn skipped(step_id: Uuid, reason: String) -> Self {
+        Self::StepEnd {
+            step_id,
+            exit_code: SKIPPED,
+            duration_ms: 0,
+            snapshot: None,
+            status: Some(StepEndStatus::Skipped),
+            message: Some(reason),
+            artifacts: Vec::new(),
+            more_artifacts: None,
+        }
+    }
+
     /// The step that the event is about; a failed chain's is the step that failed.
     #[must_use]
     pub const fn step_id(&self) -> Option<Uuid> {
         match self {
-            Self::BuildStart { .. } | Self::BuildAccepted { .. } | Self::BuildEnd { .. } => None,
+            Self::BuildStart { .. } | Self::BuildAccepted { .. } | Self::BuildEnd { .. } | Self::Unknown => {
+                None
+            }
             Self::StepQueued { step_id, .. }
             | Self::StepStart { step_id, .. }
             | Self::StepLog { step_id, .. }
-            | Self::ServiceLog { step_id, .. }
-            | Self::StepArtifact { step_id, .. }
-            | Self::StepRetry { step_id, .. }
             | Self::StepCacheHit { step_id, .. }
-            | Self::StepSkipped { step_id, .. }
             | Self::StepEnd { step_id, .. }
             | Self::ChainFailed {
                 failed_step_id: step_id,
@@ -319,15 +339,13 @@ impl BuildEvent {
     /// The same, to be replaced by whoever knows the step by another name.
     pub const fn step_id_mut(&mut self) -> Option<&mut Uuid> {
         match self {
-            Self::BuildStart { .. } | Self::BuildAccepted { .. } | Self::BuildEnd { .. } => None,
+            Self::BuildStart { .. } | Self::BuildAccepted { .. } | Self::BuildEnd { .. } | Self::Unknown => {
+                None
+            }
             Self::StepQueued { step_id, .. }
             | Self::StepStart { step_id, .. }
             | Self::StepLog { step_id, .. }
-            | Self::ServiceLog { step_id, .. }
-            | Self::StepArtifact { step_id, .. }
-            | Self::StepRetry { step_id, .. }
             | Self::StepCacheHit { step_id, .. }
-            | Self::StepSkipped { step_id, .. }
             | Self::StepEnd { step_id, .. }
             | Self::ChainFailed {
                 failed_step_id: step_id,

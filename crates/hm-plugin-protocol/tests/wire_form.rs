@@ -3,8 +3,8 @@
 
 use chrono::{DateTime, Utc};
 use hm_plugin_protocol::events::{
-    BuildEvent, BuildRef, PinnedImage, PlanSummary, RunHeader, SCHEMA_VERSION, StdStream, StepEndStatus,
-    TestSummary, schema,
+    Artifact, BuildEndStatus, BuildEvent, BuildRef, CANCELED, MoreArtifacts, PinnedImage, PlanSummary,
+    RunHeader, SCHEMA_VERSION, SKIPPED, StdStream, StepEndStatus, TIMED_OUT, TestSummary, Upgrade, schema,
 };
 use hm_plugin_protocol::executor::SnapshotRef;
 use proptest::prelude::*;
@@ -53,7 +53,7 @@ fn build_start() {
                 ..RunHeader::default()
             }),
         ),
-        r#"{"kind":"build_start","run_id":"1a2b3c4d-5e6f-4a1b-8c2d-3e4f5a6b7c8d","plan":{"step_count":3,"chain_count":2,"default_runner":"local"},"started_at":"2025-06-15T15:06:40.005Z","schema_version":1,"header":{"pipeline":"ci"}}"#,
+        r#"{"kind":"build_start","run_id":"1a2b3c4d-5e6f-4a1b-8c2d-3e4f5a6b7c8d","plan":{"step_count":3,"chain_count":2,"default_runner":"local"},"started_at":"2025-06-15T15:06:40.005Z","schema_version":2,"header":{"pipeline":"ci"}}"#,
     );
     let image = |name: &str| PinnedImage {
         name: name.into(),
@@ -128,6 +128,8 @@ fn step_start() {
         runner: "local".into(),
         image,
         cache_miss,
+        attempt: None,
+        previous_exit_code: None,
     };
     is(
         &start(None, None),
@@ -147,6 +149,8 @@ fn step_log() {
         line: "a\t\u{fffd}".into(),
         ts: ts(),
         partial,
+        service: None,
+        attempt: None,
     };
     is(
         &log(StdStream::Stdout, false),
@@ -159,67 +163,33 @@ fn step_log() {
 }
 
 #[test]
-fn service_log() {
-    let log = |stream, partial| BuildEvent::ServiceLog {
-        step_id: STEP,
-        service: "db".into(),
-        stream,
-        line: "ready".into(),
-        ts: ts(),
-        partial,
-    };
+fn service_line_is_step_log_with_service() {
     is(
-        &log(StdStream::Stdout, false),
-        r#"{"kind":"service_log","step_id":"00000000-0000-4000-8000-000000000001","service":"db","stream":"stdout","line":"ready","ts":"2025-06-15T15:06:40.005Z"}"#,
-    );
-    is(
-        &log(StdStream::Stderr, true),
-        r#"{"kind":"service_log","step_id":"00000000-0000-4000-8000-000000000001","service":"db","stream":"stderr","line":"ready","ts":"2025-06-15T15:06:40.005Z","partial":true}"#,
-    );
-}
-
-#[test]
-fn step_artifact() {
-    let artifact = |tests| BuildEvent::StepArtifact {
-        step_id: STEP,
-        path: "report/unit.xml".into(),
-        bytes: 12,
-        digest: "c0ffee".into(),
-        tests,
-    };
-    is(
-        &artifact(None),
-        r#"{"kind":"step_artifact","step_id":"00000000-0000-4000-8000-000000000001","path":"report/unit.xml","bytes":12,"digest":"c0ffee"}"#,
-    );
-    is(
-        &artifact(Some(TestSummary {
-            total: 3,
-            failed: 0,
-            skipped: 1,
-            failures: vec![],
-        })),
-        r#"{"kind":"step_artifact","step_id":"00000000-0000-4000-8000-000000000001","path":"report/unit.xml","bytes":12,"digest":"c0ffee","tests":{"total":3,"failed":0,"skipped":1}}"#,
-    );
-    is(
-        &artifact(Some(TestSummary {
-            total: 3,
-            failed: 1,
-            skipped: 0,
-            failures: vec!["math adds".into()],
-        })),
-        r#"{"kind":"step_artifact","step_id":"00000000-0000-4000-8000-000000000001","path":"report/unit.xml","bytes":12,"digest":"c0ffee","tests":{"total":3,"failed":1,"skipped":0,"failures":["math adds"]}}"#,
-    );
-}
-
-#[test]
-fn step_retry() {
-    is(
-        &BuildEvent::StepRetry {
+        &BuildEvent::StepLog {
             step_id: STEP,
-            attempt: 2,
-            exit_code: 1,
+            stream: StdStream::Stderr,
+            line: "ready".into(),
+            ts: ts(),
+            partial: true,
+            service: Some("db".into()),
+            attempt: None,
         },
-        r#"{"kind":"step_retry","step_id":"00000000-0000-4000-8000-000000000001","attempt":2,"exit_code":1}"#,
+        r#"{"kind":"step_log","step_id":"00000000-0000-4000-8000-000000000001","stream":"stderr","line":"ready","ts":"2025-06-15T15:06:40.005Z","partial":true,"service":"db"}"#,
+    );
+}
+
+#[test]
+fn retry_is_another_step_start_with_attempt() {
+    is(
+        &BuildEvent::StepStart {
+            step_id: STEP,
+            runner: "local".into(),
+            image: None,
+            cache_miss: None,
+            attempt: Some(2),
+            previous_exit_code: Some(1),
+        },
+        r#"{"kind":"step_start","step_id":"00000000-0000-4000-8000-000000000001","runner":"local","attempt":2,"previous_exit_code":1}"#,
     );
 }
 
@@ -230,21 +200,137 @@ fn step_cache_hit() {
             step_id: STEP,
             key: "c0ffee".into(),
             tag: "snap".into(),
+            artifacts: vec![],
+            more_artifacts: None,
         },
         r#"{"kind":"step_cache_hit","step_id":"00000000-0000-4000-8000-000000000001","key":"c0ffee","tag":"snap"}"#,
     );
 }
 
 #[test]
-fn step_skipped() {
+fn skip_is_step_end_that_is_no_pass() {
     is(
-        &BuildEvent::StepSkipped {
-            step_id: STEP,
-            key: "deploy".into(),
-            reason: "test failed".into(),
-        },
-        r#"{"kind":"step_skipped","step_id":"00000000-0000-4000-8000-000000000001","key":"deploy","reason":"test failed"}"#,
+        &BuildEvent::skipped(STEP, "test failed".into()),
+        r#"{"kind":"step_end","step_id":"00000000-0000-4000-8000-000000000001","exit_code":-1,"duration_ms":0,"status":"skipped","message":"test failed"}"#,
     );
+    assert_eq!(StepEndStatus::of(None, SKIPPED), StepEndStatus::Failed);
+}
+
+#[test]
+fn artifacts_are_listed_in_the_end_and_in_the_cache_hit() {
+    let artifact = |tests| Artifact {
+        path: "report/unit.xml".into(),
+        bytes: 12,
+        digest: "c0ffee".into(),
+        tests,
+    };
+    let summary = TestSummary {
+        total: 3,
+        failed: 1,
+        skipped: 0,
+        failures: vec!["math adds".into()],
+    };
+    is(
+        &BuildEvent::StepEnd {
+            step_id: STEP,
+            exit_code: 0,
+            duration_ms: 12,
+            snapshot: None,
+            status: Some(StepEndStatus::Passed),
+            message: None,
+            artifacts: vec![artifact(Some(summary)), artifact(None)],
+            more_artifacts: None,
+        },
+        r#"{"kind":"step_end","step_id":"00000000-0000-4000-8000-000000000001","exit_code":0,"duration_ms":12,"status":"passed","artifacts":[{"path":"report/unit.xml","bytes":12,"digest":"c0ffee","tests":{"total":3,"failed":1,"skipped":0,"failures":["math adds"]}},{"path":"report/unit.xml","bytes":12,"digest":"c0ffee"}]}"#,
+    );
+    is(
+        &BuildEvent::StepCacheHit {
+            step_id: STEP,
+            key: "c0ffee".into(),
+            tag: "snap".into(),
+            artifacts: vec![artifact(None)],
+            more_artifacts: Some(MoreArtifacts {
+                count: 2,
+                bytes: 30,
+                tests: None,
+            }),
+        },
+        r#"{"kind":"step_cache_hit","step_id":"00000000-0000-4000-8000-000000000001","key":"c0ffee","tag":"snap","artifacts":[{"path":"report/unit.xml","bytes":12,"digest":"c0ffee"}],"more_artifacts":{"count":2,"bytes":30}}"#,
+    );
+}
+
+#[test]
+fn kind_of_a_newer_version_is_unknown() {
+    let json = r#"{"step_id":7,"kind":"step_mood","mood":{"deep":[1]}}"#;
+    assert_eq!(
+        serde_json::from_str::<BuildEvent>(json).unwrap(),
+        BuildEvent::Unknown
+    );
+}
+
+#[test]
+fn status_of_a_newer_version_is_read_by_the_exit_code() {
+    let end = |status: &str| {
+        let json = format!(
+            r#"{{"kind":"step_end","step_id":"00000000-0000-4000-8000-000000000001","exit_code":124,"duration_ms":1,"status":{status}}}"#
+        );
+        match serde_json::from_str(&json).unwrap() {
+            BuildEvent::StepEnd {
+                exit_code, status, ..
+            } => StepEndStatus::of(status, exit_code),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(end(r#""in_a_mood""#), StepEndStatus::TimedOut);
+    assert_eq!(end("null"), StepEndStatus::TimedOut);
+    assert_eq!(end(r#""soft_failed""#), StepEndStatus::SoftFailed);
+}
+
+#[test]
+fn exit_code_has_one_meaning() {
+    use StepEndStatus as Step;
+    for (exit_code, step, build) in [
+        (0, Step::Passed, BuildEndStatus::Passed),
+        (1, Step::Failed, BuildEndStatus::Failed),
+        (2, Step::Failed, BuildEndStatus::Failed),
+        (137, Step::Failed, BuildEndStatus::Failed),
+        (TIMED_OUT, Step::TimedOut, BuildEndStatus::TimedOut),
+        (CANCELED, Step::Canceled, BuildEndStatus::Canceled),
+    ] {
+        assert_eq!(StepEndStatus::of(None, exit_code), step);
+        assert_eq!(BuildEndStatus::of(exit_code), build);
+    }
+    assert_eq!(StepEndStatus::of(Some(Step::Failed), TIMED_OUT), Step::Failed);
+}
+
+/// A record of version 1: with kinds that are no longer written.
+const OLD: &str = r#"
+{"kind":"build_start","run_id":"1a2b3c4d-5e6f-4a1b-8c2d-3e4f5a6b7c8d","plan":{"step_count":3,"chain_count":2,"default_runner":"local"},"started_at":"2025-06-15T15:06:40.005Z","schema_version":1}
+{"kind":"step_cache_hit","step_id":"00000000-0000-4000-8000-000000000001","key":"c0ffee","tag":"snap"}
+{"kind":"step_log","step_id":"00000000-0000-4000-8000-000000000002","stream":"stdout","line":"between","ts":"2025-06-15T15:06:40.005Z"}
+{"kind":"step_artifact","step_id":"00000000-0000-4000-8000-000000000001","path":"deps.txt","bytes":1,"digest":"d"}
+{"kind":"step_artifact","step_id":"00000000-0000-4000-8000-000000000002","path":"of-the-first-attempt","bytes":1,"digest":"d"}
+{"kind":"step_retry","step_id":"00000000-0000-4000-8000-000000000002","attempt":2,"exit_code":9}
+{"kind":"service_log","step_id":"00000000-0000-4000-8000-000000000002","service":"db","stream":"stderr","line":"ready","ts":"2025-06-15T15:06:40.005Z","partial":true}
+{"kind":"step_mood"}
+{"kind":"step_artifact","step_id":"00000000-0000-4000-8000-000000000002","path":"out","bytes":2,"digest":"d"}
+{"kind":"step_end","step_id":"00000000-0000-4000-8000-000000000002","exit_code":0,"duration_ms":12}
+{"kind":"step_skipped","step_id":"00000000-0000-4000-8000-000000000003","key":"deploy","reason":"test failed"}
+{"kind":"build_end","exit_code":1,"duration_ms":9}
+"#;
+
+#[test]
+fn old_record_is_read_as_events_of_today() {
+    let (mut upgrade, mut events) = (Upgrade::default(), std::collections::VecDeque::new());
+    for line in OLD.trim().lines() {
+        upgrade.line(line.as_bytes(), &mut events).unwrap();
+    }
+    upgrade.finish(&mut events);
+    let lines: Vec<_> = events
+        .iter()
+        .map(|event| serde_json::to_string(event).unwrap())
+        .collect();
+    insta::assert_snapshot!("old_record", lines.join("\n"));
 }
 
 #[test]
@@ -256,6 +342,8 @@ fn step_end() {
         snapshot,
         status,
         message,
+        artifacts: vec![],
+        more_artifacts: None,
     };
     is(
         &end(None, None, None),
@@ -267,6 +355,7 @@ fn step_end() {
         (StepEndStatus::SoftFailed, "soft_failed"),
         (StepEndStatus::Canceled, "canceled"),
         (StepEndStatus::TimedOut, "timed_out"),
+        (StepEndStatus::Skipped, "skipped"),
     ] {
         is(
             &end(
@@ -359,11 +448,7 @@ fn the_schema_names_every_kind() {
             "step_queued",
             "step_start",
             "step_log",
-            "service_log",
-            "step_artifact",
-            "step_retry",
             "step_cache_hit",
-            "step_skipped",
             "step_end",
             "chain_failed",
             "build_end"
@@ -399,11 +484,6 @@ fn what_is_required_is_what_the_design_publishes() {
     );
     assert_eq!(required("step_start"), ["runner", "step_id"]);
     assert_eq!(required("step_log"), ["line", "step_id", "stream", "ts"]);
-    assert_eq!(
-        required("service_log"),
-        ["line", "service", "step_id", "stream", "ts"]
-    );
-    assert_eq!(required("step_artifact"), ["bytes", "digest", "path", "step_id"]);
     assert_eq!(required("step_cache_hit"), ["key", "step_id", "tag"]);
     assert_eq!(required("step_end"), ["duration_ms", "exit_code", "step_id"]);
     assert_eq!(
@@ -424,7 +504,7 @@ proptest! {
     #[test]
     fn any_line_survives_the_wire(line in any::<String>(), partial: bool, seconds in 0_i64..4_000_000_000, nanos in 0_u32..1_000_000_000) {
         let ts = DateTime::from_timestamp(seconds, nanos).unwrap();
-        let event = BuildEvent::StepLog { step_id: STEP, stream: StdStream::Stdout, line, ts, partial };
+        let event = BuildEvent::StepLog { step_id: STEP, stream: StdStream::Stdout, line, ts, partial, service: None, attempt: None };
         let json = serde_json::to_string(&event).unwrap();
         prop_assert!(!json.contains('\n'));
         prop_assert_eq!(serde_json::from_str::<BuildEvent>(&json).unwrap(), event);

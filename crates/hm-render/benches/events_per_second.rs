@@ -39,6 +39,8 @@ fn events() -> Vec<BuildEvent> {
             runner: "local".into(),
             image: None,
             cache_miss: None,
+            attempt: None,
+            previous_exit_code: None,
         },
     ];
     events.extend((0..LINES).map(|n| BuildEvent::StepLog {
@@ -47,6 +49,8 @@ fn events() -> Vec<BuildEvent> {
         line: format!("{n} Compiling something-or-other v1.2.{n} (/workspace/crates/something)"),
         ts,
         partial: false,
+        service: None,
+        attempt: None,
     }));
     events.push(BuildEvent::BuildEnd {
         exit_code: 0,

@@ -24,6 +24,9 @@ impl<W: Write> Json<W> {
 
 impl<W: Write + Send> Renderer for Json<W> {
     fn event(&mut self, event: &BuildEvent, _state: &BuildState) -> io::Result<()> {
+        if matches!(event, BuildEvent::Unknown) {
+            return Ok(());
+        }
         serde_json::to_writer(&mut self.out, event)?;
         self.out.write_all(b"\n")
     }

@@ -155,39 +155,20 @@ impl<W: Write + Send> Renderer for Plain<W> {
                 stream,
                 line,
                 partial,
-                ..
-            } => match state.step(*step_id) {
-                Some(step) if self.logs == Logs::All => {
-                    let place = Place {
-                        step_id: *step_id,
-                        service: None,
-                        stream: *stream,
-                    };
-                    self.log(step, place, line, *partial)
-                }
-                _ => Ok(()),
-            },
-            BuildEvent::ServiceLog {
-                step_id,
                 service,
-                stream,
-                line,
-                partial,
                 ..
             } => match state.step(*step_id) {
                 Some(step) if self.logs == Logs::All => {
                     let place = Place {
                         step_id: *step_id,
-                        service: Some(service.clone()),
+                        service: service.clone(),
                         stream: *stream,
                     };
                     self.log(step, place, line, *partial)
                 }
                 _ => Ok(()),
             },
-            BuildEvent::StepEnd { step_id, .. }
-            | BuildEvent::StepCacheHit { step_id, .. }
-            | BuildEvent::StepSkipped { step_id, .. } => {
+            BuildEvent::StepEnd { step_id, .. } | BuildEvent::StepCacheHit { step_id, .. } => {
                 state.step(*step_id).map_or(Ok(()), |step| self.say_ended(step))
             }
             _ if self.quiet => Ok(()),
@@ -195,19 +176,18 @@ impl<W: Write + Send> Renderer for Plain<W> {
             BuildEvent::BuildAccepted {
                 watch_url: Some(url), ..
             } => self.say(&format!("watch it at {}", report::one_line(url))),
-            BuildEvent::StepStart { step_id, .. } => {
-                let Some(step) = state.step(*step_id) else {
-                    return Ok(());
-                };
-                self.say(&report::started(step, self.style))
-            }
-            BuildEvent::StepRetry {
-                step_id, exit_code, ..
+            BuildEvent::StepStart {
+                step_id,
+                previous_exit_code,
+                ..
             } => {
                 let Some(step) = state.step(*step_id) else {
                     return Ok(());
                 };
-                self.say(&report::retried(step, *exit_code, self.style))
+                self.say(&match previous_exit_code {
+                    None => report::started(step, self.style),
+                    Some(exit_code) => report::retried(step, *exit_code, self.style),
+                })
             }
             _ => Ok(()),
         }

@@ -52,6 +52,8 @@ fn exit_codes_speak_where_there_is_no_status() {
         snapshot: None,
         status: None,
         message: None,
+        artifacts: vec![],
+        more_artifacts: None,
     };
     for (exit_code, phase) in [
         (0, Phase::Passed),
@@ -119,23 +121,19 @@ fn any_event() -> impl Strategy<Value = BuildEvent> {
         2 => record::piece(n, StdStream::Stdout, "x", code > 0),
         3 => record::ended(n, code.into(), StepEndStatus::Failed),
         4 => record::ended(n, 0, StepEndStatus::Passed),
-        5 => BuildEvent::StepCacheHit {
-            step_id: record::id(n),
-            key: "k".into(),
-            tag: "t".into(),
-        },
-        6 => BuildEvent::StepSkipped {
-            step_id: record::id(n),
-            key: "k".into(),
-            reason: "r".into(),
-        },
+        5 => record::cached(n, vec![record::artifact("a.xml", 1, record::tests(&["t"]))]),
+        6 => record::skipped(n, "r"),
         7 => record::service(n, if code > 50 { "db" } else { "redis" }, "x", code % 2 == 0),
-        8 => record::artifact(n, "a.xml", 1, (code > 0).then(|| record::tests(&["t"])).flatten()),
-        9 => BuildEvent::StepRetry {
-            step_id: record::id(n),
-            attempt: 2,
-            exit_code: code.into(),
-        },
+        8 => {
+            let tests = (code > 0).then(|| record::tests(&["t"])).flatten();
+            record::ended_with(
+                n,
+                1,
+                StepEndStatus::Failed,
+                vec![record::artifact("a.xml", 1, tests)],
+            )
+        }
+        9 => record::retried(n, code.into()),
         _ => BuildEvent::ChainFailed {
             chain_idx: 0,
             failed_step_id: record::id(n),

@@ -231,11 +231,7 @@ fn when_all_is_over_no_live_line_is_left() {
     scene.play([
         ended(1, 0, StepEndStatus::Passed),
         ended(2, 0, StepEndStatus::Passed),
-        BuildEvent::StepCacheHit {
-            step_id: record::id(3),
-            key: "k".into(),
-            tag: "t".into(),
-        },
+        record::cached(3, vec![]),
     ]);
     scene.at(200);
     scene.play([BuildEvent::BuildEnd {
@@ -381,11 +377,7 @@ fn a_canceled_build_says_so() {
     scene.play([
         ended(1, 130, StepEndStatus::Canceled),
         ended(2, 130, StepEndStatus::Canceled),
-        BuildEvent::StepSkipped {
-            step_id: record::id(3),
-            key: "last".into(),
-            reason: "the build was canceled".into(),
-        },
+        record::skipped(3, "the build was canceled"),
         BuildEvent::BuildEnd {
             exit_code: 130,
             duration_ms: 1500,

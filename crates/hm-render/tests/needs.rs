@@ -4,9 +4,9 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod record;
 
-use hm_plugin_protocol::events::{BuildEvent, RunHeader, StepEndStatus, TestSummary};
+use hm_plugin_protocol::events::{Artifact, BuildEvent, RunHeader, StepEndStatus, TestSummary};
 use hm_render::{BuildState, Format, Logs, Options, Style, replay};
-use record::{artifact, ended, id, image, queued, service, start, started, tests};
+use record::{artifact, cached, ended_with, id, image, queued, retried, service, start, started, tests};
 
 fn rendered(format: Format, options: Options, events: Vec<BuildEvent>) -> String {
     let out = record::Shared::default();
@@ -17,6 +17,14 @@ fn rendered(format: Format, options: Options, events: Vec<BuildEvent>) -> String
 
 /// A build of one step, in which these events come.
 fn one_step(events: impl IntoIterator<Item = BuildEvent>, status: StepEndStatus) -> Vec<BuildEvent> {
+    one_step_with(events, status, vec![])
+}
+
+fn one_step_with(
+    events: impl IntoIterator<Item = BuildEvent>,
+    status: StepEndStatus,
+    artifacts: Vec<Artifact>,
+) -> Vec<BuildEvent> {
     let exit_code = i32::from(status != StepEndStatus::Passed);
     let mut all = vec![
         start(1, RunHeader::default()),
@@ -24,7 +32,7 @@ fn one_step(events: impl IntoIterator<Item = BuildEvent>, status: StepEndStatus)
         started(0, None),
     ];
     all.extend(events);
-    all.push(ended(0, exit_code, status));
+    all.push(ended_with(0, exit_code, status, artifacts));
     all.push(BuildEvent::BuildEnd {
         exit_code,
         duration_ms: 10,
@@ -40,12 +48,11 @@ fn applied(events: &[BuildEvent]) -> BuildState {
 
 #[test]
 fn ten_artifacts_by_name_and_the_rest_by_number() {
-    let many = || (0..47).map(|n| artifact(0, &format!("report/{n}.xml"), 1000, None));
-    let text = rendered(
-        Format::Plain,
-        Options::default(),
-        one_step(many(), StepEndStatus::Passed),
-    );
+    let many = || {
+        let artifacts = (0..47).map(|n| artifact(&format!("report/{n}.xml"), 1000, None));
+        one_step_with([], StepEndStatus::Passed, artifacts.collect())
+    };
+    let text = rendered(Format::Plain, Options::default(), many());
     let end = &text[text.find("hm: artifacts").unwrap()..];
     insta::assert_snapshot!(end, @r"
     hm: artifacts: 47 files, 45.9 KiB; hm artifacts 1a2b3c4d
@@ -66,33 +73,27 @@ fn ten_artifacts_by_name_and_the_rest_by_number() {
         hints: false,
         ..Options::default()
     };
-    let text = rendered(Format::Plain, without, one_step(many(), StepEndStatus::Passed));
+    let text = rendered(Format::Plain, without, many());
     assert!(text.contains("hm: artifacts: 47 files, 45.9 KiB\n"), "{text}");
     let quiet = Options {
         quiet: true,
         ..Options::default()
     };
-    let text = rendered(Format::Plain, quiet, one_step(many(), StepEndStatus::Passed));
+    let text = rendered(Format::Plain, quiet, many());
     assert!(!text.contains("artifacts"), "{text}");
 }
 
 #[test]
-fn the_last_attempt_is_what_counts() {
-    let retry = BuildEvent::StepRetry {
-        step_id: id(0),
-        attempt: 2,
-        exit_code: 1,
-    };
-    let events = [
-        artifact(0, "junit.xml", 10, tests(&["flaky"])),
-        artifact(0, "core", 10, None),
-        retry,
-        artifact(0, "junit.xml", 12, tests(&[])),
-    ];
-    let text = rendered(
-        Format::Plain,
-        Options::default(),
-        one_step(events, StepEndStatus::Passed),
+fn retry_and_artifacts_are_reported() {
+    let events = one_step_with(
+        [retried(0, 1)],
+        StepEndStatus::Passed,
+        vec![artifact("junit.xml", 12, tests(&[]))],
+    );
+    let text = rendered(Format::Plain, Options::default(), events);
+    assert!(
+        text.contains("hm: test failed with exit code 1, attempt 2 begins\n"),
+        "{text}"
     );
     let end = &text[text.find("hm: tests").unwrap()..];
     insta::assert_snapshot!(end, @r"
@@ -105,18 +106,16 @@ fn the_last_attempt_is_what_counts() {
 
 #[test]
 fn tests_of_cached_steps_count_too() {
-    let hit = BuildEvent::StepCacheHit {
-        step_id: id(0),
-        key: "c0ffee".into(),
-        tag: "snap".into(),
-    };
     let events = [
         start(2, RunHeader::default()),
-        hit,
-        artifact(0, "a.xml", 1, tests(&["known"])),
+        cached(0, vec![artifact("a.xml", 1, tests(&["known"]))]),
         started(1, None),
-        artifact(1, "b.xml", 1, tests(&[])),
-        ended(1, 0, StepEndStatus::Passed),
+        ended_with(
+            1,
+            0,
+            StepEndStatus::Passed,
+            vec![artifact("b.xml", 1, tests(&[]))],
+        ),
     ];
     let state = applied(&events);
     let all = state.tests().unwrap();
@@ -135,7 +134,11 @@ fn failed_tests_beyond_twenty_are_counted() {
         skipped: 0,
         failures: (0..100).map(|n| format!("suite test {n}")).collect(),
     };
-    let events = one_step([artifact(0, "junit.xml", 1, Some(report))], StepEndStatus::Failed);
+    let events = one_step_with(
+        [],
+        StepEndStatus::Failed,
+        vec![artifact("junit.xml", 1, Some(report))],
+    );
     let text = rendered(Format::Plain, Options::default(), events);
     assert!(
         text.contains("  tests: 200 passed, 300 failed\n    suite test 0\n"),
@@ -160,13 +163,10 @@ fn without_logs_a_service_has_none_either() {
 fn what_a_service_or_a_report_sends_cannot_leave_its_place() {
     let nasty = "a\nhm: b\r\u{1b}[2J\u{1b}]0;title\u{7}c]]>\u{0}\u{fffe}";
     let events = || {
-        one_step(
-            [
-                service(0, nasty, nasty, true),
-                service(0, nasty, nasty, false),
-                artifact(0, nasty, 1, tests(&[nasty])),
-            ],
+        one_step_with(
+            [service(0, nasty, nasty, true), service(0, nasty, nasty, false)],
             StepEndStatus::Failed,
+            vec![artifact(nasty, 1, tests(&[nasty]))],
         )
     };
     for color in [false, true] {
@@ -217,8 +217,12 @@ fn ten_thousand_steps_with_all_of_it_fit_in_memory() {
         for line in 0..3 {
             state.apply(&service(n, "db", &format!("{line}"), false));
         }
-        state.apply(&artifact(n, &long, 1, tests(&[&long])));
-        state.apply(&ended(n, 1, status));
+        state.apply(&ended_with(
+            n,
+            1,
+            status,
+            vec![artifact(&long, 1, tests(&[&long]))],
+        ));
     }
     let lines: usize = state
         .steps()

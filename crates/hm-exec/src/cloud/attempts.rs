@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use chrono::Utc;
-use hm_plugin_protocol::events::{BuildEvent, StdStream, StepEndStatus};
+use hm_plugin_protocol::events::{Artifact, BuildEvent, CANCELED, MoreArtifacts, StdStream, StepEndStatus};
 use uuid::Uuid;
 
 /// How far a step was told. Starts and ends are those of one attempt: what another one says is not told.
@@ -24,6 +24,8 @@ struct Step {
     id: Uuid,
     key: String,
     told: Told,
+    /// The attempt that was reported last, over all attempts at the build, counted from 1.
+    attempt: u32,
 }
 
 /// The exit code of a step whose agent was lost, as a killed process has it.
@@ -49,6 +51,7 @@ impl Attempts {
             id,
             key,
             told: Told::Queued,
+            attempt: 1,
         };
         Self {
             current: 0,
@@ -65,7 +68,7 @@ impl Attempts {
             .steps
             .iter()
             .filter(|step| matches!(step.told, Told::Started(_)));
-        let said: Vec<_> = running.map(|step| line(step.id, note)).collect();
+        let said: Vec<_> = running.map(|step| step.line(note)).collect();
         if said.is_empty() {
             self.unsaid.push(note.to_owned());
         }
@@ -97,50 +100,77 @@ impl Attempts {
         self.step_event(place, attempt, event)
     }
 
-    fn step_event(&mut self, place: usize, attempt: i64, event: BuildEvent) -> Vec<BuildEvent> {
-        let Step { id, told, .. } = self.steps[place];
-        match (&event, told) {
-            (BuildEvent::StepStart { .. }, Told::Queued) => {
-                self.steps[place].told = Told::Started(attempt);
+    fn step_event(&mut self, place: usize, attempt: i64, mut event: BuildEvent) -> Vec<BuildEvent> {
+        let step = &mut self.steps[place];
+        match (&mut event, step.told) {
+            (BuildEvent::StepStart { attempt: of, .. }, Told::Queued) => {
+                // The first start that is reported is the step's first, whatever was lost before.
+                *of = None;
+                step.told = Told::Started(attempt);
+                let step = &self.steps[place];
                 let mut out = vec![event];
-                out.extend(self.unsaid.drain(..).map(|note| line(id, &note)));
+                out.extend(self.unsaid.drain(..).map(|note| step.line(&note)));
                 out
             }
-            (BuildEvent::StepStart { .. }, Told::Started(before)) if before < attempt => {
-                self.steps[place].told = Told::Started(attempt);
-                let mut out: Vec<_> = self.unsaid.drain(..).map(|note| line(id, &note)).collect();
-                out.push(BuildEvent::StepRetry {
-                    step_id: id,
-                    attempt: u32::try_from(attempt).unwrap_or(u32::MAX),
-                    exit_code: LOST,
-                });
+            (
+                BuildEvent::StepStart {
+                    attempt: of,
+                    previous_exit_code,
+                    ..
+                },
+                Told::Started(before),
+            ) if before < attempt || of.is_some() => {
+                let mut out = Vec::new();
+                if before < attempt {
+                    *previous_exit_code = Some(LOST);
+                    out.extend(self.unsaid.drain(..).map(|note| step.line(&note)));
+                }
+                step.told = Told::Started(attempt);
+                step.attempt += 1;
+                *of = Some(step.attempt);
+                out.push(event);
                 out
             }
-            (BuildEvent::StepCacheHit { .. } | BuildEvent::StepSkipped { .. }, Told::Queued) => {
-                self.steps[place].told = Told::Ended(attempt);
+            (BuildEvent::StepCacheHit { .. }, Told::Queued) => {
+                step.told = Told::Ended(attempt);
                 vec![event]
             }
             // It was under way when its agent was lost, and another attempt need not run it: the end is what that makes
             // of it.
-            (BuildEvent::StepCacheHit { .. }, Told::Started(_)) => {
-                self.steps[place].told = Told::Ended(attempt);
-                vec![end(id, StepEndStatus::Passed)]
+            (
+                BuildEvent::StepCacheHit {
+                    artifacts,
+                    more_artifacts,
+                    ..
+                },
+                Told::Started(_),
+            ) => {
+                let kept = (std::mem::take(artifacts), more_artifacts.take());
+                vec![step.end(attempt, StepEndStatus::Passed, kept)]
             }
-            (BuildEvent::StepSkipped { .. }, Told::Started(_)) => {
-                self.steps[place].told = Told::Ended(attempt);
-                vec![end(id, StepEndStatus::Canceled)]
+            (BuildEvent::StepEnd { status, .. }, told) if *status == Some(StepEndStatus::Skipped) => {
+                match told {
+                    Told::Queued => {
+                        step.told = Told::Ended(attempt);
+                        vec![event]
+                    }
+                    Told::Started(_) => vec![step.end(attempt, StepEndStatus::Canceled, <_>::default())],
+                    Told::Ended(_) => Vec::new(),
+                }
             }
             (BuildEvent::StepEnd { .. }, Told::Started(of)) if of == attempt => {
-                self.steps[place].told = Told::Ended(attempt);
+                step.told = Told::Ended(attempt);
                 vec![event]
             }
             (
-                BuildEvent::StepLog { .. } | BuildEvent::ServiceLog { .. } | BuildEvent::StepRetry { .. },
+                BuildEvent::StepLog {
+                    service, attempt: by, ..
+                },
                 Told::Started(of),
-            )
-            | (BuildEvent::StepArtifact { .. }, Told::Started(of) | Told::Ended(of))
-                if of == attempt =>
-            {
+            ) if of == attempt => {
+                if service.is_none() {
+                    *by = step.attempt();
+                }
                 vec![event]
             }
             (BuildEvent::ChainFailed { chain_idx, .. }, Told::Ended(of))
@@ -161,12 +191,8 @@ impl Attempts {
         let reason = said.as_deref().unwrap_or(reason);
         for step in &mut self.steps {
             match step.told {
-                Told::Started(_) => out.push(end(step.id, StepEndStatus::Canceled)),
-                Told::Queued => out.push(BuildEvent::StepSkipped {
-                    step_id: step.id,
-                    key: step.key.clone(),
-                    reason: reason.to_owned(),
-                }),
+                Told::Started(_) => out.push(step.end(self.current, StepEndStatus::Canceled, <_>::default())),
+                Told::Queued => out.push(BuildEvent::skipped(step.id, reason.to_owned())),
                 Told::Ended(_) => {}
             }
             step.told = Told::Ended(self.current);
@@ -175,24 +201,46 @@ impl Attempts {
     }
 }
 
-fn line(step_id: Uuid, note: &str) -> BuildEvent {
-    BuildEvent::StepLog {
-        step_id,
-        stream: StdStream::Stderr,
-        line: format!("hm: {note}"),
-        ts: Utc::now(),
-        partial: false,
+impl Step {
+    /// The attempt that runs, as events carry it.
+    fn attempt(&self) -> Option<u32> {
+        (self.attempt > 1).then_some(self.attempt)
     }
-}
 
-fn end(step_id: Uuid, status: StepEndStatus) -> BuildEvent {
-    BuildEvent::StepEnd {
-        step_id,
-        exit_code: if status == StepEndStatus::Passed { 0 } else { 130 },
-        duration_ms: 0,
-        snapshot: None,
-        status: Some(status),
-        message: Some("its agent was lost while it ran".into()),
+    fn line(&self, note: &str) -> BuildEvent {
+        BuildEvent::StepLog {
+            step_id: self.id,
+            stream: StdStream::Stderr,
+            line: format!("hm: {note}"),
+            ts: Utc::now(),
+            partial: false,
+            service: None,
+            attempt: self.attempt(),
+        }
+    }
+
+    /// Ends the step by what became of it without its agent.
+    fn end(
+        &mut self,
+        attempt: i64,
+        status: StepEndStatus,
+        (artifacts, more_artifacts): (Vec<Artifact>, Option<MoreArtifacts>),
+    ) -> BuildEvent {
+        self.told = Told::Ended(attempt);
+        BuildEvent::StepEnd {
+            step_id: self.id,
+            exit_code: if status == StepEndStatus::Passed {
+                0
+            } else {
+                CANCELED
+            },
+            duration_ms: 0,
+            snapshot: None,
+            status: Some(status),
+            message: Some("its agent was lost while it ran".into()),
+            artifacts,
+            more_artifacts,
+        }
     }
 }
 
@@ -303,9 +351,7 @@ mod tests {
                     .filter(|event| {
                         matches!(
                             event,
-                            BuildEvent::StepEnd { .. }
-                                | BuildEvent::StepSkipped { .. }
-                                | BuildEvent::StepCacheHit { .. }
+                            BuildEvent::StepEnd { .. } | BuildEvent::StepCacheHit { .. }
                         )
                     })
                     .count();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use hm_plugin_protocol::events::{BuildEvent, StepEndStatus};
+use hm_plugin_protocol::events::{BuildEndStatus, BuildEvent, StepEndStatus};
 use hm_plugin_protocol::executor::SnapshotRef;
 use uuid::Uuid;
 
@@ -46,14 +46,8 @@ impl Results {
                 ..
             } => {
                 if let Some(step) = self.step(*step_id) {
-                    step.status = match status {
-                        Some(StepEndStatus::Passed | StepEndStatus::SoftFailed) => StepStatus::Passed,
-                        Some(StepEndStatus::Canceled) => StepStatus::Canceled,
-                        Some(StepEndStatus::TimedOut) => StepStatus::TimedOut,
-                        None if *exit_code == 0 => StepStatus::Passed,
-                        _ => StepStatus::Failed,
-                    };
-                    step.exit_code = Some(*exit_code);
+                    step.status = StepEndStatus::of(*status, *exit_code).into();
+                    step.exit_code = (step.status != StepStatus::Skipped).then_some(*exit_code);
                     step.duration_ms = *duration_ms;
                     step.snapshot.clone_from(snapshot);
                 }
@@ -65,14 +59,7 @@ impl Results {
 
     /// The verdict, once `build_end` was there.
     pub(super) fn status(&self) -> Option<BuildStatus> {
-        let verdicts = [BuildStatus::Passed, BuildStatus::Canceled, BuildStatus::TimedOut];
-        let known = |code| {
-            verdicts
-                .into_iter()
-                .find(|status| status.exit_code() == code)
-                .unwrap_or(BuildStatus::Failed)
-        };
-        self.exit_code.map(known)
+        self.exit_code.map(|code| BuildEndStatus::of(code).into())
     }
 
     /// Every step that was told of; a canceled build's steps that never ran count as canceled.

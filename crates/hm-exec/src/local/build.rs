@@ -147,12 +147,9 @@ impl Build {
 
     /// Ends every step of a build that broke before any of them began.
     async fn skip_all(&self, error: &BackendError) {
-        for (index, step) in self.run.graph().steps() {
-            let skipped = BuildEvent::StepSkipped {
-                step_id: self.run.step_id(index),
-                key: step.key.to_string(),
-                reason: format!("the build could not go on: {error}"),
-            };
+        for (index, _) in self.run.graph().steps() {
+            let reason = format!("the build could not go on: {error}");
+            let skipped = BuildEvent::skipped(self.run.step_id(index), reason);
             self.sink.send(skipped).await;
         }
     }

@@ -19,6 +19,8 @@ pub(super) struct Output<'a> {
     step_id: Uuid,
     /// Whose it is when it is not the step's own.
     service: Option<&'a str>,
+    /// The attempt that writes, from the second one on.
+    attempt: Option<u32>,
     stdout: Cut,
     stderr: Cut,
     /// The step complained that there is no `.git`.
@@ -46,9 +48,18 @@ impl<'a> Output<'a> {
             sink,
             step_id,
             service: None,
+            attempt: None,
             stdout: Cut::new(sink),
             stderr: Cut::new(sink),
             missed_git: false,
+        }
+    }
+
+    /// That of one attempt at the step, counted from 1.
+    pub(super) fn of_attempt(sink: &'a Sink, step_id: Uuid, attempt: u32) -> Self {
+        Self {
+            attempt: (attempt > 1).then_some(attempt),
+            ..Self::new(sink, step_id)
         }
     }
 
@@ -112,22 +123,14 @@ impl<'a> Output<'a> {
             self.missed_git = memchr::memmem::find(piece.text.as_bytes(), NO_GIT).is_some();
         }
         let (step_id, line, ts, partial) = (self.step_id, piece.text, Utc::now(), piece.partial);
-        let event = match self.service {
-            None => BuildEvent::StepLog {
-                step_id,
-                stream,
-                line,
-                ts,
-                partial,
-            },
-            Some(service) => BuildEvent::ServiceLog {
-                step_id,
-                service: service.to_owned(),
-                stream,
-                line,
-                ts,
-                partial,
-            },
+        let event = BuildEvent::StepLog {
+            step_id,
+            stream,
+            line,
+            ts,
+            partial,
+            service: self.service.map(str::to_owned),
+            attempt: self.attempt,
         };
         self.sink.send(event).await;
     }

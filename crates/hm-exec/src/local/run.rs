@@ -96,7 +96,6 @@ impl Run {
         (!step.artifacts.is_empty()).then(|| Collector {
             store: self.artifacts.clone(),
             run_id: self.request.run_id,
-            step_id: self.step_id(index),
             step: step.key.to_string(),
             wanted: step.artifacts.clone(),
             max_bytes: self.request.options.artifact_bytes,

@@ -7,25 +7,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
-use hm_plugin_protocol::events::BuildEvent;
+use hm_plugin_protocol::events::{BuildEvent, CANCELED, TIMED_OUT};
 use hm_vm::source::Source;
 use hm_vm::{ExecOutcome, ExecRequest, KillReason, ResolvedImage, SnapshotId, Vm, VmBackend, VmError};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::artifacts::{Collected, Collector};
+use super::artifacts::{Collected, Collector, Listed, listed};
 use super::output::Output;
 use super::services::{Beside, Readiness, Services};
 use super::sink::Sink;
 
 /// How many chunks of output wait between a machine and the line splitter.
 const CHUNKS: usize = 8;
-
-/// The exit code of a step that ran into a timeout, as `timeout(1)` has it.
-pub(super) const TIMED_OUT: i32 = 124;
-/// The exit code of a step that was canceled, as a shell tells an interrupt.
-pub(super) const CANCELED: i32 = 130;
 
 /// What a step starts from.
 #[derive(Debug, Clone)]
@@ -41,6 +36,7 @@ pub(super) struct Job {
     pub(super) source: Arc<Source>,
     pub(super) sink: Sink,
     pub(super) step_id: Uuid,
+    pub(super) runner: String,
     pub(super) start: Start,
     pub(super) request: ExecRequest,
     pub(super) timeout: Option<Duration>,
@@ -70,6 +66,7 @@ pub(super) struct Finished {
     pub(super) exit_code: i32,
     pub(super) snapshot: Option<SnapshotId>,
     pub(super) message: Option<String>,
+    pub(super) artifacts: Listed,
 }
 
 /// An attempt's end, and the machine it was made on.
@@ -99,19 +96,33 @@ impl Job {
             let mut tried = self.attempt(cancel, attempt).await?;
             if !self.tries_again(tried.ending, attempt) {
                 let collected = self.collect(&mut tried, cancel).await;
-                let finished = self.seal(&mut tried).await?;
-                self.remember(&finished, collected).await;
+                let mut finished = self.seal(&mut tried).await?;
+                if let Some(collected) = collected {
+                    finished.artifacts = listed(&collected.artifacts);
+                    self.remember(&finished, collected).await;
+                }
                 return Ok((finished, tried.vm));
             }
             tried.vm.destroy().await?;
-            let event = BuildEvent::StepRetry {
-                step_id: self.step_id,
-                attempt: attempt + 1,
-                exit_code: tried.exit_code,
-            };
-            self.sink.send(event).await;
+            let again = self.started(None, Some((attempt + 1, tried.exit_code)));
+            self.sink.send(again).await;
         }
         Err(VmError::Other("a step was tried too often".into()))
+    }
+
+    /// The event of an attempt's beginning: the first one's, or this one's with the exit code of the one before.
+    pub(super) fn started(&self, cache_miss: Option<String>, again: Option<(u32, i32)>) -> BuildEvent {
+        BuildEvent::StepStart {
+            step_id: self.step_id,
+            runner: self.runner.clone(),
+            image: match &self.start {
+                Start::Image(image) => Some(image.reference.to_string()),
+                Start::Snapshot(_) => None,
+            },
+            cache_miss,
+            attempt: again.map(|(attempt, _)| attempt),
+            previous_exit_code: again.map(|(_, exit_code)| exit_code),
+        }
     }
 
     const fn tries_again(&self, ending: Ending, attempt: u32) -> bool {
@@ -125,7 +136,7 @@ impl Job {
             Some(services) if !cancel.is_cancelled() => Some(services.begin().await?),
             _ => None,
         };
-        let tried = AssertUnwindSafe(self.command(beside.as_mut(), cancel))
+        let tried = AssertUnwindSafe(self.command(beside.as_mut(), cancel, attempt))
             .catch_unwind()
             .await;
         let ending = match &tried {
@@ -155,9 +166,11 @@ impl Job {
         &self,
         beside: Option<&mut Beside>,
         cancel: &CancellationToken,
+        attempt: u32,
     ) -> Result<Attempt, VmError> {
         let kill = cancel.child_token();
-        let (tried, late) = self.timed(self.try_once(beside, cancel, &kill), &kill).await;
+        let tried = self.try_once(beside, cancel, &kill, attempt);
+        let (tried, late) = self.timed(tried, &kill).await;
         let (vm, ran) = tried?;
         let stopped = cancel.is_cancelled();
         let mut notes = Vec::new();
@@ -197,6 +210,7 @@ impl Job {
         beside: Option<&mut Beside>,
         cancel: &CancellationToken,
         kill: &CancellationToken,
+        attempt: u32,
     ) -> Result<(Box<dyn Vm>, Ran), VmError> {
         let machine = async {
             match &self.start {
@@ -210,7 +224,7 @@ impl Job {
                 return Ok((vm, Ran::Stopped(None)));
             }
             vm.inject(Arc::clone(&self.source)).await?;
-            let ran = self.exec(vm.as_ref(), &self.request, kill).await?;
+            let ran = self.exec(vm.as_ref(), &self.request, kill, attempt).await?;
             return Ok((vm, ran));
         };
         let stop = kill.child_token();
@@ -233,7 +247,7 @@ impl Job {
         request.pod = Some(beside.pod());
         let kill = kill.child_token();
         let ran = {
-            let exec = self.exec(vm.as_ref(), &request, &kill);
+            let exec = self.exec(vm.as_ref(), &request, &kill, attempt);
             tokio::pin!(exec);
             tokio::select! {
                 biased;
@@ -253,8 +267,9 @@ impl Job {
         vm: &dyn Vm,
         request: &ExecRequest,
         kill: &CancellationToken,
+        attempt: u32,
     ) -> Result<Ran, VmError> {
-        let mut output = Output::new(&self.sink, self.step_id);
+        let mut output = Output::of_attempt(&self.sink, self.step_id, attempt);
         let (sender, chunks) = mpsc::channel(CHUNKS);
         let (outcome, ()) = tokio::join!(vm.exec(request, sender, kill.clone()), output.drain(chunks));
         Ok(Ran::Ended {
@@ -299,15 +314,12 @@ impl Job {
             return None;
         };
         tried.notes.append(&mut collected.notes);
-        for artifact in &collected.artifacts {
-            self.sink.send(collector.event(artifact)).await;
-        }
         Some(collected)
     }
 
     /// Lets the artifacts be listed again on a cache hit.
-    async fn remember(&self, finished: &Finished, collected: Option<Collected>) {
-        if let (Some(collector), Some(collected)) = (&self.artifacts, collected)
+    async fn remember(&self, finished: &Finished, collected: Collected) {
+        if let Some(collector) = &self.artifacts
             && let (Ending::Passed, Some(snapshot)) = (finished.ending, &finished.snapshot)
         {
             collector.remember(snapshot, collected).await;
@@ -334,6 +346,7 @@ impl Job {
             exit_code: tried.exit_code,
             snapshot,
             message: (!notes.is_empty()).then(|| notes.join("; ")),
+            artifacts: Listed::default(),
         })
     }
 }

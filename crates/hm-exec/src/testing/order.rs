@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use hm_pipeline_ir::PipelineGraph;
-use hm_plugin_protocol::events::{BuildEvent, StepEndStatus};
+use hm_plugin_protocol::events::{BuildEvent, SKIPPED, StepEndStatus};
 use uuid::Uuid;
 
 /// How far a step's events have come.
@@ -20,7 +20,7 @@ enum Seen {
 
 /// Checks that a whole build's events keep the rules of their order: `build_start` first and once, `build_end`
 /// last and once, every step queued in the plan's order before anything else of it, then exactly one of a cache
-/// hit, a skip, or a start followed by its output and exactly one end; a step only after all that it waits for;
+/// hit, a skip, or a start for each attempt, its output after it, and exactly one end; a step only after all that it waits for;
 /// nothing after a failed ancestor.
 ///
 /// # Errors
@@ -30,6 +30,7 @@ pub fn check_order(events: &[BuildEvent], graph: &PipelineGraph) -> Result<(), S
         graph,
         keys: HashMap::new(),
         seen: HashMap::new(),
+        attempts: HashMap::new(),
         cut: HashSet::new(),
     };
     let Some((BuildEvent::BuildStart { plan, .. }, rest)) = events.split_first() else {
@@ -60,6 +61,8 @@ struct Check<'a> {
     graph: &'a PipelineGraph,
     keys: HashMap<Uuid, &'a str>,
     seen: HashMap<&'a str, Seen>,
+    /// The attempt that began last, of each step that has begun.
+    attempts: HashMap<Uuid, u32>,
     cut: HashSet<usize>,
 }
 
@@ -75,39 +78,70 @@ impl<'a> Check<'a> {
                 parent_key,
                 ..
             } => self.queued(*step_id, key, *chain_idx, parent_key.as_deref()),
-            BuildEvent::StepStart { step_id, .. } => {
+            BuildEvent::StepStart {
+                step_id,
+                attempt: None,
+                ..
+            } => {
                 self.go(*step_id, &[Seen::Queued], Seen::Started)?;
+                self.attempts.insert(*step_id, 1);
                 self.settled_before(*step_id)
             }
-            BuildEvent::ServiceLog { step_id, service, .. } => {
+            BuildEvent::StepStart {
+                step_id,
+                attempt: Some(attempt),
+                previous_exit_code,
+                ..
+            } => {
                 self.go(*step_id, &[Seen::Started], Seen::Started)?;
-                self.reaches(*step_id, service)
+                let before = self.attempts.insert(*step_id, *attempt);
+                if before != attempt.checked_sub(1) || previous_exit_code.is_none_or(|code| code == 0) {
+                    return Err(format!("this attempt comes after {before:?}"));
+                }
+                Ok(())
             }
-            BuildEvent::StepLog { step_id, .. } | BuildEvent::StepRetry { step_id, .. } => {
-                self.go(*step_id, &[Seen::Started], Seen::Started)
+            BuildEvent::StepLog {
+                step_id,
+                service,
+                attempt,
+                ..
+            } => {
+                self.go(*step_id, &[Seen::Started], Seen::Started)?;
+                match service {
+                    Some(service) => self.reaches(*step_id, service),
+                    None if self.attempts.get(step_id) != Some(&attempt.unwrap_or(1)) => {
+                        Err("a line of another attempt".into())
+                    }
+                    None => Ok(()),
+                }
             }
-            BuildEvent::StepArtifact { step_id, .. } => self
-                .go(*step_id, &[Seen::Started], Seen::Started)
-                .or_else(|_| self.go(*step_id, &[Seen::Cached], Seen::Cached)),
             BuildEvent::StepCacheHit { step_id, .. } => {
                 self.go(*step_id, &[Seen::Queued], Seen::Cached)?;
                 self.settled_before(*step_id)
             }
-            BuildEvent::StepSkipped { step_id, .. } => self.go(*step_id, &[Seen::Queued], Seen::Skipped),
+            BuildEvent::StepEnd {
+                step_id,
+                exit_code,
+                status: Some(StepEndStatus::Skipped),
+                message,
+                ..
+            } => {
+                if *exit_code != SKIPPED || message.is_none() {
+                    return Err("a skip has its own exit code, and says why".into());
+                }
+                self.go(*step_id, &[Seen::Queued], Seen::Skipped)
+            }
             BuildEvent::StepEnd {
                 step_id,
                 exit_code,
                 status,
                 ..
             } => {
-                let passed = match status {
-                    Some(StepEndStatus::Passed) if *exit_code != 0 => {
-                        return Err("passed, but not with 0".into());
-                    }
-                    Some(StepEndStatus::Passed | StepEndStatus::SoftFailed) => true,
-                    Some(_) => false,
-                    None => *exit_code == 0,
-                };
+                let status = StepEndStatus::of(*status, *exit_code);
+                if status == StepEndStatus::Passed && *exit_code != 0 {
+                    return Err("passed, but not with 0".into());
+                }
+                let passed = status.is_success();
                 self.go(
                     *step_id,
                     &[Seen::Started],
@@ -125,6 +159,7 @@ impl<'a> Check<'a> {
                 }
                 Ok(())
             }
+            BuildEvent::Unknown => Err("a kind that nobody sends".into()),
             _ => Ok(()),
         }
     }

@@ -97,6 +97,7 @@ impl Played {
                 stream,
                 line,
                 partial,
+                service: None,
                 ..
             } = event
                 && Some(*step_id) == id
@@ -122,7 +123,9 @@ impl Played {
                 status,
                 message,
                 ..
-            } if Some(*step_id) == id => Some((*exit_code, *status, message.as_deref())),
+            } if Some(*step_id) == id && *status != Some(StepEndStatus::Skipped) => {
+                Some((*exit_code, *status, message.as_deref()))
+            }
             _ => None,
         })
     }
@@ -132,7 +135,12 @@ impl Played {
     pub fn skipped(&self, key: &str) -> Option<&str> {
         let id = self.id(key);
         self.events.iter().find_map(|event| match event {
-            BuildEvent::StepSkipped { step_id, reason, .. } if Some(*step_id) == id => Some(reason.as_str()),
+            BuildEvent::StepEnd {
+                step_id,
+                status: Some(StepEndStatus::Skipped),
+                message,
+                ..
+            } if Some(*step_id) == id => message.as_deref(),
             _ => None,
         })
     }

@@ -29,11 +29,11 @@ async fn run(bench: &Bench, plan: &Plan, options: RunOptions) -> (Played, Vec<Ar
 
 /// The paths that the run's events tell of.
 fn told(played: &Played) -> Vec<String> {
-    let path = |event: &BuildEvent| match event {
-        BuildEvent::StepArtifact { path, .. } => Some(path.clone()),
+    let listed = played.events.iter().filter_map(|event| match event {
+        BuildEvent::StepEnd { artifacts, .. } | BuildEvent::StepCacheHit { artifacts, .. } => Some(artifacts),
         _ => None,
-    };
-    played.events.iter().filter_map(path).collect()
+    });
+    listed.flatten().map(|artifact| artifact.path.clone()).collect()
 }
 
 fn paths(artifacts: &[Artifact]) -> Vec<&str> {

@@ -115,10 +115,11 @@ async fn retries_start_from_the_clean_parent() {
     let retried = |key: &str| -> Vec<(u32, i32)> {
         let id = played.id(key).expect("queued");
         let events = played.events.iter().filter_map(|event| match event {
-            BuildEvent::StepRetry {
+            BuildEvent::StepStart {
                 step_id,
-                attempt,
-                exit_code,
+                attempt: Some(attempt),
+                previous_exit_code: Some(exit_code),
+                ..
             } if *step_id == id => Some((*attempt, *exit_code)),
             _ => None,
         });

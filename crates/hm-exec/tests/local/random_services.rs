@@ -305,7 +305,7 @@ fn check(
 fn attempts(played: &Played, key: &str) -> usize {
     let id = played.id(key);
     let of_step = |event: &&BuildEvent| match event {
-        BuildEvent::StepStart { step_id, .. } | BuildEvent::StepRetry { step_id, .. } => Some(*step_id) == id,
+        BuildEvent::StepStart { step_id, .. } => Some(*step_id) == id,
         _ => false,
     };
     played.events.iter().filter(of_step).count()

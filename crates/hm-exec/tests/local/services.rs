@@ -48,9 +48,9 @@ fn nothing_is_left(bench: &Bench) {
 fn logged(played: &Played, key: &str, name: &str) -> Vec<String> {
     let id = played.id(key);
     let lines = played.events.iter().filter_map(|event| match event {
-        BuildEvent::ServiceLog {
+        BuildEvent::StepLog {
             step_id,
-            service,
+            service: Some(service),
             line,
             ..
         } if Some(*step_id) == id && service == name => Some(line.clone()),
@@ -503,7 +503,7 @@ async fn cancellation_stops_services_whatever_they_are_about() {
         .plan();
         let request = bench.request(plan.clone(), RunOptions::default());
         let played = play(&bench.backend, request, |event, control| {
-            if matches!(event, BuildEvent::ServiceLog { .. }) {
+            if matches!(event, BuildEvent::StepLog { service: Some(_), .. }) {
                 control.cancel();
             }
         });

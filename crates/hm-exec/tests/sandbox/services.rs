@@ -42,7 +42,12 @@ fn stdout(played: &Played, key: &str) -> String {
 fn logged(played: &Played, key: &str) -> String {
     let id = played.id(key);
     let lines = played.events.iter().filter_map(|event| match event {
-        BuildEvent::ServiceLog { step_id, line, .. } if Some(*step_id) == id => Some(format!("{line}\n")),
+        BuildEvent::StepLog {
+            step_id,
+            line,
+            service: Some(_),
+            ..
+        } if Some(*step_id) == id => Some(format!("{line}\n")),
         _ => None,
     });
     lines.collect()
@@ -168,7 +173,7 @@ async fn cancellation_reaches_services_and_leaves_nothing() {
     ]);
     let request = request(plan.plan(), &bench.tree(), RunOptions::default());
     let played = play(&bench.backend, request, |event, control| {
-        if matches!(event, BuildEvent::ServiceLog { service, .. } if service == "db") {
+        if matches!(event, BuildEvent::StepLog { service: Some(service), .. } if service == "db") {
             control.cancel();
         }
     });

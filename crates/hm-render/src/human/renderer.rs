@@ -191,22 +191,20 @@ impl<W: Write + Send> Renderer for Human<W> {
                 stream,
                 line,
                 partial,
+                service,
                 ..
             } => {
                 if let (Logs::All, Some(step)) = (self.logs, state.step(*step_id)) {
-                    self.log(step, None, *stream, line, *partial);
+                    self.log(step, service.as_deref(), *stream, line, *partial);
                 }
             }
-            BuildEvent::ServiceLog {
+            BuildEvent::StepStart {
                 step_id,
-                service,
-                stream,
-                line,
-                partial,
+                previous_exit_code: Some(exit_code),
                 ..
             } => {
-                if let (Logs::All, Some(step)) = (self.logs, state.step(*step_id)) {
-                    self.log(step, Some(service), *stream, line, *partial);
+                if let (false, Some(step)) = (self.quiet, state.step(*step_id)) {
+                    self.say_with(Sign::Warn, &report::retried(step, *exit_code, self.style));
                 }
             }
             BuildEvent::StepStart { step_id, .. } => {
@@ -215,9 +213,7 @@ impl<W: Write + Send> Renderer for Human<W> {
                     self.say_with(Sign::Start, &report::started(step, self.style));
                 }
             }
-            BuildEvent::StepEnd { step_id, .. }
-            | BuildEvent::StepCacheHit { step_id, .. }
-            | BuildEvent::StepSkipped { step_id, .. } => {
+            BuildEvent::StepEnd { step_id, .. } | BuildEvent::StepCacheHit { step_id, .. } => {
                 if let Some(step) = state.step(*step_id) {
                     self.end(step);
                 }
@@ -233,13 +229,6 @@ impl<W: Write + Send> Renderer for Human<W> {
                 watch_url: Some(url), ..
             } => {
                 self.say(&format!("watch it at {}", report::one_line(url)));
-            }
-            BuildEvent::StepRetry {
-                step_id, exit_code, ..
-            } => {
-                if let Some(step) = state.step(*step_id) {
-                    self.say_with(Sign::Warn, &report::retried(step, *exit_code, self.style));
-                }
             }
             _ => {}
         }

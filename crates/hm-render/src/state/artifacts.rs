@@ -41,6 +41,12 @@ impl Artifacts {
             });
         }
     }
+
+    /// Adds artifacts that have no names here.
+    pub(super) fn add_more(&mut self, count: u64, bytes: u64) {
+        self.count = self.count.saturating_add(count);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
 }
 
 /// What the JUnit reports among a step's artifacts say together.

@@ -1,11 +1,13 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use hm_plugin_protocol::events::{BuildEvent, BuildRef, PlanSummary, RunHeader, StepEndStatus};
+use hm_plugin_protocol::events::{
+    Artifact, BuildEndStatus, BuildEvent, BuildRef, MoreArtifacts, PlanSummary, RunHeader, StepEndStatus,
+};
 use uuid::Uuid;
 
 use super::artifacts::{LISTED, Tests};
-use super::counts::{Counts, Verdict};
+use super::counts::Counts;
 use super::services;
 use super::step::{Phase, Step};
 
@@ -75,8 +77,17 @@ impl BuildState {
             }
             BuildEvent::StepStart {
                 step_id,
+                attempt: Some(attempt),
+                ..
+            } => {
+                let at = self.enter(*step_id, Phase::Running);
+                self.steps[at].attempt = *attempt;
+            }
+            BuildEvent::StepStart {
+                step_id,
                 image,
                 cache_miss,
+                attempt: None,
                 ..
             } => {
                 let at = self.enter(*step_id, Phase::Running);
@@ -89,53 +100,24 @@ impl BuildState {
                 stream,
                 line,
                 partial,
-                ..
-            } => {
-                let at = self.at(*step_id);
-                self.steps[at].tail.push(*stream, line, *partial);
-            }
-            BuildEvent::ServiceLog {
-                step_id,
                 service,
-                stream,
-                line,
-                partial,
-                ..
-            } => {
-                let at = self.at(*step_id);
-                services::push(&mut self.steps[at].services, service, *stream, line, *partial);
-            }
-            BuildEvent::StepArtifact {
-                step_id,
-                path,
-                bytes,
-                tests,
                 ..
             } => {
                 let at = self.at(*step_id);
                 let step = &mut self.steps[at];
-                let list = self.listed < LISTED;
-                self.listed += usize::from(list);
-                step.artifacts.add(path, *bytes, list);
-                if let Some(report) = tests {
-                    let names = !step.phase.is_over();
-                    step.tests.get_or_insert_default().add(report, names);
+                match service {
+                    None => step.tail.push(*stream, line, *partial),
+                    Some(service) => services::push(&mut step.services, service, *stream, line, *partial),
                 }
             }
-            BuildEvent::StepRetry { step_id, attempt, .. } => {
-                let at = self.at(*step_id);
-                let step = &mut self.steps[at];
-                step.attempt = *attempt;
-                // What the last attempt left is what counts.
-                self.listed -= std::mem::take(&mut step.artifacts).listed.len();
-                step.tests = None;
-            }
-            BuildEvent::StepCacheHit { step_id, .. } => {
-                self.enter(*step_id, Phase::CacheHit);
-            }
-            BuildEvent::StepSkipped { step_id, reason, .. } => {
-                let at = self.enter(*step_id, Phase::Skipped);
-                self.steps[at].message = Some(reason.clone());
+            BuildEvent::StepCacheHit {
+                step_id,
+                artifacts,
+                more_artifacts,
+                ..
+            } => {
+                let at = self.enter(*step_id, Phase::CacheHit);
+                self.add_artifacts(at, artifacts, more_artifacts.as_ref());
             }
             BuildEvent::StepEnd {
                 step_id,
@@ -144,11 +126,17 @@ impl BuildState {
                 snapshot,
                 status,
                 message,
+                artifacts,
+                more_artifacts,
             } => {
-                let at = self.enter(*step_id, phase_of(*status, *exit_code));
+                let phase = phase_of(StepEndStatus::of(*status, *exit_code));
+                let at = self.enter(*step_id, phase);
+                self.add_artifacts(at, artifacts, more_artifacts.as_ref());
                 let step = &mut self.steps[at];
-                step.exit_code = Some(*exit_code);
-                step.duration_ms = Some(*duration_ms);
+                if phase != Phase::Skipped {
+                    step.exit_code = Some(*exit_code);
+                    step.duration_ms = Some(*duration_ms);
+                }
                 step.snapshot.clone_from(snapshot);
                 step.message.clone_from(message);
                 self.forget_output(at);
@@ -262,13 +250,8 @@ impl BuildState {
 
     /// How the build ended, once it has.
     #[must_use]
-    pub fn verdict(&self) -> Option<Verdict> {
-        self.end.map(|(exit_code, _)| match exit_code {
-            0 => Verdict::Passed,
-            124 => Verdict::TimedOut,
-            130 => Verdict::Canceled,
-            _ => Verdict::Failed,
-        })
+    pub fn verdict(&self) -> Option<BuildEndStatus> {
+        self.end.map(|(exit_code, _)| BuildEndStatus::of(exit_code))
     }
 
     /// How long the build took, in milliseconds, once it has ended.
@@ -317,6 +300,25 @@ impl BuildState {
         at
     }
 
+    fn add_artifacts(&mut self, at: usize, artifacts: &[Artifact], more: Option<&MoreArtifacts>) {
+        let step = &mut self.steps[at];
+        let names = step.phase.is_failure() || step.phase == Phase::SoftFailed;
+        for artifact in artifacts {
+            let list = self.listed < LISTED;
+            self.listed += usize::from(list);
+            step.artifacts.add(&artifact.path, artifact.bytes, list);
+            if let Some(report) = &artifact.tests {
+                step.tests.get_or_insert_default().add(report, names);
+            }
+        }
+        if let Some(more) = more {
+            step.artifacts.add_more(more.count, more.bytes);
+            if let Some(report) = &more.tests {
+                step.tests.get_or_insert_default().add(report, false);
+            }
+        }
+    }
+
     fn forget_output(&mut self, at: usize) {
         let step = &mut self.steps[at];
         let (lines, service_lines) = match step.phase {
@@ -340,12 +342,13 @@ impl BuildState {
     }
 }
 
-fn phase_of(status: Option<StepEndStatus>, exit_code: i32) -> Phase {
-    match (status, exit_code) {
-        (Some(StepEndStatus::Passed), _) | (None, 0) => Phase::Passed,
-        (Some(StepEndStatus::SoftFailed), _) => Phase::SoftFailed,
-        (Some(StepEndStatus::Canceled), _) | (None, 130) => Phase::Canceled,
-        (Some(StepEndStatus::TimedOut), _) | (None, 124) => Phase::TimedOut,
+fn phase_of(status: StepEndStatus) -> Phase {
+    match status {
+        StepEndStatus::Passed => Phase::Passed,
+        StepEndStatus::SoftFailed => Phase::SoftFailed,
+        StepEndStatus::Canceled => Phase::Canceled,
+        StepEndStatus::TimedOut => Phase::TimedOut,
+        StepEndStatus::Skipped => Phase::Skipped,
         _ => Phase::Failed,
     }
 }

@@ -1,18 +1,5 @@
 use super::step::Phase;
 
-/// How a build ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// Every step that had to pass has passed.
-    Passed,
-    /// A step failed, or the build could not be run.
-    Failed,
-    /// It was stopped.
-    Canceled,
-    /// It ran into its timeout.
-    TimedOut,
-}
-
 /// How many steps there are of each kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]

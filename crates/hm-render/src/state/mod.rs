@@ -9,7 +9,8 @@ mod tail;
 
 pub use artifacts::{Artifact, Artifacts, Tests};
 pub use build::BuildState;
-pub use counts::{Counts, Verdict};
+pub use counts::Counts;
+pub use hm_plugin_protocol::events::BuildEndStatus as Verdict;
 pub use services::ServiceOutput;
 pub use step::{Phase, Step};
 pub use tail::Tail;

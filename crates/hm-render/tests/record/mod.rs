@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use hm_plugin_protocol::events::{
-    BuildEvent, BuildRef, PinnedImage, PlanSummary, RunHeader, StdStream, StepEndStatus, TestSummary,
+    Artifact, BuildEvent, BuildRef, PinnedImage, PlanSummary, RunHeader, StdStream, StepEndStatus,
+    TestSummary,
 };
 use hm_plugin_protocol::executor::SnapshotRef;
 use uuid::Uuid;
@@ -75,7 +76,35 @@ pub fn started(n: usize, cache_miss: Option<&str>) -> BuildEvent {
         runner: "local".into(),
         image: (n == 1).then(|| "host".into()),
         cache_miss: cache_miss.map(Into::into),
+        attempt: None,
+        previous_exit_code: None,
     }
+}
+
+/// The step's second attempt begins.
+pub fn retried(n: usize, exit_code: i32) -> BuildEvent {
+    BuildEvent::StepStart {
+        step_id: id(n),
+        runner: "local".into(),
+        image: None,
+        cache_miss: None,
+        attempt: Some(2),
+        previous_exit_code: Some(exit_code),
+    }
+}
+
+pub fn cached(n: usize, artifacts: Vec<Artifact>) -> BuildEvent {
+    BuildEvent::StepCacheHit {
+        step_id: id(n),
+        key: "c0ffee".into(),
+        tag: "snap-1".into(),
+        artifacts,
+        more_artifacts: None,
+    }
+}
+
+pub fn skipped(n: usize, reason: &str) -> BuildEvent {
+    BuildEvent::skipped(id(n), reason.into())
 }
 
 pub fn log(n: usize, stream: StdStream, line: &str) -> BuildEvent {
@@ -89,13 +118,16 @@ pub fn piece(n: usize, stream: StdStream, line: &str, partial: bool) -> BuildEve
         line: line.into(),
         ts: ts(),
         partial,
+        service: None,
+        attempt: None,
     }
 }
 
 pub fn service(n: usize, service: &str, line: &str, partial: bool) -> BuildEvent {
-    BuildEvent::ServiceLog {
+    BuildEvent::StepLog {
         step_id: id(n),
-        service: service.into(),
+        service: Some(service.into()),
+        attempt: None,
         stream: StdStream::Stderr,
         line: line.into(),
         ts: ts(),
@@ -103,9 +135,8 @@ pub fn service(n: usize, service: &str, line: &str, partial: bool) -> BuildEvent
     }
 }
 
-pub fn artifact(n: usize, path: &str, bytes: u64, tests: Option<TestSummary>) -> BuildEvent {
-    BuildEvent::StepArtifact {
-        step_id: id(n),
+pub fn artifact(path: &str, bytes: u64, tests: Option<TestSummary>) -> Artifact {
+    Artifact {
         path: path.into(),
         bytes,
         digest: "c0ffee".into(),
@@ -131,6 +162,10 @@ pub fn image(name: &str, digest: &str) -> PinnedImage {
 }
 
 pub fn ended(n: usize, exit_code: i32, status: StepEndStatus) -> BuildEvent {
+    ended_with(n, exit_code, status, vec![])
+}
+
+pub fn ended_with(n: usize, exit_code: i32, status: StepEndStatus, artifacts: Vec<Artifact>) -> BuildEvent {
     BuildEvent::StepEnd {
         step_id: id(n),
         exit_code,
@@ -138,6 +173,8 @@ pub fn ended(n: usize, exit_code: i32, status: StepEndStatus) -> BuildEvent {
         snapshot: (status != StepEndStatus::Canceled).then(|| SnapshotRef("left".into())),
         status: Some(status),
         message: None,
+        artifacts,
+        more_artifacts: None,
     }
 }
 
@@ -177,27 +214,22 @@ pub fn failed_build() -> Vec<BuildEvent> {
         queued(5, "slow", "slow", "sleep 1000"),
         queued(6, "other", "other", "true"),
         queued(7, "flaky", "flaky", "./flaky"),
-        BuildEvent::StepCacheHit {
-            step_id: id(0),
-            key: "c0ffee".into(),
-            tag: "snap-1".into(),
-        },
-        artifact(0, "deps.txt", 12, None),
+        cached(0, vec![artifact("deps.txt", 12, None)]),
         started(1, Some("src/main.rs has changed")),
         log(1, Stdout, "Compiling hm"),
         log(1, Stderr, "\x1b[1;33mwarning\x1b[0m: unused\x1b[2J"),
-        artifact(1, "out/hm", 3 << 20, None),
-        ended(1, 0, StepEndStatus::Passed),
+        ended_with(
+            1,
+            0,
+            StepEndStatus::Passed,
+            vec![artifact("out/hm", 3 << 20, None)],
+        ),
         started(2, None),
         started(3, None),
         started(5, None),
         started(6, None),
         started(7, None),
-        BuildEvent::StepRetry {
-            step_id: id(7),
-            attempt: 2,
-            exit_code: 9,
-        },
+        retried(7, 9),
         ended(7, 0, StepEndStatus::Passed),
         piece(2, Stdout, "a long ", true),
         piece(2, Stdout, "line", false),
@@ -214,13 +246,6 @@ pub fn failed_build() -> Vec<BuildEvent> {
     events.extend((1..=30).map(|n| service(2, "db", &format!("statement {n}"), false)));
     events.extend([
         service(2, "redis", "bye", false),
-        artifact(
-            2,
-            "report/unit.xml",
-            12_345,
-            tests(&["math adds", "math \x1b[2Jdivides"]),
-        ),
-        artifact(2, "report/doc.xml", 345, tests(&[])),
         BuildEvent::StepEnd {
             step_id: id(2),
             exit_code: 101,
@@ -228,6 +253,15 @@ pub fn failed_build() -> Vec<BuildEvent> {
             snapshot: Some(SnapshotRef("snap-2".into())),
             status: Some(StepEndStatus::Failed),
             message: Some("killed by its memory limit of 2 GiB".into()),
+            artifacts: vec![
+                artifact(
+                    "report/unit.xml",
+                    12_345,
+                    tests(&["math adds", "math \x1b[2Jdivides"]),
+                ),
+                artifact("report/doc.xml", 345, tests(&[])),
+            ],
+            more_artifacts: None,
         },
         BuildEvent::ChainFailed {
             chain_idx: 0,
@@ -237,11 +271,7 @@ pub fn failed_build() -> Vec<BuildEvent> {
             message: "unit tests failed".into(),
             ts: ts(),
         },
-        BuildEvent::StepSkipped {
-            step_id: id(4),
-            key: "deploy".into(),
-            reason: "unit tests failed".into(),
-        },
+        skipped(4, "unit tests failed"),
         ended(5, 124, StepEndStatus::TimedOut),
         ended(6, 130, StepEndStatus::Canceled),
         BuildEvent::BuildEnd {

@@ -10,7 +10,7 @@ use axum::Extension;
 use axum::http::HeaderMap;
 use axum::response::sse::Event;
 use futures::{StreamExt, stream};
-use hm_plugin_protocol::events::{BuildEvent, StdStream};
+use hm_plugin_protocol::events::{BuildEvent, StdStream, StepEndStatus};
 use serde::Serialize;
 
 use super::events::{Events, Follow, SentEvent, WatchQuery, kept, serve};
@@ -89,6 +89,7 @@ fn part(bytes: &[u8], job: JobId) -> Part {
             line,
             ts,
             partial,
+            service: None,
             ..
         }) => {
             let kind = match stream {
@@ -97,8 +98,8 @@ fn part(bytes: &[u8], job: JobId) -> Part {
             };
             said(chunk(kind, line + line_end(partial), ts.timestamp_nanos_opt()))
         }
-        Some(BuildEvent::ServiceLog {
-            service,
+        Some(BuildEvent::StepLog {
+            service: Some(service),
             line,
             ts,
             partial,
@@ -107,15 +108,21 @@ fn part(bytes: &[u8], job: JobId) -> Part {
             let content = format!("[{service}] {line}{}", line_end(partial));
             said(chunk(META, content, ts.timestamp_nanos_opt()))
         }
-        Some(BuildEvent::StepRetry {
-            attempt, exit_code, ..
+        Some(BuildEvent::StepStart {
+            attempt: Some(attempt),
+            previous_exit_code: Some(exit_code),
+            ..
         }) => said(chunk(
             META,
             format!("Exit code {exit_code}; attempt {attempt} begins.\n"),
             None,
         )),
-        Some(BuildEvent::StepSkipped { reason, .. }) => Part {
-            chunk: chunk(META, format!("Skipped: {reason}\n"), None),
+        Some(BuildEvent::StepEnd {
+            status: Some(StepEndStatus::Skipped),
+            message,
+            ..
+        }) => Part {
+            chunk: chunk(META, format!("Skipped: {}\n", message.unwrap_or_default()), None),
             end: Some(End::Job(attempt)),
         },
         Some(BuildEvent::StepCacheHit { .. }) => Part {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use chrono::Utc;
-use hm_plugin_protocol::events::BuildEvent;
+use hm_plugin_protocol::events::{BuildEndStatus, BuildEvent};
 
 use crate::build::{EventsError, Fault, LeaseError};
 use crate::logs::Record;
@@ -186,18 +186,18 @@ pub(super) const fn canceled() -> Ending {
 }
 
 fn last_event(build: &Build) -> BuildEvent {
-    let exit_code = match (build.state, build.error_code.as_deref()) {
-        (BuildState::Passed, _) => 0,
-        (BuildState::Canceled, _) => 130,
-        (_, Some(TIMED_OUT)) => 124,
-        _ => 1,
+    let status = match (build.state, build.error_code.as_deref()) {
+        (BuildState::Passed, _) => BuildEndStatus::Passed,
+        (BuildState::Canceled, _) => BuildEndStatus::Canceled,
+        (_, Some(TIMED_OUT)) => BuildEndStatus::TimedOut,
+        _ => BuildEndStatus::Failed,
     };
     let duration = match (build.started_at, build.finished_at) {
         (Some(start), Some(end)) => u64::try_from((end - start).num_milliseconds()).unwrap_or(0),
         _ => 0,
     };
     BuildEvent::BuildEnd {
-        exit_code,
+        exit_code: status.exit_code(),
         duration_ms: duration,
     }
 }

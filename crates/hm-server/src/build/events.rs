@@ -186,14 +186,14 @@ fn change(event: &BuildEvent) -> Option<JobChange> {
     };
     match event {
         BuildEvent::StepQueued { step_id, .. } => Some(to(step_id, JobState::Scheduled)),
-        BuildEvent::StepStart { step_id, .. } => Some(to(step_id, JobState::Running)),
+        BuildEvent::StepStart {
+            step_id,
+            attempt: None,
+            ..
+        } => Some(to(step_id, JobState::Running)),
         BuildEvent::StepCacheHit { step_id, .. } => Some(JobChange {
             exit_code: Some(0),
             ..to(step_id, JobState::Passed)
-        }),
-        BuildEvent::StepSkipped { step_id, reason, .. } => Some(JobChange {
-            message: Some(reason.clone()),
-            ..to(step_id, JobState::Skipped)
         }),
         BuildEvent::StepEnd {
             step_id,
@@ -201,12 +201,15 @@ fn change(event: &BuildEvent) -> Option<JobChange> {
             status,
             message,
             ..
-        } => Some(JobChange {
-            exit_code: Some(*exit_code),
-            soft_failed: *status == Some(StepEndStatus::SoftFailed),
-            message: message.clone(),
-            ..to(step_id, JobState::at_end(*exit_code, *status))
-        }),
+        } => {
+            let status = StepEndStatus::of(*status, *exit_code);
+            Some(JobChange {
+                exit_code: (status != StepEndStatus::Skipped).then_some(*exit_code),
+                soft_failed: status == StepEndStatus::SoftFailed,
+                message: message.clone(),
+                ..to(step_id, status.into())
+            })
+        }
         _ => None,
     }
 }

@@ -306,7 +306,7 @@ impl Page {
                     said.show(html, &log.anchor, number, &mut log.pens);
                 }
             }
-            if !matches!(event, BuildEvent::StepRetry { .. }) {
+            if matches!(event, BuildEvent::StepLog { .. }) {
                 return;
             }
         }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use hm_plugin_protocol::events::{BuildEvent, StepEndStatus, TestSummary};
+use hm_plugin_protocol::events::{
+    self, BuildEndStatus, BuildEvent, MoreArtifacts, StepEndStatus, TestSummary,
+};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
 
@@ -174,8 +176,8 @@ impl Outline {
 
 /// What becomes of a step that had not ended when the build did.
 const fn left(exit_code: i32) -> JobState {
-    match exit_code {
-        130 => JobState::Canceled,
+    match BuildEndStatus::of(exit_code) {
+        BuildEndStatus::Canceled => JobState::Canceled,
         _ => JobState::Skipped,
     }
 }
@@ -184,7 +186,7 @@ impl StepOutline {
     fn take(&mut self, seq: u64, event: BuildEvent) {
         if let Some(said) = said(&event) {
             self.line(seq, &said);
-            if !matches!(event, BuildEvent::StepRetry { .. }) {
+            if matches!(event, BuildEvent::StepLog { .. }) {
                 return;
             }
         }
@@ -192,51 +194,68 @@ impl StepOutline {
         match event {
             BuildEvent::StepQueued { .. } => self.state = Some(JobState::Scheduled),
             BuildEvent::StepStart {
+                attempt: Some(attempt),
+                ..
+            } => self.tries = attempt,
+            BuildEvent::StepStart {
                 image, cache_miss, ..
             } => {
                 self.state = Some(JobState::Running);
                 self.image = image.map(|image| short(&image));
                 self.cache_miss = cache_miss.map(|why| short(&why));
             }
-            BuildEvent::StepRetry { attempt, .. } => self.tries = attempt,
-            BuildEvent::StepCacheHit { .. } => {
+            BuildEvent::StepCacheHit {
+                artifacts,
+                more_artifacts,
+                ..
+            } => {
                 self.state = Some(JobState::Passed);
                 self.exit_code = Some(0);
                 self.cached = true;
-            }
-            BuildEvent::StepSkipped { reason, .. } => {
-                self.state = Some(JobState::Skipped);
-                self.message = Some(short(&reason));
-            }
-            BuildEvent::StepArtifact {
-                path, bytes, tests, ..
-            } => {
-                if self.artifacts.len() < NAMED {
-                    self.artifacts.push(Artifact {
-                        path: short(&path),
-                        bytes,
-                    });
-                } else {
-                    self.more_artifacts += 1;
-                }
-                if let Some(tests) = tests {
-                    add(self.tests.get_or_insert_default(), tests);
-                }
+                self.list(artifacts, more_artifacts);
             }
             BuildEvent::StepEnd {
                 exit_code,
                 duration_ms,
                 status,
                 message,
+                artifacts,
+                more_artifacts,
                 ..
             } => {
-                self.state = Some(JobState::at_end(exit_code, status));
-                self.soft_failed = status == Some(StepEndStatus::SoftFailed);
-                self.exit_code = Some(exit_code);
-                self.duration_ms = Some(duration_ms);
+                let status = StepEndStatus::of(status, exit_code);
+                self.state = Some(status.into());
+                self.soft_failed = status == StepEndStatus::SoftFailed;
+                if status != StepEndStatus::Skipped {
+                    self.exit_code = Some(exit_code);
+                    self.duration_ms = Some(duration_ms);
+                }
                 self.message = message.map(|message| short(&message));
+                self.list(artifacts, more_artifacts);
             }
             _ => {}
+        }
+    }
+
+    fn list(&mut self, artifacts: Vec<events::Artifact>, more: Option<MoreArtifacts>) {
+        for artifact in artifacts {
+            if self.artifacts.len() < NAMED {
+                self.artifacts.push(Artifact {
+                    path: short(&artifact.path),
+                    bytes: artifact.bytes,
+                });
+            } else {
+                self.more_artifacts += 1;
+            }
+            if let Some(tests) = artifact.tests {
+                add(self.tests.get_or_insert_default(), tests);
+            }
+        }
+        if let Some(more) = more {
+            self.more_artifacts = self.more_artifacts.saturating_add(more.count);
+            if let Some(tests) = more.tests {
+                add(self.tests.get_or_insert_default(), tests);
+            }
         }
     }
 

@@ -33,14 +33,15 @@ pub(super) fn said(event: &BuildEvent) -> Option<Said<'_>> {
             stream,
             line,
             partial,
+            service: None,
             ..
         } => Some(Said::Step {
             stream: *stream,
             text: line,
             partial: *partial,
         }),
-        BuildEvent::ServiceLog {
-            service,
+        BuildEvent::StepLog {
+            service: Some(service),
             line,
             partial,
             ..
@@ -49,8 +50,10 @@ pub(super) fn said(event: &BuildEvent) -> Option<Said<'_>> {
             text: line,
             partial: *partial,
         }),
-        BuildEvent::StepRetry {
-            attempt, exit_code, ..
+        BuildEvent::StepStart {
+            attempt: Some(attempt),
+            previous_exit_code: Some(exit_code),
+            ..
         } => Some(Said::Retry {
             attempt: *attempt,
             exit_code: *exit_code,

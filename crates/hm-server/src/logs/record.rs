@@ -1,7 +1,7 @@
 //! What a record of a build's log holds.
 
 use bytes::Bytes;
-use hm_plugin_protocol::events::BuildEvent;
+use hm_plugin_protocol::events::{BuildEvent, OldEvent};
 use serde::{Deserialize, Serialize};
 
 /// A record of a build's log, as it is stored and as it is streamed to watchers: an event of the build, or
@@ -52,11 +52,22 @@ impl Record {
         serde_json::to_vec(self).map(Bytes::from)
     }
 
-    /// The inverse of [`Record::encode`].
+    /// The inverse of [`Record::encode`]. An event that an older version wrote is read as what it is today, and one of a kind
+    /// that this version does not know is [`BuildEvent::Unknown`].
     ///
     /// # Errors
-    /// When a newer version wrote it.
+    /// When the bytes are no record.
     pub fn decode(bytes: &[u8]) -> serde_json::Result<Self> {
-        serde_json::from_slice(bytes)
+        #[derive(Deserialize)]
+        struct Old {
+            event: OldEvent,
+        }
+        let mut record: Self = serde_json::from_slice(bytes)?;
+        if let Some(BuildEvent::Unknown) = record.event
+            && let Ok(old) = serde_json::from_slice::<Old>(bytes)
+        {
+            record.event = old.event.into_event().or(record.event);
+        }
+        Ok(record)
     }
 }

@@ -74,17 +74,6 @@ impl JobState {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
-    /// What a step's end makes of its job. A sender that knows no statuses says it by the exit code alone.
-    #[must_use]
-    pub const fn at_end(exit_code: i32, status: Option<StepEndStatus>) -> Self {
-        match (status, exit_code) {
-            (Some(StepEndStatus::Passed), _) | (None, 0) => Self::Passed,
-            (Some(StepEndStatus::Canceled), _) | (None, 130) => Self::Canceled,
-            (Some(StepEndStatus::TimedOut), _) | (None, 124) => Self::TimedOut,
-            _ => Self::Failed,
-        }
-    }
-
     /// Whether it stays so within an attempt.
     #[must_use]
     pub const fn is_terminal(self) -> bool {
@@ -92,6 +81,19 @@ impl JobState {
             self,
             Self::Passed | Self::Failed | Self::Skipped | Self::Canceled | Self::TimedOut
         )
+    }
+}
+
+/// What a step's end makes of its job.
+impl From<StepEndStatus> for JobState {
+    fn from(status: StepEndStatus) -> Self {
+        match status {
+            StepEndStatus::Passed => Self::Passed,
+            StepEndStatus::Canceled => Self::Canceled,
+            StepEndStatus::TimedOut => Self::TimedOut,
+            StepEndStatus::Skipped => Self::Skipped,
+            _ => Self::Failed,
+        }
     }
 }
 

@@ -64,7 +64,12 @@ fn essence(played: &Played) -> Vec<String> {
             runner,
             image,
             cache_miss,
-        } => format!("started {} {runner} {image:?} {cache_miss:?}", key(*step_id)),
+            attempt,
+            previous_exit_code,
+        } => format!(
+            "started {} {runner} {image:?} {cache_miss:?} {attempt:?} {previous_exit_code:?}",
+            key(*step_id)
+        ),
         BuildEvent::StepLog {
             step_id,
             stream,
@@ -79,12 +84,6 @@ fn essence(played: &Played) -> Vec<String> {
             message,
             ..
         } => format!("ended {} {exit_code} {status:?} {message:?}", key(*step_id)),
-        BuildEvent::StepSkipped { key, reason, .. } => format!("skipped {key} {reason}"),
-        BuildEvent::StepRetry {
-            step_id,
-            attempt,
-            exit_code,
-        } => format!("retry {} {attempt} {exit_code}", key(*step_id)),
         BuildEvent::ChainFailed {
             chain_idx,
             failed_step_key,

@@ -58,7 +58,7 @@ async fn a_build_whose_agent_is_killed_ends_once_on_another() {
         played
             .events
             .iter()
-            .any(|event| matches!(event, BuildEvent::StepRetry { .. }))
+            .any(|event| matches!(event, BuildEvent::StepStart { attempt: Some(2), .. }))
     );
     let build = cloud
         .client

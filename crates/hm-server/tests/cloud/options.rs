@@ -176,7 +176,7 @@ async fn a_build_that_no_agent_has_begun_is_canceled_and_told_whole() {
             "build_start",
             "build_accepted",
             "step_queued",
-            "step_skipped",
+            "step_end",
             "build_end"
         ]
     );

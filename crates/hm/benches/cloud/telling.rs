@@ -32,6 +32,8 @@ async fn told(client: HarmontClient, labels: BTreeSet<String>) -> Result<(), Str
         line: "a line of output like many others, of some sixty characters".into(),
         ts: chrono::Utc::now(),
         partial: false,
+        service: None,
+        attempt: None,
     };
     let mut line = serde_json::to_vec(&line).map_err(|error| error.to_string())?;
     line.push(b'\n');

@@ -1,13 +1,13 @@
 //! Reads a run's record, while it is written or afterwards.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use futures::StreamExt;
 use hm_exec::EventStream;
-use hm_plugin_protocol::events::{BuildEvent, StepEndStatus};
+use hm_plugin_protocol::events::{BuildEvent, StepEndStatus, Upgrade};
 use hm_plugin_protocol::executor::SnapshotRef;
 use uuid::Uuid;
 
@@ -22,6 +22,8 @@ pub struct Events {
     run: Run,
     file: BufReader<File>,
     line: Vec<u8>,
+    upgrade: Upgrade,
+    ready: VecDeque<BuildEvent>,
     follow: bool,
     ended: bool,
 }
@@ -32,6 +34,8 @@ impl Events {
             run,
             file: BufReader::with_capacity(1 << 16, file),
             line: Vec::new(),
+            upgrade: Upgrade::default(),
+            ready: VecDeque::new(),
             follow,
             ended: false,
         }
@@ -60,16 +64,22 @@ impl Events {
 
     fn next_written(&mut self) -> Option<BuildEvent> {
         loop {
+            match self.ready.pop_front() {
+                Some(BuildEvent::Unknown) => continue,
+                Some(event) => {
+                    self.ended |= matches!(event, BuildEvent::BuildEnd { .. });
+                    return Some(event);
+                }
+                None => {}
+            }
             self.file.read_until(b'\n', &mut self.line).ok()?;
             if self.line.last() != Some(&b'\n') {
                 return None;
             }
-            let event = serde_json::from_slice(&self.line).ok();
-            self.line.clear();
-            if let Some(event) = event {
-                self.ended |= matches!(event, BuildEvent::BuildEnd { .. });
-                return Some(event);
+            if let Err(error) = self.upgrade.line(&self.line, &mut self.ready) {
+                tracing::debug!(%error, "a line of a record is no event");
             }
+            self.line.clear();
         }
     }
 }
@@ -148,12 +158,7 @@ impl FinishedSteps {
                 ..
             } => {
                 let Some(key) = keys.get(&step_id) else { return };
-                let status = status.unwrap_or(if exit_code == 0 {
-                    StepEndStatus::Passed
-                } else {
-                    StepEndStatus::Failed
-                });
-                match status {
+                match StepEndStatus::of(status, exit_code) {
                     StepEndStatus::Passed | StepEndStatus::SoftFailed => self.passed.insert(key.clone()),
                     StepEndStatus::Failed | StepEndStatus::TimedOut => self.failed.insert(key.clone()),
                     _ => false,

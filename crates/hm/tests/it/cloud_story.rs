@@ -133,7 +133,7 @@ pub fn check_told(events: &[BuildEvent], passed: bool) -> Result<(), String> {
                 BuildEvent::StepLog { line, .. } if event.step_id() == id && !line.starts_with("hm: ") => {
                     told.push(line.clone());
                 }
-                BuildEvent::StepRetry { .. } if event.step_id() == id => told.clear(),
+                BuildEvent::StepStart { attempt: Some(_), .. } if event.step_id() == id => told.clear(),
                 _ => {}
             }
         }

@@ -7,7 +7,6 @@ use std::path::{Component, Path, PathBuf};
 
 use globset::GlobBuilder;
 use hm_pipeline_ir::CollectWhen;
-use hm_plugin_protocol::events::BuildEvent;
 use hm_vm::{Export, Exported, SnapshotId, Vm, VmError};
 use uuid::Uuid;
 
@@ -23,7 +22,6 @@ const NAMED: usize = 3;
 pub(in crate::local) struct Collector {
     pub(in crate::local) store: ArtifactStore,
     pub(in crate::local) run_id: Uuid,
-    pub(in crate::local) step_id: Uuid,
     pub(in crate::local) step: String,
     pub(in crate::local) wanted: Vec<hm_pipeline_ir::Artifacts>,
     /// The most bytes that one entry of `wanted` keeps, unless it says so itself.
@@ -174,17 +172,6 @@ impl Collector {
             .and_then(|_adding| self.store.list(self.run_id, &artifacts));
         listed.map_err(|error| error.to_string())?;
         Ok(artifacts)
-    }
-
-    /// The event that tells of an artifact.
-    pub(in crate::local) fn event(&self, artifact: &Artifact) -> BuildEvent {
-        BuildEvent::StepArtifact {
-            step_id: self.step_id,
-            path: artifact.path.clone(),
-            bytes: artifact.bytes,
-            digest: artifact.digest.clone(),
-            tests: artifact.tests.clone(),
-        }
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod collect;
 mod junit;
+mod list;
 mod store;
 mod sweep;
 
@@ -15,6 +16,7 @@ mod sweep;
 mod tests;
 
 pub(super) use collect::{Collected, Collector};
+pub(super) use list::{Listed, listed};
 pub use store::{Artifact, ArtifactStore};
 pub use sweep::{Keep, Swept};
 

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hm_plugin_protocol::events::StepEndStatus;
+use hm_plugin_protocol::events::{CANCELED, StepEndStatus};
 
 use super::super::decide::Decision;
 use super::super::state::{Cause, Phase};
-use super::super::step::CANCELED;
 use super::Scheduler;
 use crate::BackendError;
 

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use hm_pipeline_ir::StepIndex;
-use hm_plugin_protocol::events::{BuildEvent, StepEndStatus};
+use hm_plugin_protocol::events::{BuildEvent, CANCELED, StepEndStatus, TIMED_OUT};
 use hm_plugin_protocol::executor::SnapshotRef;
 use hm_vm::VmError;
 use tokio::task::{Id, JoinError};
 
+use super::super::artifacts::Listed;
 use super::super::snapshots::Left;
 use super::super::state::{Cause, FAILED_SOFTLY, Phase};
-use super::super::step::{CANCELED, Ending, Finished, TIMED_OUT};
+use super::super::step::{Ending, Finished};
 use super::Scheduler;
 use crate::{BackendError, StepStatus};
 
@@ -98,7 +99,14 @@ impl Scheduler {
                 slot: if passed { run.slot(step) } else { String::new() },
             });
         }
-        self.end(index, status, exit_code, finished.message.clone()).await;
+        self.end_with(
+            index,
+            status,
+            exit_code,
+            finished.message.clone(),
+            finished.artifacts,
+        )
+        .await;
         match finished.ending {
             _ if matches!(status, StepEndStatus::Passed | StepEndStatus::SoftFailed) => {
                 self.settle(vec![index]).await;
@@ -158,18 +166,25 @@ impl Scheduler {
         exit_code: i32,
         message: Option<String>,
     ) {
+        self.end_with(index, status, exit_code, message, Listed::default())
+            .await;
+    }
+
+    async fn end_with(
+        &mut self,
+        index: StepIndex,
+        status: StepEndStatus,
+        exit_code: i32,
+        message: Option<String>,
+        (artifacts, more_artifacts): Listed,
+    ) {
         let state = &mut self.steps[index.as_usize()];
         if let Phase::Running(since) = state.phase {
             state.duration_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         }
         state.phase = Phase::Done;
         state.exit_code = Some(exit_code);
-        state.status = match status {
-            StepEndStatus::Passed | StepEndStatus::SoftFailed => StepStatus::Passed,
-            StepEndStatus::Canceled => StepStatus::Canceled,
-            StepEndStatus::TimedOut => StepStatus::TimedOut,
-            _ => StepStatus::Failed,
-        };
+        state.status = StepStatus::from(status);
         let event = BuildEvent::StepEnd {
             step_id: state.id,
             exit_code,
@@ -177,6 +192,8 @@ impl Scheduler {
             snapshot: state.snapshot.as_ref().map(|id| SnapshotRef(id.0.clone())),
             status: Some(status),
             message,
+            artifacts,
+            more_artifacts,
         };
         self.sink.send(event).await;
         self.let_go(index);

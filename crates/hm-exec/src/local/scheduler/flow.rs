@@ -7,6 +7,7 @@ use hm_pipeline_ir::StepIndex;
 use hm_plugin_protocol::events::BuildEvent;
 use hm_vm::SnapshotId;
 
+use super::super::artifacts::{Listed, listed};
 use super::super::decide::Decision;
 use super::super::state::{Cause, LEFT_EARLIER, Phase};
 use super::Scheduler;
@@ -46,13 +47,16 @@ impl Scheduler {
                 state.status = StepStatus::CacheHit;
                 state.snapshot = Some(snapshot.clone());
                 let key = state.decided.parts.as_ref().map(|parts| parts.key().to_string());
+                let step_id = state.id;
+                let (artifacts, more_artifacts) = self.artifacts(index, &snapshot);
                 let event = BuildEvent::StepCacheHit {
-                    step_id: state.id,
+                    step_id,
                     key: key.unwrap_or_default(),
-                    tag: snapshot.0.clone(),
+                    tag: snapshot.0,
+                    artifacts,
+                    more_artifacts,
                 };
                 self.sink.send(event).await;
-                self.list_artifacts(index, &snapshot).await;
                 self.let_go(index);
                 settled.push(index);
             }
@@ -67,22 +71,21 @@ impl Scheduler {
         }
     }
 
-    /// Tells again of the artifacts of the step that made a snapshot.
-    async fn list_artifacts(&self, index: StepIndex, snapshot: &SnapshotId) {
+    /// The artifacts of the step that made a snapshot, as this run's.
+    fn artifacts(&self, index: StepIndex, snapshot: &SnapshotId) -> Listed {
         let Some(collector) = self.run.collector(index) else {
-            return;
+            return Listed::default();
         };
         match collector.recall(snapshot) {
-            Ok(artifacts) => {
-                for artifact in &artifacts {
-                    self.sink.send(collector.event(artifact)).await;
-                }
+            Ok(artifacts) => listed(&artifacts),
+            Err(error) => {
+                tracing::warn!(
+                    step = collector.step,
+                    error,
+                    "a cached step's artifacts cannot be listed"
+                );
+                Listed::default()
             }
-            Err(error) => tracing::warn!(
-                step = collector.step,
-                error,
-                "a cached step's artifacts cannot be listed"
-            ),
         }
     }
 
@@ -118,11 +121,7 @@ impl Scheduler {
         } else {
             StepStatus::Skipped
         };
-        let event = BuildEvent::StepSkipped {
-            step_id: state.id,
-            key: self.run.graph().step(index).key.to_string(),
-            reason,
-        };
+        let event = BuildEvent::skipped(state.id, reason);
         self.sink.send(event).await;
         self.let_go(index);
     }

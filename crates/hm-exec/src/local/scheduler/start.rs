@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use hm_pipeline_ir::StepIndex;
-use hm_plugin_protocol::events::BuildEvent;
 use tokio::time::Instant;
 
 use super::super::decide::Decision;
@@ -38,23 +37,16 @@ impl Scheduler {
         }
         let state = &mut self.steps[index.as_usize()];
         state.phase = Phase::Running(Instant::now());
-        let event = BuildEvent::StepStart {
-            step_id: state.id,
-            runner: run.request.plan.summary.default_runner.clone(),
-            image: match &start {
-                Start::Image(image) => Some(image.reference.to_string()),
-                Start::Snapshot(_) => None,
-            },
-            cache_miss: match &state.decided.decision {
-                Decision::Run(miss) => miss.clone(),
-                _ => state.tainted.map(Into::into),
-            },
+        let cache_miss = match &state.decided.decision {
+            Decision::Run(miss) => miss.clone(),
+            _ => state.tainted.map(Into::into),
         };
         let job = Job {
             vm: Arc::clone(&run.vm),
             source: Arc::clone(&run.source),
             sink: self.sink.clone(),
             step_id: state.id,
+            runner: run.request.plan.summary.default_runner.clone(),
             start,
             request: run.exec(step),
             timeout: step.timeout,
@@ -65,7 +57,7 @@ impl Scheduler {
             artifacts: run.collector(index),
             late: Arc::clone(&self.late),
         };
-        self.sink.send(event).await;
+        self.sink.send(job.started(cache_miss, None)).await;
         let (reports, cancel) = (self.report_to.clone(), self.halt.clone());
         let task = self.tasks.spawn(async move {
             let ended = job.run(&cancel).await;

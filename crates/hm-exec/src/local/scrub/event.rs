@@ -1,6 +1,6 @@
 //! Masks the texts of an event.
 
-use hm_plugin_protocol::events::{BuildEvent, RunHeader};
+use hm_plugin_protocol::events::{Artifact, BuildEvent, RunHeader};
 
 use super::Scrubber;
 
@@ -25,16 +25,24 @@ impl Scrubber {
                 self.cover_some(command);
             }
             BuildEvent::StepStart { cache_miss, .. } => self.cover_some(cache_miss),
-            BuildEvent::StepArtifact { path, tests, .. } => {
-                self.cover(path);
-                for name in tests.iter_mut().flat_map(|tests| &mut tests.failures) {
-                    self.cover(name);
-                }
+            BuildEvent::StepCacheHit { artifacts, .. } => self.cover_artifacts(artifacts),
+            BuildEvent::StepEnd {
+                message, artifacts, ..
+            } => {
+                self.cover_some(message);
+                self.cover_artifacts(artifacts);
             }
-            BuildEvent::StepSkipped { reason, .. } => self.cover(reason),
-            BuildEvent::StepEnd { message, .. } => self.cover_some(message),
             BuildEvent::ChainFailed { message, .. } => self.cover(message),
             _ => {}
+        }
+    }
+
+    fn cover_artifacts(&self, artifacts: &mut [Artifact]) {
+        for artifact in artifacts {
+            self.cover(&mut artifact.path);
+            for name in artifact.tests.iter_mut().flat_map(|tests| &mut tests.failures) {
+                self.cover(name);
+            }
         }
     }
 

@@ -43,11 +43,12 @@ pub async fn a_secret_is_given_and_masked(subject: &Subject) {
 fn artifacts(played: &Played) -> Vec<(&str, u64, &str)> {
     let mut found = Vec::new();
     for event in &played.events {
-        if let BuildEvent::StepArtifact {
-            path, bytes, digest, ..
-        } = event
-        {
-            found.push((path.as_str(), *bytes, digest.as_str()));
+        if let BuildEvent::StepEnd { artifacts, .. } | BuildEvent::StepCacheHit { artifacts, .. } = event {
+            found.extend(
+                artifacts
+                    .iter()
+                    .map(|artifact| (artifact.path.as_str(), artifact.bytes, artifact.digest.as_str())),
+            );
         }
     }
     found

@@ -11,9 +11,9 @@ use crate::{BuildStatus, RunOptions, StepStatus};
 fn log(played: &Played, key: &str, name: &str) -> Vec<String> {
     let id = played.id(key);
     let lines = played.events.iter().filter_map(|event| match event {
-        BuildEvent::ServiceLog {
+        BuildEvent::StepLog {
             step_id,
-            service,
+            service: Some(service),
             line,
             ..
         } if Some(*step_id) == id && service == name => Some(line.clone()),

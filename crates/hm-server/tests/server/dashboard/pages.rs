@@ -48,10 +48,10 @@ async fn what_people_write_is_text() {
         log(&other, "its key is hostile"),
         log(&step, HOSTILE),
         log(&step, &format!("\u{1b}[31m{HOSTILE}\u{1b}[0m\r{HOSTILE}")),
-        json!({"kind": "service_log", "step_id": step, "service": HOSTILE, "stream": "stderr", "line": HOSTILE, "ts": "2026-01-01T00:00:00Z"}),
-        json!({"kind": "step_artifact", "step_id": step, "path": HOSTILE, "bytes": 5, "digest": "d",
-            "tests": {"total": 1, "failed": 1, "skipped": 0, "failures": [HOSTILE]}}),
-        json!({"kind": "step_end", "step_id": step, "exit_code": 1, "duration_ms": 5, "message": HOSTILE}),
+        json!({"kind": "step_log", "step_id": step, "service": HOSTILE, "stream": "stderr", "line": HOSTILE, "ts": "2026-01-01T00:00:00Z"}),
+        json!({"kind": "step_end", "step_id": step, "exit_code": 1, "duration_ms": 5, "message": HOSTILE,
+            "artifacts": [{"path": HOSTILE, "bytes": 5, "digest": "d",
+                "tests": {"total": 1, "failed": 1, "skipped": 0, "failures": [HOSTILE]}}]}),
     ];
     agent.events(&lease, 1, &events).await.expect(200);
     let path = format!(
@@ -122,12 +122,15 @@ async fn a_build_shows_its_steps_with_the_failed_one_open() {
         json!({"kind": "step_start", "step_id": second, "runner": "vm", "image": "debian:13", "cache_miss": "src/lib.rs has changed"}),
         log(&second, "\u{1b}[1;32mok\u{1b}[0m"),
         json!({"kind": "step_log", "step_id": second, "stream": "stderr", "line": "oh no", "ts": "2026-01-01T00:00:00Z"}),
-        json!({"kind": "step_retry", "step_id": second, "attempt": 2, "exit_code": 7}),
-        json!({"kind": "service_log", "step_id": second, "service": "db", "stream": "stdout", "line": "ready", "ts": "2026-01-01T00:00:00Z"}),
-        json!({"kind": "step_artifact", "step_id": second, "path": "out/app", "bytes": 2048, "digest": "d"}),
-        json!({"kind": "step_artifact", "step_id": second, "path": "junit.xml", "bytes": 5, "digest": "d",
-            "tests": {"total": 12, "failed": 1, "skipped": 2, "failures": ["adds"]}}),
-        json!({"kind": "step_end", "step_id": second, "exit_code": 7, "duration_ms": 65_000, "message": "out of memory"}),
+        json!({"kind": "step_start", "step_id": second, "runner": "vm", "attempt": 2, "previous_exit_code": 7}),
+        json!({"kind": "step_log", "step_id": second, "service": "db", "stream": "stdout", "line": "ready", "ts": "2026-01-01T00:00:00Z"}),
+        json!({"kind": "a_kind_of_tomorrow", "step_id": second}),
+        json!({"kind": "step_end", "step_id": second, "exit_code": 7, "duration_ms": 65_000, "message": "out of memory",
+        "artifacts": [
+            {"path": "out/app", "bytes": 2048, "digest": "d"},
+            {"path": "junit.xml", "bytes": 5, "digest": "d",
+                "tests": {"total": 12, "failed": 1, "skipped": 2, "failures": ["adds"]}},
+        ]}),
     ];
     agent.events(&lease, 1, &events).await.expect(200);
     let page = browser.page("/acme/ci/builds/1").await;
@@ -135,7 +138,7 @@ async fn a_build_shows_its_steps_with_the_failed_one_open() {
         page.contains(r#"id="build-state" data-state="failing""#),
         "{page}"
     );
-    agent.complete(&lease, 11, "failed").await.expect(200);
+    agent.complete(&lease, 10, "failed").await.expect(200);
 
     let page = browser.page("/acme/ci/builds/1").await;
     for part in [

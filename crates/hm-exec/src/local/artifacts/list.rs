@@ -1,0 +1,91 @@
+//! What an event says of a step's artifacts.
+
+use hm_plugin_protocol::events::{Artifact as ListedArtifact, MoreArtifacts, TestSummary};
+
+use super::store::Artifact;
+
+/// About how many bytes of an event its list takes: a server keeps no event above 1 MiB, and ten thousand files have more.
+const LIST_BYTES: usize = 128 * 1024;
+/// What an artifact takes on top of its texts.
+const ENTRY_BYTES: usize = 128;
+
+/// The artifacts that an event lists, and what the others are together.
+pub(in crate::local) type Listed = (Vec<ListedArtifact>, Option<MoreArtifacts>);
+
+/// Lists artifacts, the first of them where there are too many.
+pub(in crate::local) fn listed(artifacts: &[Artifact]) -> Listed {
+    let (mut list, mut left) = (Vec::new(), LIST_BYTES);
+    let mut rest = artifacts.iter();
+    let mut more = MoreArtifacts::default();
+    for artifact in rest.by_ref() {
+        let names = artifact.tests.iter().flat_map(|tests| &tests.failures);
+        let texts = artifact.path.len() + artifact.digest.len() + names.map(String::len).sum::<usize>();
+        let Some(less) = left.checked_sub(ENTRY_BYTES + texts) else {
+            add(&mut more, artifact);
+            break;
+        };
+        left = less;
+        list.push(ListedArtifact {
+            path: artifact.path.clone(),
+            bytes: artifact.bytes,
+            digest: artifact.digest.clone(),
+            tests: artifact.tests.clone(),
+        });
+    }
+    rest.for_each(|artifact| add(&mut more, artifact));
+    (list, (more.count > 0).then_some(more))
+}
+
+fn add(more: &mut MoreArtifacts, artifact: &Artifact) {
+    more.count += 1;
+    more.bytes = more.bytes.saturating_add(artifact.bytes);
+    if let Some(tests) = &artifact.tests {
+        let all = more.tests.get_or_insert_with(TestSummary::default);
+        all.total = all.total.saturating_add(tests.total);
+        all.failed = all.failed.saturating_add(tests.failed);
+        all.skipped = all.skipped.saturating_add(tests.skipped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn artifact(path: String, tests: Option<TestSummary>) -> Artifact {
+        Artifact {
+            step: "build".into(),
+            path,
+            bytes: 2,
+            digest: "d".repeat(64),
+            executable: false,
+            tests,
+        }
+    }
+
+    #[test]
+    fn ten_thousand_artifacts_fit_one_event_and_all_are_counted() {
+        let tests = TestSummary {
+            total: 3,
+            failed: 1,
+            skipped: 0,
+            failures: vec!["adds".into()],
+        };
+        let many: Vec<_> = (0..10_000)
+            .map(|n| artifact(format!("out/{n}"), Some(tests.clone())))
+            .collect();
+        let (list, more) = listed(&many);
+        let more = more.unwrap_or_default();
+        assert!(list.len() > 500);
+        assert_eq!(list.len() as u64 + more.count, 10_000);
+        assert_eq!(more.bytes, more.count * 2);
+        assert_eq!(more.tests.map(|tests| tests.failed), Some(more.count));
+        let json = serde_json::to_string(&list).unwrap_or_default();
+        assert!(json.len() < 512 * 1024, "{}", json.len());
+    }
+
+    #[test]
+    fn few_artifacts_are_all_listed() {
+        let (list, more) = listed(&[artifact("a".into(), None), artifact("b".into(), None)]);
+        assert_eq!((list.len(), more), (2, None));
+    }
+}
