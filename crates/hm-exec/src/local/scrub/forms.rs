@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use super::SHORTEST;
+use super::quoting;
 
 /// The columns at which programs break base64: MIME and `base64(1)`, PEM.
 const COLUMNS: [usize; 2] = [76, 64];
@@ -42,6 +43,7 @@ fn encoded(value: &[u8], patterns: &mut BTreeSet<Vec<u8>>) {
     base64(value, &mut add);
     hexadecimal(value, &mut add);
     url(value, &mut add);
+    quoting::forms(value, &mut add);
     if let Ok(text) = std::str::from_utf8(value) {
         json(text, &mut add);
     }
@@ -134,6 +136,9 @@ fn json(text: &str, add: &mut impl FnMut(&[u8])) {
             }
         }
     }
+    // A document in a string of another one, as in logs that are JSON.
+    let once = escaped(text, false, false, false, false);
+    add(escaped(&once, false, false, false, false).as_bytes());
 }
 
 fn escaped(text: &str, ascii: bool, html: bool, slash: bool, upper: bool) -> String {

@@ -11,6 +11,7 @@ mod event;
 mod forms;
 mod mask;
 mod patterns;
+mod quoting;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

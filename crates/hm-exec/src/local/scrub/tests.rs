@@ -65,6 +65,65 @@ fn every_form_is_masked() {
     }
 }
 
+/// What this program prints when it quotes `values`; each of them holds `core`.
+fn printed(program: &str, script: &str, values: &[String]) -> String {
+    let output = std::process::Command::new(program)
+        .args(["-c", script, "quoting"])
+        .args(values)
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .expect("the program runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+#[test]
+fn value_quoted_by_real_programs_is_masked() {
+    let specials = "'\"\\$`!#&()*,;<>?[]^{|}~ \t%=@:/+-_.é€🚀\n\r\u{1b}\u{7f}\u{b}";
+    let mut values: Vec<String> = specials
+        .chars()
+        .flat_map(|one| [format!("se{one}core{one}cret"), format!("x'se\"{one}core$cret")])
+        .collect();
+    values.push(format!("se{specials}core{specials}cret"));
+    let bytes: Vec<&[u8]> = values.iter().map(String::as_bytes).collect();
+    let scrubber = scrubber(&bytes);
+    let bash = r#"
+        for value; do
+            printf '%q\n' "$value"; printf '%s\n' "${value@Q}"; declare -p value; export value; export -p | grep -a core
+            LC_ALL=C printf '%q\n' "$value"
+            (set -x; : "$value"; export value="$value"; [ "$value" = x ]) || :
+        done"#;
+    let sh = r#"for value; do set -x; : "$value"; set +x; export value; export -p | grep -a core; done"#;
+    let python = r#"
+import html, json, shlex, sys
+from xml.sax.saxutils import escape, quoteattr
+for value in sys.argv[1:]:
+    print(repr(value), ascii(value), repr(value.encode()), shlex.quote(value), json.dumps(value), sep="\n")
+    print(json.dumps({"log": json.dumps({"value": value}, ensure_ascii=False)}, ensure_ascii=False))
+    print(escape(value), quoteattr(value), html.escape(value), {"value": [value]}, sep="\n")
+"#;
+    for (program, script) in [("bash", bash), ("sh", sh), ("python3", python)] {
+        let out = printed(program, script, &values);
+        assert!(out.contains("core"), "{program}");
+        let masked = text(&scrubber, &out);
+        let left: Vec<&str> = masked.lines().filter(|line| line.contains("core")).collect();
+        assert!(left.is_empty(), "{program}: {left:#?}");
+    }
+}
+
+#[test]
+fn value_without_special_characters_has_no_quoted_forms() {
+    let mut plain = std::collections::BTreeSet::new();
+    super::quoting::forms(b"ghp_0123456789abcdefABCDEF", &mut |form| {
+        plain.insert(form.to_vec());
+    });
+    assert_eq!(plain.len(), 1);
+}
+
 #[test]
 fn basic_authentication_is_masked_as_far_as_it_is_determined() {
     let scrubber = scrubber(&[b"correct-horse"]);
