@@ -1,15 +1,21 @@
 //! Turns the bytes that a step or a service writes into log events.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use chrono::Utc;
 use hm_plugin_protocol::events::{BuildEvent, StdStream};
 use hm_vm::{OutputChunk, Stream};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::lines::{Lines, Piece};
 use super::scrub::Mask;
 use super::sink::Sink;
+
+/// How long what has come of a line waits for the rest of it before it is sent as a piece.
+const WAIT: Duration = Duration::from_millis(100);
 
 const NO_GIT: &[u8] = b"not a git repository";
 
@@ -23,6 +29,8 @@ pub(super) struct Output<'a> {
     attempt: Option<u32>,
     stdout: Cut,
     stderr: Cut,
+    /// When what has come of a line is to be sent.
+    pub(super) due: Option<Instant>,
     /// The step complained that there is no `.git`.
     pub(super) missed_git: bool,
 }
@@ -51,6 +59,7 @@ impl<'a> Output<'a> {
             attempt: None,
             stdout: Cut::new(sink),
             stderr: Cut::new(sink),
+            due: None,
             missed_git: false,
         }
     }
@@ -78,10 +87,27 @@ impl<'a> Output<'a> {
 
     /// Sends every line until the other end is closed, the unterminated last ones included.
     pub(super) async fn drain(&mut self, mut chunks: mpsc::Receiver<OutputChunk>) {
-        while let Some(chunk) = chunks.recv().await {
-            self.chunk(&chunk).await;
+        loop {
+            tokio::select! {
+                biased;
+                chunk = chunks.recv() => match chunk {
+                    Some(chunk) => self.chunk(&chunk).await,
+                    None => break,
+                },
+                () = due(self.due) => self.flush().await,
+            }
         }
         self.finish().await;
+    }
+
+    /// Sends what has come of lines that go on: whoever reads them may be asked something, or watch a bar grow.
+    pub(super) async fn flush(&mut self) {
+        self.due = None;
+        for stream in [StdStream::Stdout, StdStream::Stderr] {
+            if let Some(piece) = self.cut(stream).lines.flush() {
+                self.send(stream, piece).await;
+            }
+        }
     }
 
     /// Sends the unterminated last lines.
@@ -95,6 +121,15 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// Ends the lines of which pieces were sent: what comes next is sent under another step.
+    pub(super) async fn close_lines(&mut self) {
+        for stream in [StdStream::Stdout, StdStream::Stderr] {
+            if let Some(piece) = self.cut(stream).lines.close() {
+                self.send(stream, piece).await;
+            }
+        }
+    }
+
     pub(super) async fn chunk(&mut self, chunk: &OutputChunk) {
         let stream = match chunk.stream {
             Stream::Stdout => StdStream::Stdout,
@@ -102,6 +137,12 @@ impl<'a> Output<'a> {
         };
         let masked = self.cut(stream).mask.feed(chunk.bytes.clone());
         self.lines(stream, &masked).await;
+        if !self.stdout.lines.is_pending() && !self.stderr.lines.is_pending() {
+            self.due = None;
+        } else if *self.due.get_or_insert_with(|| Instant::now() + WAIT) <= Instant::now() {
+            // Where chunks come without a pause, nobody waits for one.
+            self.flush().await;
+        }
     }
 
     async fn lines(&mut self, stream: StdStream, bytes: &Bytes) {
@@ -133,5 +174,13 @@ impl<'a> Output<'a> {
             attempt: self.attempt,
         };
         self.sink.send(event).await;
+    }
+}
+
+/// Waits until it is due; for ever, where nothing is.
+pub(super) async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }

@@ -25,14 +25,43 @@ pub(super) fn html(line: &str, pen: Pen) -> (String, Pen) {
     (out, screen.pen)
 }
 
-/// A line as text, without its escape sequences.
-pub(super) fn text(line: &str) -> String {
-    if is_plain(line) {
-        return line.to_owned();
+/// A line as text, of which pieces come: what a terminal would show in the end. A line that is wider than any terminal is
+/// given out as it comes.
+#[derive(Default)]
+pub(super) struct LineText {
+    /// What stands before the line, until it is given out.
+    prefix: String,
+    screen: Screen,
+}
+
+impl LineText {
+    /// A line behind something that it cannot overwrite.
+    pub(super) fn behind(prefix: String) -> Self {
+        Self {
+            prefix,
+            screen: Screen::default(),
+        }
     }
-    let mut screen = Screen::new(Pen::default());
-    Parser::new().advance(&mut screen, line.as_bytes());
-    screen.cells.into_iter().map(|cell| cell.0).collect()
+
+    /// Adds a piece of the line, and gives out what no later one can overwrite.
+    pub(super) fn push(&mut self, piece: &str, out: &mut String) {
+        if is_plain(piece) && self.screen.cells.is_empty() && piece.len() > WIDEST {
+            out.push_str(&std::mem::take(&mut self.prefix));
+            out.push_str(piece);
+            return;
+        }
+        Parser::new().advance(&mut self.screen, piece.as_bytes());
+        if self.screen.cells.len() > WIDEST {
+            self.end(out);
+        }
+    }
+
+    /// Gives out what is left at the line's end.
+    pub(super) fn end(&mut self, out: &mut String) {
+        out.push_str(&std::mem::take(&mut self.prefix));
+        out.extend(self.screen.cells.drain(..).map(|cell| cell.0));
+        self.screen.at = 0;
+    }
 }
 
 /// Text that cannot be taken for markup.
@@ -116,6 +145,7 @@ fn classes(pen: Pen) -> String {
 }
 
 /// One line of a terminal.
+#[derive(Default)]
 struct Screen {
     cells: Vec<(char, Pen)>,
     at: usize,
@@ -242,7 +272,23 @@ mod tests {
             "&lt;script&gt;alert(&#39;&amp;&quot;&#39;)&lt;/script&gt;"
         );
         assert_eq!(shown("\x1b[31m<b>"), "<span class=\"f1\">&lt;b&gt;</span>");
-        assert_eq!(text("\x1b[31m<b>\x1b[0m 1%\r"), "<b> 1%");
+    }
+
+    #[test]
+    fn pieces_of_a_line_are_one_text() {
+        let text = |pieces: &[&str]| {
+            let (mut line, mut out) = (LineText::behind("[db] ".into()), String::new());
+            pieces.iter().for_each(|piece| line.push(piece, &mut out));
+            line.end(&mut out);
+            out
+        };
+        assert_eq!(text(&["\x1b[31m<b>\x1b[0m 1%\r"]), "[db] <b> 1%");
+        assert_eq!(text(&["10%", "\r20%\r", "\r30", "%"]), "[db] 30%");
+        let (long, other) = ("x".repeat(WIDEST + 1), "y".repeat(WIDEST + 1));
+        assert_eq!(
+            text(&[&long, "\x1b[1m", &other, "z"]),
+            format!("[db] {long}{other}z")
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use hm_plugin_protocol::events::{BuildEvent, StdStream};
 
+use super::ansi::LineText;
 use super::pen::{Pen, Pens};
 use super::{ansi, paths};
 
@@ -19,6 +20,7 @@ pub(super) enum Said<'a> {
     /// A service's output.
     Service {
         name: &'a str,
+        stream: StdStream,
         text: &'a str,
         partial: bool,
     },
@@ -42,11 +44,13 @@ pub(super) fn said(event: &BuildEvent) -> Option<Said<'_>> {
         }),
         BuildEvent::StepLog {
             service: Some(service),
+            stream,
             line,
             partial,
             ..
         } => Some(Said::Service {
             name: service,
+            stream: *stream,
             text: line,
             partial: *partial,
         }),
@@ -92,11 +96,19 @@ impl Said<'_> {
             Self::Service { partial, .. } => ("line svc", *partial),
             Self::Retry { .. } => ("line meta", false),
         };
+        // What comes behind a carriage return is written over the piece before.
+        let again = match self {
+            Self::Step { text, .. } | Self::Service { text, .. } => {
+                text.trim_end_matches('\r').contains('\r')
+            }
+            Self::Retry { .. } => false,
+        };
         // Writing to a string does not fail.
         let _ = write!(
             out,
-            "<div class=\"{class}{}\" id=\"{}-L{number}\" data-n=\"{number}\"><a href=\"#{}-L{number}\">{number}</a><span>",
+            "<div class=\"{class}{}{}\" id=\"{}-L{number}\" data-n=\"{number}\"><a href=\"#{}-L{number}\">{number}</a><span>",
             if partial { " goes-on" } else { "" },
+            if again { " again" } else { "" },
             anchor.id,
             anchor.href,
         );
@@ -120,18 +132,56 @@ impl Said<'_> {
         }
         out.push_str("</span></div>\n");
     }
+}
 
-    /// Adds the line to a text.
-    pub(super) fn write(&self, out: &mut String) {
-        let (text, partial) = match self {
-            Self::Step { text, partial, .. } => (ansi::text(text), *partial),
-            Self::Service { name, text, partial } => (format!("[{name}] {}", ansi::text(text)), *partial),
-            Self::Retry { attempt, exit_code } => {
-                (format!("Exit code {exit_code}; attempt {attempt} begins."), false)
+/// A step's lines as text: pieces of one line are put together, whatever comes between them.
+#[derive(Default)]
+pub(super) struct Text {
+    open: Vec<((Option<String>, StdStream), LineText)>,
+}
+
+impl Text {
+    /// Adds what a line, or a piece of one, makes known of the text.
+    pub(super) fn add(&mut self, said: &Said<'_>, out: &mut String) {
+        let (service, stream, text, partial) = match *said {
+            Said::Step {
+                stream,
+                text,
+                partial,
+            } => (None, stream, text, partial),
+            Said::Service {
+                name,
+                stream,
+                text,
+                partial,
+            } => (Some(name), stream, text, partial),
+            Said::Retry { attempt, exit_code } => {
+                self.finish(out);
+                let _ = writeln!(out, "Exit code {exit_code}; attempt {attempt} begins.");
+                return;
             }
         };
-        out.push_str(&text);
-        if !partial {
+        let known = self
+            .open
+            .iter()
+            .position(|((of, on), _)| of.as_deref() == service && *on == stream);
+        let mut line = match known {
+            Some(at) => self.open.swap_remove(at).1,
+            None => LineText::behind(service.map_or_else(String::new, |name| format!("[{name}] "))),
+        };
+        line.push(text, out);
+        if partial {
+            self.open.push(((service.map(str::to_owned), stream), line));
+        } else {
+            line.end(out);
+            out.push('\n');
+        }
+    }
+
+    /// Adds the lines that do not go on any more.
+    pub(super) fn finish(&mut self, out: &mut String) {
+        for (_, mut line) in self.open.drain(..) {
+            line.end(out);
             out.push('\n');
         }
     }

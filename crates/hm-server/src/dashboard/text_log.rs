@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use futures::stream;
 
 use super::build::{find, job_of};
+use super::said::Text;
 use super::walk::Walk;
 use super::{Ctx, Dashboard, PageResult};
 use crate::auth::Scope;
@@ -30,27 +31,29 @@ pub(super) async fn log(
         step.map_or_else(|| (Vec::new(), 0), |step| (step.marks.clone(), step.lines))
     };
     let walk = Walk::begin(logs, build.id, job.id.0, marks, last).await?;
-    let lines = stream::try_unfold(walk.map(|walk| (dashboard, walk)), piece);
+    let rest = walk.map(|walk| (dashboard, walk, Text::default()));
+    let lines = stream::try_unfold(rest, piece);
     let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     Ok((kind, Body::from_stream(lines)).into_response())
 }
 
 /// What is still to be sent.
-type Rest = Option<(Arc<Dashboard>, Walk)>;
+type Rest = Option<(Arc<Dashboard>, Walk, Text)>;
 
 async fn piece(state: Rest) -> Result<Option<(Bytes, Rest)>, LogError> {
-    let Some((dashboard, mut walk)) = state else {
+    let Some((dashboard, mut walk, mut open)) = state else {
         return Ok(None);
     };
     let lines = walk.next(&*dashboard.app.logs).await?;
-    if lines.is_empty() {
-        return Ok(None);
-    }
     let mut text = String::new();
+    if lines.is_empty() {
+        open.finish(&mut text);
+        return Ok((!text.is_empty()).then(|| (Bytes::from(text), None)));
+    }
     for line in &lines {
         if let Some(said) = line.said() {
-            said.write(&mut text);
+            open.add(&said, &mut text);
         }
     }
-    Ok(Some((Bytes::from(text), Some((dashboard, walk)))))
+    Ok(Some((Bytes::from(text), Some((dashboard, walk, open)))))
 }

@@ -4,7 +4,7 @@ use hm_vm::OutputChunk;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::super::output::Output;
+use super::super::output::{Output, due};
 
 /// How many chunks of output wait between a machine and the line splitter.
 pub(super) const CHUNKS: usize = 8;
@@ -41,6 +41,7 @@ pub(super) async fn tell(
                         let Ok(chunk) = chunks.try_recv() else { break };
                         output.chunk(&chunk).await;
                     }
+                    output.close_lines().await;
                     paused = true;
                 }
                 Some(Turn::Last) if !paused => {}
@@ -49,6 +50,7 @@ pub(super) async fn tell(
                     return;
                 }
             },
+            () = due(output.due), if !paused => output.flush().await,
             chunk = chunks.recv(), if !paused => {
                 let Some(chunk) = chunk else {
                     output.finish().await;
