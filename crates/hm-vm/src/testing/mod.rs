@@ -10,5 +10,7 @@ pub mod loopback;
 mod memory;
 #[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 pub mod oci;
+mod skip;
 
 pub use memory::{Counters, MemoryBackend};
+pub use skip::{SKIPPED, skip};

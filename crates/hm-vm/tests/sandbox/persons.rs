@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
+use hm_vm::testing::skip;
+
 use super::support::World;
 
 const ALONE: u32 = 64_771;
@@ -40,9 +42,12 @@ pub fn is_root() -> bool {
 }
 
 /// Runs a test when this is root.
+#[track_caller]
 pub fn as_root(test: impl AsyncFnOnce(&World)) {
     if is_root() {
         run(test);
+    } else {
+        skip("this is not root");
     }
 }
 
@@ -61,6 +66,8 @@ pub fn as_user_with_ids(name: &str, test: impl AsyncFnOnce(&World)) {
         run(test);
     } else if Path::new("/usr/bin/newuidmap").exists() {
         again(name, "", Some(RANGED), "hmranged:200000000:65536\n");
+    } else {
+        skip("there is no newuidmap: apt-get install uidmap");
     }
 }
 
@@ -71,6 +78,8 @@ pub fn in_opt(name: &str, test: impl AsyncFnOnce(&World)) {
     } else if is_root() {
         let prepare = "mount --bind \"$1/tmp\" /opt";
         again(&format!("sandbox::{name}"), prepare, Some(ALONE), "");
+    } else {
+        skip("only root can lay something over /opt");
     }
 }
 
