@@ -24,6 +24,7 @@ mod harness;
 mod images;
 mod logs;
 mod pipelines;
+mod published;
 mod readme;
 mod rerun;
 mod run;
