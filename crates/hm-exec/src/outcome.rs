@@ -16,14 +16,18 @@ pub enum BuildStatus {
     Canceled,
     /// The build ran into its timeout. A step's own timeout makes the build `Failed`.
     TimedOut,
+    /// A server has taken it, and nobody here waits for its verdict: [`crate::RunOptions::watch`] is off. Its events end
+    /// without a `build_end`, for it has not ended.
+    Submitted,
 }
 
 impl BuildStatus {
-    /// The verdict as `build_end` tells it: 0 passed, 1 failed, 130 canceled, 124 timed out.
+    /// The verdict as `build_end` has it: 0 passed, 1 failed, 130 canceled, 124 timed out. A build that was submitted has
+    /// none yet, and 0 says that this was done.
     #[must_use]
     pub const fn exit_code(self) -> i32 {
         match self {
-            Self::Passed => BuildEndStatus::Passed.exit_code(),
+            Self::Passed | Self::Submitted => BuildEndStatus::Passed.exit_code(),
             Self::Failed => BuildEndStatus::Failed.exit_code(),
             Self::Canceled => BuildEndStatus::Canceled.exit_code(),
             Self::TimedOut => BuildEndStatus::TimedOut.exit_code(),

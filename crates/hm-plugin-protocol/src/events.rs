@@ -111,6 +111,10 @@ pub struct RunHeader {
     /// How many of them were brought in for this run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_changed: Option<u64>,
+    /// How long it took to get here from when the run was asked for, in milliseconds: the pipeline's rendering, images, the
+    /// source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepare_ms: Option<u64>,
     /// Identifies the frozen source, so that a shell can be opened over it later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_id: Option<String>,

@@ -70,6 +70,8 @@ pub struct Options {
     pub quiet: bool,
     /// Offer `hm shell` and `hm rerun` for a failed step. They mean nothing for a build that did not run on this machine.
     pub hints: bool,
+    /// What is written goes to a terminal: a step's output must not move its cursor, or leave it in another state.
+    pub terminal: bool,
     /// The terminal to draw the live area of `human` on, if there is one.
     pub screen: Option<Screen>,
     /// What the caller has to say meanwhile: with a live area it scrolls above, where a write of the caller's own would be drawn over.
@@ -83,6 +85,7 @@ impl Default for Options {
             logs: None,
             quiet: false,
             hints: true,
+            terminal: false,
             screen: None,
             notes: None,
         }

@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use crate::options::{Logs, Options};
 use crate::renderer::Renderer;
-use crate::report::{self, Block};
+use crate::report::{self, Block, Shown};
 use crate::state::{BuildState, Phase, Step};
-use crate::terminal::Style;
+use crate::terminal::{Colors, Style, leaves_color, safe};
 
 const BUFFER: usize = 64 * 1024;
 
@@ -15,7 +15,10 @@ const BUFFER: usize = 64 * 1024;
 /// `hm: `, and the block about a failed step, at the end, is indented.
 ///
 /// A piece of a line is written as it comes. When another line has to be written before it goes on, it is cut visibly: it ends with
-/// ` \`, and goes on behind `[key]+ `. So nothing is held in memory and no byte is lost.
+/// ` \`, and goes on behind `[key]+ `. So nothing is held in memory and no byte is lost. Colors that a line leaves behind end with it.
+///
+/// On a terminal a step's output is shown as [`crate::Human`] shows it: only its colors are kept, and a line that overwrites itself does so
+/// behind its key.
 #[derive(Debug)]
 pub struct Plain<W: Write> {
     out: BufWriter<W>,
@@ -27,6 +30,11 @@ pub struct Plain<W: Write> {
     here: Option<Place>,
     /// Whose lines were cut.
     cut: Vec<Place>,
+    /// What becomes of a step's colors where a terminal is written to.
+    terminal: Option<Colors>,
+    /// The line goes on in a color of the step's.
+    colored: bool,
+    shown: Shown,
 }
 
 /// What a line comes from.
@@ -66,11 +74,24 @@ impl<W: Write> Plain<W> {
             },
             here: None,
             cut: Vec::new(),
+            terminal: options.terminal.then_some(if options.style.color {
+                Colors::Keep
+            } else {
+                Colors::Drop
+            }),
+            colored: false,
+            shown: Shown::default(),
         }
     }
 
     fn log(&mut self, step: &Step, place: Place, text: &str, partial: bool) -> io::Result<()> {
-        if self.here.as_ref() != Some(&place) {
+        if self.here.as_ref() == Some(&place) {
+            // On a terminal the new state of a line stands in place of the one before.
+            if self.terminal.is_some() && text.trim_end_matches('\r').contains('\r') {
+                self.out.write_all(b"\r\x1b[K")?;
+                self.prefix(step, &place, false)?;
+            }
+        } else {
             self.leave_line()?;
             let cut = self.cut.iter().position(|cut| *cut == place);
             self.prefix(step, &place, cut.is_some())?;
@@ -80,18 +101,30 @@ impl<W: Write> Plain<W> {
         }
         // A backend should send lines, but what it sends must not pass for another step's output, or for ours.
         let mut parts = text.split('\n');
-        self.out.write_all(parts.next().unwrap_or_default().as_bytes())?;
+        self.text(parts.next().unwrap_or_default())?;
         for part in parts {
-            self.out.write_all(b"\n")?;
+            self.end_line("")?;
             self.prefix(step, &place, false)?;
-            self.out.write_all(part.as_bytes())?;
+            self.text(part)?;
         }
         self.here = partial.then_some(place);
-        if partial {
-            Ok(())
-        } else {
-            self.out.write_all(b"\n")
+        if partial { Ok(()) } else { self.end_line("") }
+    }
+
+    fn text(&mut self, text: &str) -> io::Result<()> {
+        if let Some(colors) = self.terminal {
+            return self.out.write_all(safe(text, colors).as_bytes());
         }
+        self.colored = leaves_color(text) || (self.colored && !text.contains('\x1b'));
+        self.out.write_all(text.as_bytes())
+    }
+
+    fn end_line(&mut self, mark: &str) -> io::Result<()> {
+        self.shown.line();
+        if std::mem::take(&mut self.colored) {
+            self.out.write_all(b"\x1b[0m")?;
+        }
+        writeln!(self.out, "{mark}")
     }
 
     fn prefix(&mut self, step: &Step, place: &Place, goes_on: bool) -> io::Result<()> {
@@ -109,7 +142,7 @@ impl<W: Write> Plain<W> {
             return Ok(());
         };
         self.cut.push(place);
-        self.out.write_all(b" \\\n")
+        self.end_line(" \\")
     }
 
     fn say(&mut self, line: &str) -> io::Result<()> {
@@ -125,7 +158,10 @@ impl<W: Write> Plain<W> {
             .is_some_and(|here| here.step_id == step.step_id)
         {
             self.here = None;
-            self.out.write_all(b"\n")?;
+            self.end_line("")?;
+        }
+        if self.logs == Logs::All {
+            self.shown.ended(step);
         }
         self.cut.retain(|cut| cut.step_id != step.step_id);
         if self.quiet {
@@ -199,7 +235,7 @@ impl<W: Write + Send> Renderer for Plain<W> {
 
     fn finish(&mut self, state: &BuildState) -> io::Result<()> {
         self.leave_line()?;
-        for line in report::failures(state, self.style, self.block) {
+        for line in report::failures(state, self.style, self.block, &self.shown) {
             writeln!(self.out, "{line}")?;
         }
         if state.failed().len() > 0 {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use crate::env_vars;
 
@@ -20,6 +21,8 @@ pub struct Environment {
     pub stdout_tty: bool,
     /// Standard error is a terminal.
     pub stderr_tty: bool,
+    /// When the process began, or nearly.
+    pub started: Instant,
 }
 
 impl Environment {
@@ -37,6 +40,7 @@ impl Environment {
             stdin_tty: std::io::stdin().is_terminal(),
             stdout_tty: std::io::stdout().is_terminal(),
             stderr_tty: std::io::stderr().is_terminal(),
+            started: Instant::now(),
         }
     }
 
@@ -50,6 +54,7 @@ impl Environment {
             stdin_tty: false,
             stdout_tty: false,
             stderr_tty: false,
+            started: Instant::now(),
         }
     }
 

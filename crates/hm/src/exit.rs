@@ -2,7 +2,7 @@
 
 use hm_exec::BuildStatus;
 
-/// The build passed, or the command did what it was asked.
+/// The build passed, or was submitted and is not watched, or the command did what it was asked.
 pub const PASSED: u8 = 0;
 /// A step of the build failed.
 pub const FAILED: u8 = 1;
@@ -17,7 +17,7 @@ pub const CANCELED: u8 = 130;
 #[must_use]
 pub const fn of_status(status: BuildStatus) -> u8 {
     match status {
-        BuildStatus::Passed => PASSED,
+        BuildStatus::Passed | BuildStatus::Submitted => PASSED,
         BuildStatus::Failed => FAILED,
         BuildStatus::Canceled => CANCELED,
         BuildStatus::TimedOut => TIMED_OUT,

@@ -2,6 +2,7 @@
 //! and maps exit codes; everything else is in the libraries.
 #![forbid(unsafe_code)]
 
+mod address;
 mod artifacts;
 mod backend;
 mod browser;

@@ -82,8 +82,9 @@ impl Printer {
     }
 }
 
-/// A message that cannot be written has nowhere else to go.
+/// Writes a message, in which names and words of others cannot do a terminal any harm. One that cannot be written has nowhere
+/// else to go.
 fn say(text: &str) {
     let mut err = io::stderr().lock();
-    let _ = err.write_all(format!("{text}\n").as_bytes());
+    let _ = err.write_all(format!("{}\n", hm_render::printable(text)).as_bytes());
 }

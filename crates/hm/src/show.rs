@@ -76,6 +76,7 @@ pub fn renderer(context: &Context, config: &Config, live: bool) -> Result<Shown>
         }),
         quiet,
         hints: true,
+        terminal: environment.stdout_tty,
         notes: Some(receiver),
         screen: live.then(|| Box::new(terminal_size) as hm_render::Screen),
     };

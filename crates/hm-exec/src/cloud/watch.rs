@@ -48,7 +48,8 @@ enum Ended {
 }
 
 impl Watch {
-    /// Tells the build's events to its end. `build_end` is the last one, whatever happens.
+    /// Tells the build's events to its end. `build_end` is the last one, whatever happens; one that is not watched has not
+    /// ended, and its events stop where the server has it.
     pub(super) async fn run(self) -> Result<BuildOutcome> {
         let started_at = Utc::now();
         let mut heard = Heard::new(&self.client, self.id);
@@ -62,7 +63,7 @@ impl Watch {
         let queued: Vec<_> = announce::queued(&self.request).collect();
         queued.iter().for_each(|event| results.take(event));
         if !self.request.options.watch {
-            return Ok(self.outcome(BuildStatus::Passed, results, started_at));
+            return Ok(self.outcome(BuildStatus::Submitted, results, started_at));
         }
         let graph = &self.request.plan.graph;
         let mut attempts = Attempts::new(graph.steps().map(|(index, step)| {

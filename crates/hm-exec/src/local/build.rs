@@ -92,6 +92,7 @@ impl Build {
             source_files: Some(run.source.files()),
             source_changed: Some(run.source.brought_in()),
             source_id: Some(run.source.id().to_owned()),
+            prepare_ms: None,
             notices,
         };
         let start = BuildEvent::BuildStart {

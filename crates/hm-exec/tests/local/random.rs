@@ -162,6 +162,7 @@ fn check(case: &Case, plan: &Plan, played: &Played) -> Result<(), TestCaseError>
         BuildStatus::Failed => prop_assert!(any(StepStatus::Failed) || any(StepStatus::TimedOut), "{told:?}"),
         BuildStatus::Canceled => prop_assert!(case.cancel_at.is_some()),
         BuildStatus::TimedOut => prop_assert!(case.timeout.is_some()),
+        BuildStatus::Submitted => prop_assert!(false, "it was watched"),
     }
     for (index, step) in plan.graph.steps() {
         let status = told[step.key.as_str()];

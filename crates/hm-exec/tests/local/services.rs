@@ -553,7 +553,7 @@ async fn a_pod_has_the_names_and_the_network_of_its_steps() {
     let request = bench.request(plan, RunOptions::default());
     let mut pods = Vec::new();
     let played = play(&bench.backend, request, |event, _| {
-        if matches!(event, BuildEvent::StepLog { .. }) {
+        if matches!(event, BuildEvent::StepLog { service: None, .. }) {
             pods = bench.vm.pods();
         }
     });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hm_exec::testing::{PlanWriter, StepWriter};
 use hm_exec::{BackendError, BuildStatus, ExecutionBackend, RunOptions};
-use hm_plugin_protocol::events::BuildEvent;
+use hm_plugin_protocol::events::{BuildEvent, SCHEMA_VERSION};
 use hm_vm::{ImageMap, ImageReference};
 
 use crate::support::{Bench, stdout};
@@ -80,7 +80,7 @@ async fn the_first_events_tell_the_plan() {
     };
     assert_eq!(
         (plan.step_count, plan.chain_count, *schema_version),
-        (2, 1, Some(1))
+        (2, 1, Some(SCHEMA_VERSION))
     );
     assert_eq!(header.backend.as_deref(), Some("local-memory"));
     assert_eq!((header.parallelism, header.source_files), (Some(4), Some(1)));

@@ -11,12 +11,26 @@ use super::live::LiveArea;
 use super::running::{self, View};
 use crate::options::{Logs, Options, Screen};
 use crate::renderer::Renderer;
-use crate::report::{self, Block};
+use crate::report::{self, Block, Shown};
 use crate::state::{BuildState, Phase, Step};
-use crate::terminal::{Colors, Paint, Sign, Style, safe};
+use crate::terminal::{Colors, Paint, Sign, Style, printable, safe};
 
 /// How many bytes may wait for the next drawing.
 const HELD: usize = 32 * 1024;
+
+/// How many bytes of a line that goes on wait for its end: of a line that overwrites itself, only what was last on it is shown.
+const LINE: usize = 16 * 1024;
+
+/// A line that goes on.
+struct Open {
+    step_id: Uuid,
+    /// The service, where it is one of the step's.
+    service: Option<String>,
+    stream: StdStream,
+    text: String,
+    /// Its beginning was shown.
+    goes_on: bool,
+}
 
 /// For a person at a terminal. What is final scrolls; at the bottom, if there is a [`Screen`], each running step has a line with its
 /// newest output.
@@ -35,8 +49,9 @@ pub struct Human<W> {
     live: LiveArea,
     /// When each running step started, by the clock.
     started: HashMap<Uuid, Duration>,
-    /// The steps, services and streams whose last line goes on.
-    open: Vec<(Uuid, Option<String>, StdStream)>,
+    /// The lines that go on.
+    open: Vec<Open>,
+    shown: Shown,
     /// What scrolls with the next drawing.
     held: String,
 }
@@ -71,6 +86,7 @@ impl<W: Write> Human<W> {
             live: LiveArea::default(),
             started: HashMap::new(),
             open: Vec::new(),
+            shown: Shown::default(),
             held: String::new(),
         }
     }
@@ -86,23 +102,60 @@ impl<W: Write> Human<W> {
     }
 
     fn log(&mut self, step: &Step, service: Option<&str>, stream: StdStream, text: &str, partial: bool) {
-        let open = self
-            .open
-            .iter()
-            .position(|(step_id, of, on)| (*step_id, of.as_deref(), *on) == (step.step_id, service, stream));
-        self.prefix(step, service, open.is_some());
+        let of_line = |open: &Open| {
+            (open.step_id, open.service.as_deref(), open.stream) == (step.step_id, service, stream)
+        };
+        let open = match self.open.iter().position(of_line) {
+            Some(at) => Some(self.open.swap_remove(at)),
+            None if partial => Some(Open {
+                step_id: step.step_id,
+                service: service.map(str::to_owned),
+                stream,
+                text: String::new(),
+                goes_on: false,
+            }),
+            None => None,
+        };
+        let Some(mut open) = open else {
+            self.line(step, service, text, false);
+            return;
+        };
+        open.text.push_str(text);
+        if partial && open.text.len() < LINE {
+            self.open.push(open);
+            return;
+        }
+        self.line(step, service, &open.text, open.goes_on);
+        if partial {
+            open.text.clear();
+            open.goes_on = true;
+            self.open.push(open);
+        }
+    }
+
+    fn line(&mut self, step: &Step, service: Option<&str>, text: &str, goes_on: bool) {
+        self.prefix(step, service, goes_on);
         let colors = if self.style.color {
             Colors::Keep
         } else {
             Colors::Drop
         };
         self.say(&safe(text, colors));
-        match (open, partial) {
-            (None, true) => self.open.push((step.step_id, service.map(str::to_owned), stream)),
-            (Some(at), false) => {
-                self.open.swap_remove(at);
+        self.shown.line();
+    }
+
+    /// Shows the lines that a step has left without an end.
+    fn close_lines(&mut self, step: &Step) {
+        let mut at = 0;
+        while let Some(open) = self.open.get(at) {
+            if open.step_id == step.step_id {
+                let open = self.open.remove(at);
+                if !open.text.is_empty() {
+                    self.line(step, open.service.as_deref(), &open.text, open.goes_on);
+                }
+            } else {
+                at += 1;
             }
-            _ => {}
         }
     }
 
@@ -124,7 +177,10 @@ impl<W: Write> Human<W> {
 
     fn end(&mut self, step: &Step) {
         self.started.remove(&step.step_id);
-        self.open.retain(|(step_id, ..)| *step_id != step.step_id);
+        self.close_lines(step);
+        if self.logs == Logs::All {
+            self.shown.ended(step);
+        }
         if self.quiet {
             return;
         }
@@ -241,7 +297,7 @@ impl<W: Write + Send> Renderer for Human<W> {
 
     fn tick(&mut self, state: &BuildState) -> io::Result<()> {
         while let Some(note) = self.notes.as_ref().and_then(|notes| notes.try_recv().ok()) {
-            self.say(&note);
+            self.say(&printable(&note));
         }
         if self.screen.is_none() && self.held.is_empty() {
             return Ok(());
@@ -252,7 +308,7 @@ impl<W: Write + Send> Renderer for Human<W> {
     }
 
     fn finish(&mut self, state: &BuildState) -> io::Result<()> {
-        for line in report::failures(state, self.style, self.block) {
+        for line in report::failures(state, self.style, self.block, &self.shown) {
             self.say(&line);
         }
         if state.failed().len() > 0 {

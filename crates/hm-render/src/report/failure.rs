@@ -1,6 +1,8 @@
 use super::artifacts::tests;
 use super::duration::duration;
+use super::header::count;
 use super::run_id::short_run_id;
+use super::shown::Shown;
 use super::step::{label, one_line};
 use crate::state::{BuildState, Phase, ServiceOutput, Step, Tail};
 use crate::terminal::{Colors, Paint, Sign, Style, safe};
@@ -17,12 +19,12 @@ pub(crate) struct Block {
     pub(crate) output: bool,
 }
 
-/// What there is to know about each failed step, as lines: its command, its end, its failed tests, its last output and its services', and
-/// what to do next.
-pub(crate) fn failures(state: &BuildState, style: Style, block: Block) -> Vec<String> {
+/// What there is to know about each failed step, as lines: its command, its end, its failed tests, its last output and its services',
+/// unless these were just shown, and what to do next.
+pub(crate) fn failures(state: &BuildState, style: Style, block: Block, shown: &Shown) -> Vec<String> {
     let mut lines = Vec::new();
     for step in state.failed().take(IN_FULL) {
-        in_full(step, state, style, block, &mut lines);
+        in_full(step, state, style, block, shown.just_now(step), &mut lines);
     }
     let others = state.failed().len().saturating_sub(IN_FULL);
     if others > 0 {
@@ -40,7 +42,14 @@ pub(crate) fn failures(state: &BuildState, style: Style, block: Block) -> Vec<St
     lines
 }
 
-fn in_full(step: &Step, state: &BuildState, style: Style, block: Block, lines: &mut Vec<String>) {
+fn in_full(
+    step: &Step,
+    state: &BuildState,
+    style: Style,
+    block: Block,
+    is_shown: bool,
+    lines: &mut Vec<String>,
+) {
     lines.push(String::new());
     lines.push(headline(step, style));
     if let Some(command) = &step.command {
@@ -62,7 +71,14 @@ fn in_full(step: &Step, state: &BuildState, style: Style, block: Block, lines: &
             lines.push(format!("    and {more} more"));
         }
     }
-    if block.output {
+    if block.output && is_shown && step.tail.seen() > 0 {
+        let again = all_of_it(step, state, block.hints);
+        lines.push(format!(
+            "  output: {} above{}",
+            count(step.tail.seen(), "line"),
+            again.map(|again| format!("; {again}")).unwrap_or_default()
+        ));
+    } else if block.output {
         output(step, state, style, block.hints, lines);
         services(step, style, lines);
     }
@@ -91,14 +107,20 @@ fn output(step: &Step, state: &BuildState, style: Style, hints: bool, lines: &mu
         (_, 0) => lines.push("  it printed nothing".to_owned()),
         (kept, seen) if kept == seen => lines.push("  output:".to_owned()),
         (kept, seen) => {
-            let run_id = state.run_id().filter(|_| hints);
-            let rest = run_id
-                .map(|run_id| format!(" (all: hm logs {})", short_run_id(run_id)))
+            let rest = all_of_it(step, state, hints)
+                .map(|again| format!(" (all: {again})"))
                 .unwrap_or_default();
             lines.push(format!("  last {kept} of {seen} lines of output{rest}:"));
         }
     }
     lines.extend(quoted_output(&step.tail, style));
+}
+
+/// The command that shows all output of a step.
+fn all_of_it(step: &Step, state: &BuildState, hints: bool) -> Option<String> {
+    let run_id = state.run_id().filter(|_| hints)?;
+    let address = format!("{}/{}", short_run_id(run_id), step.key);
+    Some(format!("hm logs {}", quoted(&address)))
 }
 
 fn services(step: &Step, style: Style, lines: &mut Vec<String>) {

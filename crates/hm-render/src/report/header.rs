@@ -1,11 +1,15 @@
 use hm_plugin_protocol::events::PinnedImage;
 
+use super::duration::duration;
 use super::run_id::short_run_id;
 use super::step::one_line;
 use crate::state::BuildState;
 
 /// How many images are named beside the default one.
 const IMAGES: usize = 8;
+
+/// From when on a person is told how long it took to get ready.
+const TOLD_MS: u64 = 1000;
 
 /// How many digits of a digest are shown.
 const PIN_DIGITS: usize = 12;
@@ -36,6 +40,9 @@ pub(crate) fn header(state: &BuildState) -> Vec<String> {
             one_line(image),
             pin.and_then(pin_of).unwrap_or_default()
         ));
+    }
+    if let Some(ms) = header.prepare_ms.filter(|ms| *ms >= TOLD_MS) {
+        run.push(format!("ready after {}", duration(ms)));
     }
     let mut lines = vec![run.join(", ")];
     let images: Vec<String> = header
@@ -75,7 +82,8 @@ fn pin_of(image: &PinnedImage) -> Option<String> {
     Some(format!("@{}", one_line(pin)))
 }
 
-fn count(n: u64, noun: &str) -> String {
+/// A number of things.
+pub(super) fn count(n: u64, noun: &str) -> String {
     if n == 1 {
         format!("1 {noun}")
     } else {

@@ -5,6 +5,7 @@ mod duration;
 mod failure;
 mod header;
 mod run_id;
+mod shown;
 mod step;
 mod verdict;
 
@@ -13,5 +14,7 @@ pub(crate) use duration::duration;
 pub(crate) use failure::{Block, failures};
 pub(crate) use header::header;
 pub use run_id::short_run_id;
-pub(crate) use step::{ended, ended_sign, one_line, retried, started};
+pub(crate) use shown::Shown;
+pub use step::one_line;
+pub(crate) use step::{ended, ended_sign, retried, started};
 pub(crate) use verdict::{progress, verdict, verdict_sign};

@@ -2,10 +2,11 @@ use std::borrow::Cow;
 
 use super::duration::duration;
 use crate::state::{Phase, Step};
-use crate::terminal::{Colors, Paint, Sign, Style, safe};
+use crate::terminal::{Paint, Sign, Style, safe_name};
 
-/// A name or a phrase from the plan, made safe to stand within a line of ours.
-pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
+/// A name or a phrase of others, made safe to stand within a line of ours.
+#[must_use]
+pub fn one_line(text: &str) -> Cow<'_, str> {
     if text.contains(['\n', '\r']) {
         let joined = text
             .split(['\n', '\r'])
@@ -13,9 +14,9 @@ pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>()
             .join(" ");
-        return Cow::Owned(safe(&joined, Colors::Drop).into_owned());
+        return Cow::Owned(safe_name(&joined).into_owned());
     }
-    safe(text, Colors::Drop)
+    safe_name(text)
 }
 
 /// A step's key, and its display name where that says more.

@@ -3,7 +3,8 @@ use std::borrow::Cow;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// How many columns `text` takes. It must hold no escapes.
-pub(crate) fn width(text: &str) -> usize {
+#[must_use]
+pub fn width(text: &str) -> usize {
     // The sum over characters is never below the width of the whole, so a line is rather too short than wrapped.
     text.width()
         .max(text.chars().map(|c| c.width().unwrap_or(0)).sum())

@@ -16,6 +16,26 @@ const TAB: usize = 8;
 /// A line of a step's output that a terminal shows as one line and survives: of a line that overwrites itself, what was last on it;
 /// no escape but colors (closed at the end), no control character, no reordering of what is read.
 pub(crate) fn safe(line: &str, colors: Colors) -> Cow<'_, str> {
+    filtered(line, colors, false)
+}
+
+/// A name within a line of ours: as [`safe`] without colors, and what would turn the text round is shown.
+pub(crate) fn safe_name(text: &str) -> Cow<'_, str> {
+    filtered(text, Colors::Drop, true)
+}
+
+/// A message of one or more lines that a terminal shows as it is meant, whatever names it holds.
+#[must_use]
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(|c| is_harmful(c) && c != '\n') {
+        return Cow::Borrowed(text);
+    }
+    let text = text.replace("\r\n", "\n").replace('\r', " ");
+    let lines: Vec<_> = text.split('\n').map(safe_name).collect();
+    Cow::Owned(lines.join("\n"))
+}
+
+fn filtered(line: &str, colors: Colors, signs: bool) -> Cow<'_, str> {
     let line = line.trim_end_matches('\r');
     let line = line.rsplit('\r').next().unwrap_or(line);
     if !line.chars().any(is_harmful) {
@@ -24,6 +44,7 @@ pub(crate) fn safe(line: &str, colors: Colors) -> Cow<'_, str> {
     let mut filter = Filter {
         out: String::with_capacity(line.len()),
         colors,
+        signs,
         columns: 0,
         colored: false,
     };
@@ -33,6 +54,29 @@ pub(crate) fn safe(line: &str, colors: Colors) -> Cow<'_, str> {
         filter.out.push_str("\x1b[0m");
     }
     Cow::Owned(filter.out)
+}
+
+/// Whether a terminal that was given this line goes on in a color of the line's.
+pub(crate) fn leaves_color(line: &str) -> bool {
+    struct Last(bool);
+    impl Perform for Last {
+        fn csi_dispatch(&mut self, params: &Params, intermediates: &[u8], ignore: bool, action: char) {
+            if action == 'm' && intermediates.is_empty() && !ignore {
+                // No parameter stands for 0, which ends all that was before it.
+                self.0 = params
+                    .iter()
+                    .last()
+                    .is_some_and(|param| param.first() != Some(&0));
+            }
+        }
+    }
+    if !line.contains('\x1b') {
+        return false;
+    }
+    let mut last = Last(false);
+    let mut parser: Parser = Parser::new();
+    parser.advance(&mut last, line.as_bytes());
+    last.0
 }
 
 fn is_harmful(c: char) -> bool {
@@ -47,6 +91,8 @@ fn is_reordering(c: char) -> bool {
 struct Filter {
     out: String,
     colors: Colors,
+    /// Characters that reorder text are shown, and not left out.
+    signs: bool,
     columns: usize,
     colored: bool,
 }
@@ -56,6 +102,8 @@ impl Perform for Filter {
         if !is_harmful(c) {
             self.out.push(c);
             self.columns += 1;
+        } else if self.signs && is_reordering(c) {
+            let _ = write!(self.out, "<U+{:04X}>", u32::from(c));
         }
     }
 
@@ -139,6 +187,16 @@ mod tests {
     fn shows_what_was_last_on_the_line() {
         assert_eq!(safe("10%\r20%\r30%", Colors::Drop), "30%");
         assert_eq!(safe("done\r", Colors::Drop), "done");
+    }
+
+    #[test]
+    fn name_shows_what_turns_text_round() {
+        assert_eq!(safe_name("a\u{202e}b\x1b[2J\u{2066}c"), "a<U+202E>b<U+2066>c");
+        assert_eq!(
+            printable("error: \x1b[31mx\n  \u{202a}y\tz"),
+            "error: x\n  <U+202A>y     z"
+        );
+        assert!(matches!(printable("one\ntwo"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -193,6 +193,7 @@ pub fn failed_build() -> Vec<BuildEvent> {
         source_files: Some(1204),
         source_changed: Some(3),
         source_id: None,
+        prepare_ms: Some(1_250),
         notices: vec!["memory limits are not enforced: this user may not write to its cgroup".into()],
     };
     let mut events = vec![

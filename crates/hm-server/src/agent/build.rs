@@ -123,7 +123,8 @@ impl Running<'_> {
                     events,
                     verdict: match outcome.status {
                         BuildStatus::Passed => Verdict::Passed,
-                        BuildStatus::Failed => Verdict::Failed,
+                        // An agent watches what it runs.
+                        BuildStatus::Failed | BuildStatus::Submitted => Verdict::Failed,
                         BuildStatus::Canceled => Verdict::Canceled,
                         BuildStatus::TimedOut => Verdict::TimedOut,
                     },

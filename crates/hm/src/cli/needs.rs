@@ -15,7 +15,8 @@ pub struct SecretArgs {
 /// `hm artifacts`.
 #[derive(Debug, Args)]
 pub struct ArtifactsArgs {
-    /// The run: the beginning of its id; the newest of this repository when left out
+    /// The run, by the beginning of its id, or one step of it; the newest of this repository when left out
+    #[arg(value_name = "RUN[/STEP]")]
     pub run: Option<String>,
     /// Copy them to DIR/STEP/PATH
     #[arg(long, value_name = "DIR")]

@@ -9,7 +9,8 @@ use super::{SecretArgs, ShowArgs};
 /// `hm logs`.
 #[derive(Debug, Args)]
 pub struct LogsArgs {
-    /// The run: the beginning of its id; the newest of this repository when left out
+    /// The run, by the beginning of its id, or one step of it; the newest of this repository when left out
+    #[arg(value_name = "RUN[/STEP]")]
     pub run: Option<String>,
     /// Show this step alone
     #[arg(long, value_name = "STEP")]
@@ -39,7 +40,8 @@ pub struct BuildsArgs {
 /// `hm rerun`.
 #[derive(Debug, Args)]
 pub struct RerunArgs {
-    /// The run: the beginning of its id; the newest of this repository when left out
+    /// The run, by the beginning of its id, or one step of it to start from; the newest of this repository when left out
+    #[arg(value_name = "RUN[/STEP]")]
     pub run: Option<String>,
     /// Start from the steps that failed
     #[arg(long, conflicts_with = "from")]

@@ -7,8 +7,7 @@ use crate::artifacts::copy_out;
 use crate::cli::ArtifactsArgs;
 use crate::context::Context;
 use crate::fail::{Failure, Result};
-use crate::record::{FinishedSteps, Run};
-use crate::{exit, suggest};
+use crate::{address, exit};
 
 /// Lists a run's artifacts, or copies them out.
 ///
@@ -16,14 +15,13 @@ use crate::{exit, suggest};
 /// When there is no such run or step, or a copy cannot be written.
 pub fn artifacts(context: &Context, args: &ArtifactsArgs) -> Result<u8> {
     let config = context.config()?;
-    let run = context.runs()?.find(args.run.as_deref(), context.maybe_root())?;
-    if let Some(step) = &args.step {
-        known_step(&run, step)?;
-    }
+    let named = address::run_or_step(context, args.run.as_deref())?;
+    let run = named.run;
+    let step = address::key(&run, args.step.as_deref().or(named.step.as_deref()))?;
     let store = ArtifactStore::new(&config.data_dir);
     let record = run.record()?;
     let mut found = store.of_run(record.run_id)?;
-    found.retain(|artifact| args.step.as_ref().is_none_or(|step| *step == artifact.step));
+    found.retain(|artifact| step.as_ref().is_none_or(|step| *step == artifact.step));
     if let Some(to) = &args.to {
         let to = context.environment.cwd.join(to);
         let copied = copy_out(&store, &found, &to)?;
@@ -53,22 +51,6 @@ pub(super) fn told(copied: u64, to: &str) -> String {
         1 => format!("1 artifact in {to}"),
         copied => format!("{copied} artifacts in {to}"),
     }
-}
-
-fn known_step(run: &Run, step: &str) -> Result<()> {
-    let keys = FinishedSteps::of(run.events(false)?).keys;
-    if keys.iter().any(|key| key == step) {
-        return Ok(());
-    }
-    let near = suggest::nearest(step, keys.iter().map(String::as_str));
-    let hint = near.map_or_else(
-        || format!("its steps: {}", keys.join(", ")),
-        |near| format!("did you mean `{near}`?"),
-    );
-    Err(Failure::usage(
-        format!("run {} has no step `{step}`", run.short_id()),
-        [hint],
-    ))
 }
 
 fn as_table(found: &[Artifact]) -> String {

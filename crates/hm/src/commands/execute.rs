@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use futures::StreamExt;
 use hm_exec::local::ArtifactStore;
@@ -63,7 +64,6 @@ impl Execution {
             () = signals.next() => return Err(Failure::Interrupted),
         };
         refuse_what_is_not_honoured(&self.request, self.artifacts.is_some(), backend.as_ref())?;
-        let watched = self.request.options.watch;
 
         let show::Shown { mut renderer, notes } = show::renderer(context, config, true)?;
         runner.speak_through(&notes);
@@ -87,6 +87,7 @@ impl Execution {
         let watcher = tokio::spawn(watcher);
 
         let copied = Arc::new(AtomicU64::new(0));
+        let events = prepared(events, context.environment.started);
         let mut events = recorder.tee(counting(events, &copied));
         let shown = hm_render::render(&mut events, renderer.as_mut(), hm_render::TICK).await;
         if shown.is_err() {
@@ -98,7 +99,6 @@ impl Execution {
         watcher.abort();
 
         let status = match &outcome {
-            Ok(_) if !watched => RecordedStatus::Submitted,
             Ok(outcome) => outcome.status.into(),
             Err(_) => RecordedStatus::Broken,
         };
@@ -171,6 +171,18 @@ fn copy_artifacts(context: &Context, config: &Config, run: uuid::Uuid, to: &Path
     let told = super::artifacts::told(copied, &to.display().to_string());
     context.printer.note(&told);
     Ok(())
+}
+
+/// Adds to the header how long it took until there was one.
+fn prepared(events: EventStream, since: Instant) -> EventStream {
+    let add = move |mut event: BuildEvent| {
+        if let BuildEvent::BuildStart { header, .. } = &mut event {
+            let elapsed = u64::try_from(since.elapsed().as_millis());
+            header.get_or_insert_default().prepare_ms = elapsed.ok();
+        }
+        event
+    };
+    events.map(add).boxed()
 }
 
 /// Remembers what the build's header says was copied.

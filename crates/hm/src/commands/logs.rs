@@ -9,8 +9,7 @@ use crate::cli::LogsArgs;
 use crate::context::Context;
 use crate::exit;
 use crate::fail::{Failure, Result};
-use crate::record::FinishedSteps;
-use crate::{show, suggest};
+use crate::{address, show};
 
 /// Plays a recorded run.
 ///
@@ -19,22 +18,11 @@ use crate::{show, suggest};
 pub fn logs(mut context: Context, args: &LogsArgs) -> Result<u8> {
     context.take_show_flags(&args.show);
     let config = context.config()?;
-    let run = context.runs()?.find(args.run.as_deref(), context.maybe_root())?;
+    let named = address::run_or_step(&context, args.run.as_deref())?;
+    let run = named.run;
     let mut events = run.events(args.follow)?.into_stream();
-    if let Some(step) = &args.step {
-        let keys = FinishedSteps::of(run.events(false)?).keys;
-        if !keys.contains(step) {
-            let near = suggest::nearest(step, keys.iter().map(String::as_str));
-            let hint = near.map_or_else(
-                || format!("its steps: {}", keys.join(", ")),
-                |near| format!("did you mean `{near}`?"),
-            );
-            return Err(Failure::usage(
-                format!("run {} has no step `{step}`", run.short_id()),
-                [hint],
-            ));
-        }
-        events = only_step(events, step.clone());
+    if let Some(step) = address::key(&run, args.step.as_deref().or(named.step.as_deref()))? {
+        events = only_step(events, step);
     }
     let mut renderer = show::renderer(&context, &config, args.follow)?.renderer;
     let play = hm_render::render(events, renderer.as_mut(), hm_render::TICK);

@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::env_vars;
 use crate::fail::{Failure, Result};
 use crate::record::{FinishedSteps, RecordedStatus, Run, RunRecord};
-use crate::{pipelines, repository, secrets};
+use crate::{address, pipelines, repository, secrets};
 
 /// Runs again what was run before.
 ///
@@ -26,7 +26,22 @@ use crate::{pipelines, repository, secrets};
 pub fn rerun(mut context: Context, args: &RerunArgs) -> Result<u8> {
     context.take_show_flags(&args.show);
     let mut config = context.config()?;
-    let run = context.runs()?.find(args.run.as_deref(), context.maybe_root())?;
+    let named = match (&args.run, &args.from) {
+        (None, Some(from)) => address::step(&context, from)?,
+        (run, _) => address::run_or_step(&context, run.as_deref())?,
+    };
+    let run = named.run;
+    let from = args.from.clone().filter(|_| args.run.is_some()).or(named.step);
+    // One that the run had not may be in today's pipeline file.
+    let from = from.map(|step| match address::key(&run, Some(&step)) {
+        Ok(Some(key)) => key,
+        _ => step,
+    });
+    if from.is_some() && (args.failed || args.no_cache) {
+        return Err(Failure::plain_usage(
+            "a step to start from goes with neither --failed nor --no-cache",
+        ));
+    }
     let record = run.record()?;
     if !record.repo_root.is_dir() {
         return Err(Failure::plain_usage(format!(
@@ -48,7 +63,7 @@ pub fn rerun(mut context: Context, args: &RerunArgs) -> Result<u8> {
         error,
     })?;
     let steps = FinishedSteps::of(run.events(false)?);
-    let wanted: Vec<&str> = match &args.from {
+    let wanted: Vec<&str> = match &from {
         Some(step) => vec![step],
         None if args.failed => steps.failed.iter().map(String::as_str).collect(),
         None => Vec::new(),
@@ -56,7 +71,7 @@ pub fn rerun(mut context: Context, args: &RerunArgs) -> Result<u8> {
     let Planned { plan, python_started } = planned(&context, args, &record, &source, &recorded, &wanted)?;
     let mut options = record.options.repeat();
     options.no_cache = args.no_cache;
-    if let Some(step) = &args.from {
+    if let Some(step) = &from {
         known_step(&plan, step)?;
         options.from = Some(step.clone());
         options.resume = Some(Resume {

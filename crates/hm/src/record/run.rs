@@ -93,6 +93,7 @@ impl From<BuildStatus> for RecordedStatus {
             BuildStatus::Failed => Self::Failed,
             BuildStatus::Canceled => Self::Canceled,
             BuildStatus::TimedOut => Self::TimedOut,
+            BuildStatus::Submitted => Self::Submitted,
         }
     }
 }

@@ -13,6 +13,13 @@ use crate::exit;
 use crate::fail::{Failure, Result};
 use crate::show::terminal_size;
 
+/// Lets the terminal keep its title.
+const ENTER: &[u8] = b"\x1b[22;0t";
+/// Brings the terminal back from what a program in the shell left it in: another screen, no cursor, colors, a character set,
+/// reports of the mouse and of pastes, a title.
+const LEAVE: &[u8] =
+    b"\x1b[?47l\x1b[!p\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b(B\x0f\x1b[0m\x1b[?25h\x1b[23;0t";
+
 /// Pieces of input or output that may wait.
 const WAITING: usize = 64;
 
@@ -73,11 +80,13 @@ pub async fn run(machine: &mut dyn Vm, request: &ExecRequest) -> Result<u8> {
     };
     let draw = async {
         let mut out = io::stdout();
+        out.write_all(ENTER)?;
         while let Some(bytes) = drawn.recv().await {
             out.write_all(&bytes)?;
             out.flush()?;
         }
-        Ok(())
+        out.write_all(LEAVE)?;
+        out.flush()
     };
     let (outcome, drawing) = tokio::join!(machine.attach(request, terminal, cancel), draw);
     watcher.abort();

@@ -8,12 +8,12 @@ use hm_pipeline_ir::SecretUse;
 use hm_vm::oci::Platform;
 use hm_vm::{ImageMap, ImageReference, SnapshotId};
 
+use crate::address::{self, Moment};
 use crate::config::BackendChoice;
 use crate::context::Context;
 use crate::fail::{Failure, Result};
 use crate::record::{FinishedSteps, Run};
 use crate::secrets::SecretSource;
-use crate::suggest;
 
 /// What a machine starts from.
 #[derive(Debug)]
@@ -55,24 +55,13 @@ pub struct Place {
     pub platform: Option<Platform>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Moment {
-    Before,
-    After,
-}
-
 /// Finds the place that the user names.
 ///
 /// # Errors
 /// When there is no such run or step, or it left nothing.
 pub fn find(context: &Context, target: &str) -> Result<Place> {
-    let store = context.runs()?;
-    // A step's key may hold a slash itself, so what stands before it is a run only if it looks like one.
-    let named = target.split_once('/').filter(|(run, _)| is_run_id(run));
-    let (run, place) = match named {
-        Some((run, key)) => (store.find(Some(run), None)?, key),
-        None => (store.find(None, context.maybe_root())?, target),
-    };
+    let named = address::step(context, target)?;
+    let (run, place) = (named.run, named.step.unwrap_or_default());
     let record = run.record()?;
     if BackendChoice::recorded_as(&record.backend) == Some(BackendChoice::Cloud) {
         return Err(Failure::usage(
@@ -87,24 +76,8 @@ pub fn find(context: &Context, target: &str) -> Result<Place> {
         ));
     }
     let steps = FinishedSteps::of(run.events(false)?);
-    let (key, moment) = match (place.strip_suffix("@before"), place.strip_suffix("@after")) {
-        // A step's key may end like a moment, too.
-        _ if steps.keys.iter().any(|known| known == place) => (place, Moment::After),
-        (Some(rest), _) => (rest, Moment::Before),
-        (None, Some(rest)) => (rest, Moment::After),
-        (None, None) => (place, Moment::After),
-    };
-    if !steps.keys.iter().any(|known| known == key) {
-        let near = suggest::nearest(key, steps.keys.iter().map(String::as_str));
-        let hint = match near {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("its steps: {}", steps.keys.join(", ")),
-        };
-        return Err(Failure::usage(
-            format!("run {} has no step `{key}`", run.short_id()),
-            [hint],
-        ));
-    }
+    let (key, moment) = address::known_step(&run, &steps, &place)?;
+    let key = key.as_str();
     let plan = Plan::parse(run.plan()?).map_err(|error| Failure::Plan {
         from: format!("the plan of run {}", run.short_id()),
         error,
@@ -169,8 +142,4 @@ fn after(run: &Run, steps: &FinishedSteps, key: &str) -> Result<Start> {
             )],
         )),
     }
-}
-
-fn is_run_id(text: &str) -> bool {
-    text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
