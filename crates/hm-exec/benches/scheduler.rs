@@ -15,11 +15,10 @@ use hm_exec::testing::{PlanWriter, StepWriter, request};
 use hm_exec::{BuildStatus, ExecutionBackend, LocalBackend, Plan, RunOptions};
 use hm_vm::source::Source;
 use hm_vm::{
-    ExecOutcome, ExecRequest, ExitStatus, ImageReference, OutputChunk, ResolvedImage, Result, Snapshot,
-    SnapshotCheck, SnapshotId, Terminal, Usage, Vm, VmBackend,
+    Cancel, ExecOutcome, ExecRequest, ExitStatus, ImageReference, OutputChunk, ResolvedImage, Result,
+    Snapshot, SnapshotCheck, SnapshotId, Terminal, Usage, Vm, VmBackend,
 };
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// Machines that do nothing.
 #[derive(Debug, Clone, Default)]
@@ -79,7 +78,7 @@ impl Vm for Nothing {
         &self,
         _request: &ExecRequest,
         _output: mpsc::Sender<OutputChunk>,
-        _cancel: CancellationToken,
+        _cancel: Cancel,
     ) -> Result<ExecOutcome> {
         Ok(ExecOutcome {
             status: ExitStatus::Code(0),
@@ -92,7 +91,7 @@ impl Vm for Nothing {
         &self,
         request: &ExecRequest,
         _terminal: Terminal,
-        cancel: CancellationToken,
+        cancel: Cancel,
     ) -> Result<ExecOutcome> {
         self.exec(request, mpsc::channel(1).0, cancel).await
     }

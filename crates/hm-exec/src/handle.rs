@@ -3,6 +3,7 @@
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use hm_plugin_protocol::events::BuildEvent;
+use hm_vm::Cancel;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,16 @@ impl BackendHandle {
         cancel: CancellationToken,
         outcome: JoinHandle<Result<BuildOutcome>>,
     ) -> Self {
+        Self::spawn_with(rx, Cancel::from_tokens(cancel, CancellationToken::new()), outcome)
+    }
+
+    /// The same for a build that tells being asked to end from being killed.
+    #[must_use]
+    pub fn spawn_with(
+        rx: mpsc::Receiver<BuildEvent>,
+        cancel: Cancel,
+        outcome: JoinHandle<Result<BuildOutcome>>,
+    ) -> Self {
         Self {
             events: rx,
             control: Control { cancel, outcome },
@@ -46,7 +57,7 @@ impl BackendHandle {
 /// The control half of a running build.
 #[derive(Debug)]
 pub struct Control {
-    cancel: CancellationToken,
+    cancel: Cancel,
     outcome: JoinHandle<Result<BuildOutcome>>,
 }
 
@@ -54,12 +65,23 @@ impl Control {
     /// A token that cancels the build, for a signal handler.
     #[must_use]
     pub fn cancel_token(&self) -> CancellationToken {
+        self.cancel.terminate_token()
+    }
+
+    /// Both ways to end the build, for a signal handler.
+    #[must_use]
+    pub fn cancel_handle(&self) -> Cancel {
         self.cancel.clone()
     }
 
-    /// Asks the build to end. Cooperative and idempotent.
+    /// Asks the build to end: its steps get SIGTERM and their grace. Cooperative and idempotent.
     pub fn cancel(&self) {
-        self.cancel.cancel();
+        self.cancel.terminate();
+    }
+
+    /// Has the build end at once, without a grace for its steps.
+    pub fn kill(&self) {
+        self.cancel.kill();
     }
 
     /// Waits for the build to end. Its events must be read meanwhile: the channel is bounded.

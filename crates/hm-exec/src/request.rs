@@ -8,7 +8,7 @@ use std::time::Duration;
 use hm_pipeline_ir::{PipelineGraph, PlanError};
 use hm_plugin_protocol::events::PlanSummary;
 use hm_plugin_protocol::executor::SnapshotRef;
-use hm_vm::{ImageMap, Limits, Network, SecretValue};
+use hm_vm::{DEFAULT_GRACE, ImageMap, Limits, Network, SecretValue};
 
 /// A rendered, ready-to-run pipeline.
 #[derive(Debug, Clone)]
@@ -116,6 +116,8 @@ pub struct RunOptions {
     pub network: Network,
     /// How many bytes an entry of a step's artifacts may have unless the plan says otherwise.
     pub artifact_bytes: u64,
+    /// How long a step that is canceled or timed out may take to end after SIGTERM, unless the plan says otherwise.
+    pub grace: Duration,
     /// Take over from an earlier run.
     pub resume: Option<Resume>,
 }
@@ -138,6 +140,7 @@ impl Default for RunOptions {
             limits: Limits::default(),
             network: Network::default(),
             artifact_bytes: ARTIFACT_BYTES,
+            grace: DEFAULT_GRACE,
             resume: None,
         }
     }

@@ -102,6 +102,8 @@ pub struct Step {
     pub env: BTreeMap<String, String>,
     /// The most that one attempt may take.
     pub timeout: Option<Duration>,
+    /// How long it may take to end after SIGTERM, when it is canceled or timed out; `None` leaves it to the run.
+    pub grace: Option<Duration>,
     /// When its snapshot may stand in for running it.
     pub cache: CachePolicy,
     /// Which runner the author asked for, as it stands in the plan.

@@ -174,7 +174,7 @@ fn a_service_counts_in_every_step_that_reaches_it_and_so_does_its_image() {
 #[test]
 fn what_says_whether_a_command_may_finish_is_not_in_the_key() {
     let fields = json!({
-        "key": "renamed", "label": "x", "timeout_seconds": 5, "retries": 3, "soft_fail": true,
+        "key": "renamed", "label": "x", "timeout_seconds": 5, "grace_seconds": 9, "retries": 3, "soft_fail": true,
         "network": "none", "limits": {"memory": 4096}, "image": "overridden by the base"
     });
     assert_eq!(of(&auto(fields)), of(&auto(json!({}))));

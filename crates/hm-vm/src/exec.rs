@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,9 @@ use crate::{CacheMount, PodId, Secrets};
 
 /// Where the source lies in every machine, and where commands begin.
 pub const WORKSPACE: &str = "/workspace";
+
+/// How long a command that is terminated may take to end, where nobody says otherwise.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 /// What a command may reach over the network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -57,6 +61,8 @@ pub struct ExecRequest {
     pub secrets: Secrets,
     /// Who it runs as, as an image's `User` writes it (`postgres`, `999:999`); `None` is root.
     pub user: Option<String>,
+    /// How long it may take to end once it is terminated; none kills it at once.
+    pub grace: Duration,
 }
 
 impl ExecRequest {
@@ -73,6 +79,7 @@ impl ExecRequest {
             caches: Vec::new(),
             secrets: Secrets::default(),
             user: None,
+            grace: DEFAULT_GRACE,
         }
     }
 }
@@ -119,7 +126,7 @@ impl ExitStatus {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum KillReason {
-    /// The caller's cancellation token.
+    /// The caller's [`crate::Cancel`].
     Canceled,
     /// It used up its memory limit.
     OutOfMemory,

@@ -14,6 +14,8 @@ pub struct Features {
     pub caches: bool,
     /// [`crate::Vm::export`], and so artifacts.
     pub exports: bool,
+    /// [`crate::Cancel::terminate`] sends SIGTERM and waits for the grace; where this is false, it kills at once.
+    pub terminates: bool,
     /// [`crate::Limits::memory`].
     pub limits_memory: bool,
     /// [`crate::Limits::cpus`].

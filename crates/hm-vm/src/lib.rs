@@ -10,6 +10,7 @@
 #[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 mod blocking;
 mod caches;
+mod cancel;
 mod error;
 mod exec;
 mod export;
@@ -34,9 +35,12 @@ pub mod source;
 pub mod testing;
 
 pub use caches::{CacheDirectory, CacheMount};
+pub use cancel::{Cancel, TerminateOnDrop};
 pub use error::{Result, VmError};
-pub use exec::{ExecOutcome, ExecRequest, ExitStatus, KillReason, Limits, Network, OutputChunk, Stream};
-pub use exec::{Terminal, TerminalInput, TerminalSize, WORKSPACE};
+pub use exec::{
+    DEFAULT_GRACE, ExecOutcome, ExecRequest, ExitStatus, KillReason, Limits, Network, OutputChunk,
+};
+pub use exec::{Stream, Terminal, TerminalInput, TerminalSize, WORKSPACE};
 pub use export::{Export, Exported, ExportedFile};
 pub use features::Features;
 pub use image::{ImageConfig, ImageMap, ImageReference, Images, ResolvedImage, StoredImage};

@@ -8,10 +8,11 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::source::Source;
-use crate::{CacheDirectory, Export, Exported, Features, ImageConfig, Images, PodId, PodRequest, VmError};
+use crate::{
+    CacheDirectory, Cancel, Export, Exported, Features, ImageConfig, Images, PodId, PodRequest, VmError,
+};
 use crate::{ExecOutcome, ExecRequest, ImageReference, OutputChunk, ResolvedImage, Result, Terminal};
 
 /// Identifies a snapshot within its backend: letters, digits, `-`, `_`, `.` and `:` only.
@@ -226,8 +227,16 @@ pub trait Vm: Send + Sync + Debug {
 
     /// Runs a command to its end. Every byte it writes goes to `output`, in order within each stream; a slow
     /// receiver slows the command, and one that is gone ends it. When this returns, no process of the command
-    /// is left, background ones included. `cancel` kills all of them at once. Several commands may run at once: they
-    /// see each other's files, not each other's processes.
+    /// is left, background ones included. Several commands may run at once: they see each other's files, not each
+    /// other's processes.
+    ///
+    /// [`Cancel::terminate`] sends SIGTERM to every process of the command, wherever in its tree. What does not handle
+    /// the signal ends by it; a command that does has the request's grace, and what it writes meanwhile still goes to
+    /// `output`. It is over when the command exits, or, where the command itself did not handle the signal, when
+    /// no process is left that does; what is left at the grace's end is killed. [`Cancel::kill`] kills all of
+    /// them at once. The outcome of a command that either reached says [`crate::KillReason::Canceled`], whatever its
+    /// exit status; one that had already ended by itself has its own outcome. A backend that cannot
+    /// send signals kills at once.
     ///
     /// # Errors
     /// An infrastructure failure; a command that fails is `Ok`.
@@ -235,19 +244,14 @@ pub trait Vm: Send + Sync + Debug {
         &self,
         request: &ExecRequest,
         output: mpsc::Sender<OutputChunk>,
-        cancel: CancellationToken,
+        cancel: Cancel,
     ) -> Result<ExecOutcome>;
 
-    /// Runs a command on a terminal, for a person.
+    /// Runs a command on a terminal, for a person. It ends as that of [`Vm::exec`] does.
     ///
     /// # Errors
     /// As [`Vm::exec`].
-    async fn attach(
-        &self,
-        request: &ExecRequest,
-        terminal: Terminal,
-        cancel: CancellationToken,
-    ) -> Result<ExecOutcome>;
+    async fn attach(&self, request: &ExecRequest, terminal: Terminal, cancel: Cancel) -> Result<ExecOutcome>;
 
     /// Copies files of `/workspace` into the empty directory `into` of the host. They belong to the caller.
     ///

@@ -124,6 +124,12 @@ impl Context {
             "--keep-going",
             args.keep_going.then(|| "true".into()),
         );
+        layers.flag(
+            "run.grace",
+            "--grace",
+            args.grace
+                .map(|grace| humantime::format_duration(grace).to_string()),
+        );
         layers.flag("git", "--git", args.git.then(|| "true".into()));
         layers.flag("network", "--network", args.network.clone());
         layers.flag("backend", "--backend", args.backend.as_ref().and_then(name_of));

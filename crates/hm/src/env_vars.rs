@@ -4,6 +4,8 @@
 pub const HM_BACKEND: &str = "HM_BACKEND";
 /// How many steps may run at once, as `--parallelism`.
 pub const HM_PARALLELISM: &str = "HM_PARALLELISM";
+/// How long a canceled step may take to end after SIGTERM, as `--grace`.
+pub const HM_GRACE: &str = "HM_GRACE";
 /// `true` runs what does not depend on a failed step to its end, as `--keep-going`.
 pub const HM_KEEP_GOING: &str = "HM_KEEP_GOING";
 /// How a run is shown, as `--format`.

@@ -53,6 +53,10 @@ pub struct BuildOptions {
     /// The most that an agent may take for it, in milliseconds; what it waits for an agent does not count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<NonZeroU64>,
+    /// How long a step that is canceled or timed out may take to end after SIGTERM, in milliseconds, unless the plan says
+    /// otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace_ms: Option<u64>,
     /// How many steps may run at once, as far as the agent allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parallelism: Option<NonZeroU32>,

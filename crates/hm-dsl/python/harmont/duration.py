@@ -12,11 +12,12 @@ _UNITS = (("h", 3600), ("m", 60), ("s", 1))
 _MAX_SECONDS = 2**32 - 1
 
 
-def seconds(duration: Duration, what: str) -> int:
-    """Return ``duration`` in whole seconds; ``what`` is named in the error."""
+def seconds(duration: Duration, what: str, least: int = 1) -> int:
+    """Return ``duration`` in whole seconds, at least ``least``; ``what`` is named in the error."""
     found = _count(duration, what)
-    if found <= 0:
-        raise ValueError(f'hm: {what} must be positive, got {duration!r}\n  → use a value like "30s" or "5m"')
+    if found < least:
+        positive = "positive" if least else "zero or more"
+        raise ValueError(f'hm: {what} must be {positive}, got {duration!r}\n  → use a value like "30s" or "5m"')
     if found > _MAX_SECONDS:
         raise ValueError(f"hm: {what} is longer than any build lives: {duration!r}")
     return found

@@ -79,6 +79,7 @@ def _wire(step: Step, key: str, shell: str) -> dict[str, Any]:
         "label": step.label,
         "cache": None if step.cache is None else step.cache.to_dict(),
         "timeout_seconds": step.timeout_seconds,
+        "grace_seconds": step.grace_seconds,
         "runner": step.runner,
         "runner_args": step.runner_args,
         "image": step.image or _root_image(step),

@@ -24,6 +24,7 @@ _FIELDS = (
     "cache",
     "env",
     "timeout_seconds",
+    "grace_seconds",
     "image",
     "runner",
     "runner_args",
@@ -61,6 +62,7 @@ class Step:
         cache: Optional[CachePolicy]
         env: Optional[dict[str, str]]
         timeout_seconds: Optional[int]
+        grace_seconds: Optional[int]
         image: Optional[str]
         runner: Optional[str]
         runner_args: Optional[dict[str, Any]]
@@ -107,6 +109,7 @@ class Step:
         runner_args: Optional[Mapping[str, Any]] = None,
         key: Optional[str] = None,
         timeout: Optional[Duration] = None,
+        grace: Optional[Duration] = None,
         retries: Optional[int] = None,
         soft_fail: Optional[bool] = None,
         git: Optional[bool] = None,
@@ -133,6 +136,7 @@ class Step:
             runner_args: What that runner is given.
             key: The step's name on the command line. Derived from label or command when left out.
             timeout: The most that it may take: "30s", seconds, or a timedelta.
+            grace: How long it may take to end after SIGTERM, when it is canceled or timed out; "0s" kills it at once.
             retries: How often it is tried again after a failure.
             soft_fail: A failure does not fail the build.
             git: Show the step the repository's ``.git``.
@@ -173,6 +177,7 @@ class Step:
             cache=cache,
             env=check_env(env),
             timeout_seconds=None if timeout is None else seconds(timeout, "timeout"),
+            grace_seconds=None if grace is None else seconds(grace, "grace", least=0),
             image=image,
             runner=runner,
             runner_args=None if runner_args is None else dict(runner_args),

@@ -140,6 +140,7 @@ fn wrong_arguments_say_what_is_right() {
         ("hm.sh('x', env={'A': 1})", "write A='1'"),
         ("hm.sh('x', timeout='1.5h')", "write \"30s\", \"5m\" or \"1h30m\""),
         ("hm.timeout(0, hm.sh('x'))", "must be positive"),
+        ("hm.sh('x', grace=-1)", "grace must be zero or more"),
         ("hm.timeout('5m', hm.wait())", "needs a step with a command"),
         ("hm.wait().sh('x')", "barrier"),
         ("hm.sh('x', network='off')", "\"none\" or \"outbound\""),

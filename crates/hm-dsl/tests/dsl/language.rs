@@ -29,12 +29,12 @@ fn a_bare_step_has_a_key_and_a_command_and_a_shell_and_nothing_else() {
 #[test]
 fn every_option_reaches_the_plan() {
     let found = step(
-        "hm.sh('x', cwd='a b', label='L', image='i', key='k', runner='r', runner_args={'a': [1]}, timeout='2m', \
+        "hm.sh('x', cwd='a b', label='L', image='i', key='k', runner='r', runner_args={'a': [1]}, timeout='2m', grace='0s', \
          retries=2, soft_fail=True, git=True, shell='bash', network='none', limits={'memory': '512MiB', 'cpus': 1.5, 'pids': 9})",
     );
     let expected = json!({
         "key": "k", "cmd": "cd 'a b' && x", "shell": "bash -eo pipefail", "label": "L", "image": "i", "runner": "r", "runner_args": {"a": [1]},
-        "timeout_seconds": 120, "retries": 2, "soft_fail": true, "git": true, "network": "none",
+        "timeout_seconds": 120, "grace_seconds": 0, "retries": 2, "soft_fail": true, "git": true, "network": "none",
         "limits": {"memory": 536_870_912, "cpus": 1.5, "pids": 9},
     });
     assert_eq!(found, expected);

@@ -33,6 +33,8 @@ pub(super) fn build_options(options: &RunOptions) -> Result<BuildOptions> {
         keep_going: options.keep_going,
         no_cache: options.no_cache,
         timeout_ms: options.timeout.map(milliseconds),
+        grace_ms: (options.grace != usual.grace)
+            .then(|| u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX)),
         parallelism: options
             .parallelism
             .map(|steps| NonZeroU32::try_from(steps).unwrap_or(NonZeroU32::MAX)),

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hm_vm::VmBackend;
 use hm_vm::registry::Budget;
 use hm_vm::source::SourceStore;
-use tokio_util::sync::CancellationToken;
+use hm_vm::{Cancel, VmBackend};
 
 use super::build::Build;
 use super::sink::Sink;
@@ -116,7 +115,7 @@ impl ExecutionBackend for LocalBackend {
             asked => asked.unwrap_or(self.parallelism),
         };
         let (sink, events) = Sink::new(run.scrubber.clone());
-        let cancel = CancellationToken::new();
+        let cancel = Cancel::new();
         let build = Build {
             backend: self.name.clone(),
             run: Arc::new(run),
@@ -127,6 +126,10 @@ impl ExecutionBackend for LocalBackend {
             image_budget: self.image_budget,
             sources: Arc::clone(&self.sources),
         };
-        Ok(BackendHandle::spawn(events, cancel, tokio::spawn(build.run())))
+        Ok(BackendHandle::spawn_with(
+            events,
+            cancel,
+            tokio::spawn(build.run()),
+        ))
     }
 }

@@ -120,6 +120,7 @@ impl Run {
             disk: step.limits.disk.or(options.limits.disk),
         };
         exec.network = network(step, options);
+        exec.grace = step.grace.unwrap_or(options.grace);
         let root = &self.request.repo_root;
         exec.caches = step
             .caches

@@ -9,9 +9,10 @@ use std::time::Duration;
 use futures::FutureExt;
 use hm_plugin_protocol::events::{BuildEvent, CANCELED, TIMED_OUT};
 use hm_vm::source::Source;
-use hm_vm::{ExecOutcome, ExecRequest, KillReason, ResolvedImage, SnapshotId, Vm, VmBackend, VmError};
+use hm_vm::{
+    Cancel, ExecOutcome, ExecRequest, KillReason, ResolvedImage, SnapshotId, Vm, VmBackend, VmError,
+};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::artifacts::{Collected, Collector, Listed, listed};
@@ -21,6 +22,9 @@ use super::sink::Sink;
 
 /// How many chunks of output wait between a machine and the line splitter.
 const CHUNKS: usize = 8;
+
+/// How long a canceled step's machine may take to keep what the step left.
+const KEEPING: Duration = Duration::from_millis(1500);
 
 /// What a step starts from.
 #[derive(Debug, Clone)]
@@ -91,12 +95,12 @@ enum Ran {
 
 impl Job {
     /// Runs the step with all its attempts. The machine of the last one comes back for whoever destroys it.
-    pub(super) async fn run(&self, cancel: &CancellationToken) -> Result<(Finished, Box<dyn Vm>), VmError> {
+    pub(super) async fn run(&self, cancel: &Cancel) -> Result<(Finished, Box<dyn Vm>), VmError> {
         for attempt in 1.. {
             let mut tried = self.attempt(cancel, attempt).await?;
             if !self.tries_again(tried.ending, attempt) {
                 let collected = self.collect(&mut tried, cancel).await;
-                let mut finished = self.seal(&mut tried).await?;
+                let mut finished = self.seal(&mut tried, cancel).await?;
                 if let Some(collected) = collected {
                     finished.artifacts = listed(&collected.artifacts);
                     self.remember(&finished, collected).await;
@@ -131,9 +135,9 @@ impl Job {
 
     /// An attempt, with its services from their beginning to their end: whatever happens meanwhile, none of them is left
     /// and none says anything any more when this returns.
-    async fn attempt(&self, cancel: &CancellationToken, attempt: u32) -> Result<Attempt, VmError> {
+    async fn attempt(&self, cancel: &Cancel, attempt: u32) -> Result<Attempt, VmError> {
         let mut beside = match &self.services {
-            Some(services) if !cancel.is_cancelled() => Some(services.begin().await?),
+            Some(services) if !cancel.is_terminated() => Some(services.begin().await?),
             _ => None,
         };
         let tried = AssertUnwindSafe(self.command(beside.as_mut(), cancel, attempt))
@@ -165,18 +169,18 @@ impl Job {
     async fn command(
         &self,
         beside: Option<&mut Beside>,
-        cancel: &CancellationToken,
+        cancel: &Cancel,
         attempt: u32,
     ) -> Result<Attempt, VmError> {
-        let kill = cancel.child_token();
+        let kill = cancel.child();
         let tried = self.try_once(beside, cancel, &kill, attempt);
         let (tried, late) = self.timed(tried, &kill).await;
         let (vm, ran) = tried?;
-        let stopped = cancel.is_cancelled();
+        let stopped = cancel.is_terminated();
         let mut notes = Vec::new();
         let (ending, exit_code) = match ran {
             Ran::Ended { outcome, missed_git } => {
-                let (ending, exit_code) = verdict(&outcome, late, stopped);
+                let (ending, exit_code) = verdict(&outcome, late);
                 notes.extend(outcome.notes);
                 if ending == Ending::Failed && missed_git && !self.has_git {
                     notes.push(".git is not brought into steps: use --git, or git=True on the step".into());
@@ -193,7 +197,9 @@ impl Job {
                 (Ending::Failed, 1)
             }
         };
-        if late && let Some(limit) = self.timeout {
+        if ending == Ending::TimedOut
+            && let Some(limit) = self.timeout
+        {
             notes.insert(0, format!("it ran into its timeout of {} s", limit.as_secs_f64()));
         }
         Ok(Attempt {
@@ -208,8 +214,8 @@ impl Job {
     async fn try_once(
         &self,
         beside: Option<&mut Beside>,
-        cancel: &CancellationToken,
-        kill: &CancellationToken,
+        cancel: &Cancel,
+        kill: &Cancel,
         attempt: u32,
     ) -> Result<(Box<dyn Vm>, Ran), VmError> {
         let machine = async {
@@ -220,18 +226,18 @@ impl Job {
         };
         let Some(beside) = beside else {
             let mut vm = machine.await?;
-            if cancel.is_cancelled() {
+            if cancel.is_terminated() {
                 return Ok((vm, Ran::Stopped(None)));
             }
             vm.inject(Arc::clone(&self.source)).await?;
             let ran = self.exec(vm.as_ref(), &self.request, kill, attempt).await?;
             return Ok((vm, ran));
         };
-        let stop = kill.child_token();
+        let stop = kill.child();
         let machine = async {
             let made = machine.await;
             if made.is_err() {
-                stop.cancel();
+                stop.kill();
             }
             made
         };
@@ -245,7 +251,7 @@ impl Job {
         vm.inject(Arc::clone(&self.source)).await?;
         let mut request = self.request.clone();
         request.pod = Some(beside.pod());
-        let kill = kill.child_token();
+        let kill = kill.child();
         let ran = {
             let exec = self.exec(vm.as_ref(), &request, &kill, attempt);
             tokio::pin!(exec);
@@ -253,7 +259,7 @@ impl Job {
                 biased;
                 ran = &mut exec => ran?,
                 error = beside.broken() => {
-                    kill.cancel();
+                    kill.kill();
                     exec.await?;
                     return Err(error);
                 }
@@ -266,7 +272,7 @@ impl Job {
         &self,
         vm: &dyn Vm,
         request: &ExecRequest,
-        kill: &CancellationToken,
+        kill: &Cancel,
         attempt: u32,
     ) -> Result<Ran, VmError> {
         let mut output = Output::of_attempt(&self.sink, self.step_id, attempt);
@@ -278,8 +284,9 @@ impl Job {
         })
     }
 
-    /// Waits for an attempt, and kills it once the step's time is up. Tells whether that was needed.
-    async fn timed<T>(&self, exec: impl Future<Output = T>, kill: &CancellationToken) -> (T, bool) {
+    /// Waits for an attempt, and ends it once the step's time is up. Tells whether it was then still under way, as far as
+    /// was known here: a timer may come late.
+    async fn timed<T>(&self, exec: impl Future<Output = T>, kill: &Cancel) -> (T, bool) {
         let Some(limit) = self.timeout else {
             return (exec.await, false);
         };
@@ -288,14 +295,14 @@ impl Job {
             biased;
             done = &mut exec => (done, false),
             () = tokio::time::sleep(limit) => {
-                kill.cancel();
+                kill.terminate();
                 (exec.await, true)
             }
         }
     }
 
     /// Collects the artifacts of the last attempt, for as long as nobody stops the build.
-    async fn collect(&self, tried: &mut Attempt, cancel: &CancellationToken) -> Option<Collected> {
+    async fn collect(&self, tried: &mut Attempt, cancel: &Cancel) -> Option<Collected> {
         let collector = self.artifacts.as_ref()?;
         let late = self.late.load(Ordering::Acquire);
         if tried.ending == Ending::Stopped && !late {
@@ -305,7 +312,7 @@ impl Job {
         let collected = if late {
             Some(collect.await)
         } else {
-            cancel.run_until_cancelled(collect).await
+            cancel.run_until_terminated(collect).await
         };
         let Some(mut collected) = collected else {
             tried
@@ -326,20 +333,36 @@ impl Job {
         }
     }
 
-    /// Takes the snapshot of what the last attempt left. A canceled step leaves none, for nobody waits for it;
-    /// one that the build's timeout stopped does, for somebody will ask what it hung on.
-    async fn seal(&self, tried: &mut Attempt) -> Result<Finished, VmError> {
+    /// Takes the snapshot of what the last attempt left, also of a canceled one: somebody will ask what it hung on. Nobody
+    /// waits long for that, and not at all once the build is killed.
+    async fn seal(&self, tried: &mut Attempt, cancel: &Cancel) -> Result<Finished, VmError> {
         let mut notes = std::mem::take(&mut tried.notes);
+        let hurried = tried.ending == Ending::Stopped && !self.late.load(Ordering::Acquire);
         let snapshot = match tried.ending {
-            Ending::Stopped if !self.late.load(Ordering::Acquire) => None,
             Ending::Passed => Some(tried.vm.snapshot().await?.id),
-            Ending::Failed | Ending::TimedOut | Ending::Stopped => match tried.vm.snapshot().await {
-                Ok(snapshot) => Some(snapshot.id),
-                Err(error) => {
-                    notes.push(format!("what it left could not be kept: {error}"));
-                    None
+            Ending::Stopped if hurried && cancel.is_killed() => None,
+            Ending::Failed | Ending::TimedOut | Ending::Stopped => {
+                let patience = async {
+                    if hurried {
+                        tokio::time::sleep(KEEPING).await;
+                    } else {
+                        std::future::pending::<()>().await;
+                    }
+                };
+                let sealed = tokio::select! {
+                    biased;
+                    sealed = tried.vm.snapshot() => sealed.map_err(|error| error.to_string()),
+                    () = cancel.killed(), if hurried => Err("the build was killed".into()),
+                    () = patience => Err(format!("it took longer than {} s", KEEPING.as_secs_f64())),
+                };
+                match sealed {
+                    Ok(snapshot) => Some(snapshot.id),
+                    Err(why) => {
+                        notes.push(format!("what it left could not be kept: {why}"));
+                        None
+                    }
                 }
-            },
+            }
         };
         Ok(Finished {
             ending: tried.ending,
@@ -351,13 +374,14 @@ impl Job {
     }
 }
 
-fn verdict(outcome: &ExecOutcome, late: bool, stopped: bool) -> (Ending, i32) {
+/// What a command's end means. Only what was ended from here was late or stopped: what ended by itself did so in time,
+/// whenever that was heard of.
+fn verdict(outcome: &ExecOutcome, late: bool) -> (Ending, i32) {
     let code = outcome.status.code();
     match outcome.killed {
         None if code == 0 => (Ending::Passed, 0),
-        _ if late => (Ending::TimedOut, TIMED_OUT),
+        Some(KillReason::Canceled) if late => (Ending::TimedOut, TIMED_OUT),
         Some(KillReason::Canceled) => (Ending::Stopped, CANCELED),
-        _ if stopped => (Ending::Stopped, CANCELED),
         // A command that was killed has failed, whatever its last process said.
         _ => (Ending::Failed, if code == 0 { 1 } else { code }),
     }

@@ -317,3 +317,49 @@ async fn output_arrives_whole_and_a_slow_reader_slows_the_step() {
         BuildStatus::Passed
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn timed_out_step_has_the_grace_of_the_plan_and_is_kept() {
+    let bench = Bench::new();
+    let slow = StepWriter::new("slow", "hm-trap 3 0; echo begun; sleep 1000")
+        .with("timeout_seconds", 5)
+        .with("grace_seconds", 4);
+    let played = bench
+        .play(PlanWriter::of([slow]).plan(), RunOptions::default())
+        .await;
+    let (code, status, message) = played.end("slow").expect("it ended");
+    assert_eq!((code, status), (124, Some(StepEndStatus::TimedOut)));
+    assert!(
+        message.is_some_and(|words| words.contains("timeout of 5 s")),
+        "{message:?}"
+    );
+    assert_eq!(stdout(&played, "slow"), "begun\nterminated\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn canceled_step_has_the_grace_of_the_run_and_is_kept() {
+    for (grace, said) in [(4, "begun\nterminated\n"), (2, "begun\n"), (0, "begun\n")] {
+        let bench = Bench::new();
+        let plan = PlanWriter::of([StepWriter::new("slow", "hm-trap 3 0; echo begun; sleep 1000")]).plan();
+        let options = RunOptions {
+            grace: Duration::from_secs(grace),
+            ..RunOptions::default()
+        };
+        let request = bench.request(plan, options);
+        let played = play(&bench.backend, request, |event, control| {
+            if matches!(event, BuildEvent::StepLog { .. }) {
+                control.cancel();
+            }
+        })
+        .await
+        .expect("it starts");
+        assert_eq!(played.status().expect("it ended"), BuildStatus::Canceled);
+        assert_eq!(stdout(&played, "slow"), said, "grace {grace}");
+        let outcome = played.outcome.as_ref().expect("it ended");
+        assert!(
+            outcome.steps[0].snapshot.is_some(),
+            "what a canceled step left is kept"
+        );
+        assert_eq!(bench.vm.counters().live, 0);
+    }
+}

@@ -24,7 +24,7 @@
 //! | `caches` | the cache directories' names and paths | in a step that sees any |
 //! | `shell` | the step's shell, and those of the services that it reaches | where the plan names any |
 //!
-//! Not in it: the key and label of the step (renaming a step keeps its snapshot), timeout, retries,
+//! Not in it: the key and label of the step (renaming a step keeps its snapshot), timeout, grace, retries,
 //! soft-fail, limits, network, and how often and how long a service is waited for: they say whether a command may finish, not what it leaves when it does.
 //!
 //! A step that is never cached has an identity without `source`. What it leaves may depend on the source all

@@ -24,6 +24,8 @@ pub const MAX_PLAN_BYTES: usize = 64 << 20;
 pub const MAX_STEPS: usize = 200_000;
 /// The longest key of a step, in bytes.
 pub const MAX_KEY_BYTES: usize = 256;
+/// The longest grace of a step: nobody waits longer for what was canceled.
+pub const MAX_GRACE_SECONDS: u32 = 3600;
 /// The most further attempts that a step may ask for.
 pub const MAX_RETRIES: u32 = 10;
 

@@ -1,10 +1,11 @@
 //! What can be said of each step alone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::checks::{check_image, dropped_variable, shell, timeout, wrong_variable};
 use super::wire::{WireLimits, WireNode};
-use super::{MAX_KEY_BYTES, MAX_RETRIES, json, needs, policy};
+use super::{MAX_GRACE_SECONDS, MAX_KEY_BYTES, MAX_RETRIES, json, needs, policy};
 use crate::{Limits, Network, PlanError, Shell, Step, StepIndex, StepKey};
 
 pub fn step((position, node): (usize, WireNode)) -> Result<Step, PlanError> {
@@ -51,6 +52,7 @@ pub fn step((position, node): (usize, WireNode)) -> Result<Step, PlanError> {
     )?;
     Ok(Step {
         timeout: timeout(wire.timeout_seconds, Some(&key))?,
+        grace: grace(&key, wire.grace_seconds)?,
         cache: policy::policy(&key, wire.cache)?,
         limits: limits(&key, wire.limits)?,
         cmd: wire.cmd,
@@ -70,6 +72,18 @@ pub fn step((position, node): (usize, WireNode)) -> Result<Step, PlanError> {
         env,
         key,
     })
+}
+
+/// None at all is a grace, too: such a step is killed at once.
+fn grace(key: &StepKey, seconds: Option<u32>) -> Result<Option<Duration>, PlanError> {
+    match seconds {
+        Some(seconds) if seconds > MAX_GRACE_SECONDS => Err(PlanError::BadField {
+            step: key.clone(),
+            field: "grace_seconds",
+            reason: format!("{seconds} is more than the {MAX_GRACE_SECONDS} that hm takes"),
+        }),
+        seconds => Ok(seconds.map(|seconds| Duration::from_secs(seconds.into()))),
+    }
 }
 
 fn step_key(position: usize, key: String) -> Result<StepKey, PlanError> {

@@ -85,6 +85,7 @@ pub struct WireStep {
     pub image: Option<String>,
     pub env: Option<BTreeMap<String, String>>,
     pub timeout_seconds: Option<u32>,
+    pub grace_seconds: Option<u32>,
     pub cache: Option<WirePolicy>,
     pub runner: Option<String>,
     pub runner_args: Option<serde_json::Value>,

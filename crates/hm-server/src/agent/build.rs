@@ -96,14 +96,14 @@ impl Running<'_> {
             }
             Err(error) => return failed(0, error.to_string()),
         };
-        let canceler = control.cancel_token();
+        let canceler = control.cancel_handle();
         let told = telling::tell(self.client, &self.lease, events, cancel);
         let stopping = async {
             tokio::select! {
-                () = cancel.cancelled() => {}
-                () = stop.cancelled() => {}
+                () = cancel.cancelled() => canceler.terminate(),
+                // The build runs again elsewhere: nobody waits for what its steps still do here.
+                () = stop.cancelled() => canceler.kill(),
             }
-            canceler.cancel();
             std::future::pending::<std::convert::Infallible>().await
         };
         let told = tokio::select! {

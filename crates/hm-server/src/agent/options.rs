@@ -11,6 +11,9 @@ use hm_plugin_protocol::executor::SnapshotRef;
 use hm_vm::{ImageReference, Limits, Network};
 use serde_json::Value;
 
+/// The longest grace that a build may ask for.
+const MOST_GRACE: Duration = Duration::from_secs(3600);
+
 /// The options of a lease, over a source that is unpacked in `tree`. The limits and the network of `own` bound what is asked
 /// for; its images, and what an artifact may have, hold where nothing is. The words of an error are for the build's log.
 pub(super) fn run_options(asked: &Value, own: &RunOptions, tree: &Path) -> Result<RunOptions, String> {
@@ -44,6 +47,9 @@ pub(super) fn run_options(asked: &Value, own: &RunOptions, tree: &Path) -> Resul
     Ok(RunOptions {
         no_cache: asked.no_cache,
         timeout: asked.timeout_ms.map(|most| Duration::from_millis(most.get())),
+        grace: asked
+            .grace_ms
+            .map_or(own.grace, |most| Duration::from_millis(most).min(MOST_GRACE)),
         keep_going: asked.keep_going,
         parallelism: asked
             .parallelism
@@ -120,11 +126,12 @@ mod tests {
         let plain = run_options(&Value::Null, &own(), tree).expect("options");
         assert_eq!(plain, own());
         let asked = json!({
-            "network": "outbound", "artifact_bytes": 9, "images": {"debian": "host"},
+            "network": "outbound", "artifact_bytes": 9, "grace_ms": 2500, "images": {"debian": "host"},
             "limits": {"memory": 2000, "milli_cpus": 1500, "pids": 5},
         });
         let options = run_options(&asked, &own(), tree).expect("options");
         assert_eq!((options.network, options.artifact_bytes), (Network::None, 9));
+        assert_eq!(options.grace, Duration::from_millis(2500));
         let limits = options.limits;
         assert_eq!(
             (limits.memory, limits.cpus, limits.pids),

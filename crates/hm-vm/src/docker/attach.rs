@@ -4,14 +4,15 @@ use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
 use futures::StreamExt;
 use tokio::io::AsyncWriteExt;
-use tokio_util::sync::CancellationToken;
 
 use super::container::not_started;
 use super::engine::failed;
 use super::run::{self, Started};
 use super::script::{self, Copy};
 use super::shared::Shared;
-use crate::{ExecOutcome, ExecRequest, KillReason, Result, Terminal, TerminalInput, TerminalSize, VmError};
+use crate::{
+    Cancel, ExecOutcome, ExecRequest, KillReason, Result, Terminal, TerminalInput, TerminalSize, VmError,
+};
 
 /// Runs a command on a terminal in a container that does nothing else meanwhile, and ends the container.
 pub(super) async fn attach(
@@ -20,7 +21,7 @@ pub(super) async fn attach(
     request: &ExecRequest,
     copies: &[Copy],
     terminal: Terminal,
-    cancel: &CancellationToken,
+    cancel: &Cancel,
 ) -> Result<ExecOutcome> {
     let container = started.container.clone();
     let line = script::holding_line(request, copies)?;
@@ -41,7 +42,7 @@ async fn relay(
     container: &str,
     request: &ExecRequest,
     terminal: Terminal,
-    cancel: &CancellationToken,
+    cancel: &Cancel,
 ) -> Result<ExecOutcome> {
     let docker = shared.docker().await?;
     let mut env: Vec<String> = request
@@ -118,7 +119,7 @@ async fn relay(
                 }
                 None => typing = false,
             },
-            () = cancel.cancelled() => {
+            () = cancel.terminated() => {
                 killed = Some(KillReason::Canceled);
                 break;
             }

@@ -62,6 +62,7 @@ impl VmBackend for DockerBackend {
             secrets: true,
             caches: true,
             exports: true,
+            terminates: false,
             limits_memory: true,
             limits_cpus: true,
             limits_pids: true,

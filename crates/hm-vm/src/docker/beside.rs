@@ -8,7 +8,6 @@ use bollard::models::ExecConfig;
 use futures::StreamExt;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::container::{Container, not_started};
@@ -16,7 +15,7 @@ use super::engine::{failed, status};
 use super::run::{self, Heard};
 use super::script;
 use super::shared::Shared;
-use crate::{ExecOutcome, ExecRequest, KillReason, OutputChunk, Result, VmError};
+use crate::{Cancel, ExecOutcome, ExecRequest, KillReason, OutputChunk, Result, VmError};
 
 /// How often an ended command is asked for its exit code.
 const AGAIN: Duration = Duration::from_millis(10);
@@ -27,7 +26,7 @@ pub(super) async fn run(
     container: &Arc<Container>,
     request: &ExecRequest,
     output: &mpsc::Sender<OutputChunk>,
-    cancel: &CancellationToken,
+    cancel: &Cancel,
 ) -> Result<Option<ExecOutcome>> {
     let docker = shared.docker().await?;
     if !request.secrets.files.is_empty() {
@@ -96,7 +95,7 @@ pub(super) async fn run(
         let stopped = tokio::select! {
             heard = &mut heard => heard? == Heard::Stopped,
             () = &mut told => false,
-            () = cancel.cancelled() => true,
+            () = cancel.terminated() => true,
             () = output.closed() => true,
         };
         if stopped {
@@ -117,7 +116,7 @@ pub(super) async fn run(
                 notes: Vec::new(),
             }));
         }
-        if killed.is_none() && cancel.is_cancelled() {
+        if killed.is_none() && cancel.is_terminated() {
             killed = Some(KillReason::Canceled);
             sweep(shared, container, &id).await?;
         }

@@ -10,14 +10,13 @@ use bollard::query_parameters::{
 use futures::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::container::{Container, not_started};
 use super::disk;
 use super::engine::failed;
 use super::shared::Shared;
 use crate::{
-    ExecOutcome, ExitStatus, KillReason, Limits, OutputChunk, Result, Stream as OutputStream, VmError,
+    Cancel, ExecOutcome, ExitStatus, KillReason, Limits, OutputChunk, Result, Stream as OutputStream, VmError,
 };
 
 /// The longest chunk of output.
@@ -70,7 +69,7 @@ pub(super) async fn drive(
     line: &[u8],
     limits: &Limits,
     output: &mpsc::Sender<OutputChunk>,
-    cancel: &CancellationToken,
+    cancel: &Cancel,
 ) -> Result<ExecOutcome> {
     let container = started.container.clone();
     let guard = Ending(&container);
@@ -89,7 +88,7 @@ pub(super) async fn drive(
         let heard = tokio::select! {
             heard = &mut pumped => heard,
             () = &mut told => Ok(Heard::All),
-            () = cancel.cancelled() => Ok(Heard::Stopped),
+            () = cancel.terminated() => Ok(Heard::Stopped),
             () = output.closed() => Ok(Heard::Stopped),
             note = &mut watch => {
                 notes.push(note);
@@ -116,7 +115,7 @@ pub(super) async fn drive(
     tokio::pin!(ended);
     let code = tokio::select! {
         code = &mut ended => code?,
-        () = cancel.cancelled(), if killed.is_none() => {
+        () = cancel.terminated(), if killed.is_none() => {
             killed = Some(KillReason::Canceled);
             container.kill(shared).await?;
             ended.await?

@@ -322,7 +322,7 @@ async fn fill(
     let started = run::start(shared, container).await?;
     let (sender, mut said) = tokio::sync::mpsc::channel::<crate::OutputChunk>(4);
     let line = script::line(request, &[])?;
-    let cancel = tokio_util::sync::CancellationToken::new();
+    let cancel = crate::Cancel::new();
     let mut words = Vec::new();
     let heard = async {
         while let Some(chunk) = said.recv().await {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, MutexGuard, mpsc};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::base::{Base, snapshot_image};
@@ -16,8 +15,8 @@ use super::shared::Shared;
 use super::{attach, beside, caches, export, pods, run, script, sourced};
 use crate::source::Source;
 use crate::{
-    ExecOutcome, ExecRequest, ExitStatus, Export, Exported, KillReason, OutputChunk, Result, Snapshot,
-    SnapshotId, Terminal, Vm, VmError,
+    Cancel, ExecOutcome, ExecRequest, ExitStatus, Export, Exported, KillReason, OutputChunk, Result,
+    Snapshot, SnapshotId, Terminal, Vm, VmError,
 };
 
 #[derive(Debug)]
@@ -88,7 +87,7 @@ impl DockerVm {
         request: &ExecRequest,
         held: &caches::Held,
         output: &mpsc::Sender<OutputChunk>,
-        cancel: &CancellationToken,
+        cancel: &Cancel,
     ) -> Result<ExecOutcome> {
         let line = script::line(request, &held.copies())?;
         let container = self.container(&mut inner, request, held).await?;
@@ -199,7 +198,7 @@ impl Vm for DockerVm {
         &self,
         request: &ExecRequest,
         output: mpsc::Sender<OutputChunk>,
-        cancel: CancellationToken,
+        cancel: Cancel,
     ) -> Result<ExecOutcome> {
         loop {
             let inner = self.inner.lock().await;
@@ -214,7 +213,7 @@ impl Vm for DockerVm {
             }
             let held = tokio::select! {
                 held = caches::hold(&self.shared, &inner.base, request) => held?,
-                () = cancel.cancelled() => return Ok(canceled()),
+                () = cancel.terminated() => return Ok(canceled()),
             };
             let outcome = self.main(inner, request, &held, &output, &cancel).await;
             let passed = outcome.as_ref().is_ok_and(|outcome| outcome.status.code() == 0);
@@ -223,12 +222,7 @@ impl Vm for DockerVm {
         }
     }
 
-    async fn attach(
-        &self,
-        request: &ExecRequest,
-        terminal: Terminal,
-        cancel: CancellationToken,
-    ) -> Result<ExecOutcome> {
+    async fn attach(&self, request: &ExecRequest, terminal: Terminal, cancel: Cancel) -> Result<ExecOutcome> {
         let mut inner = self.inner.lock().await;
         if inner
             .container

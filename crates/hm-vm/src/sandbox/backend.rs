@@ -73,6 +73,7 @@ impl VmBackend for SandboxBackend {
             secrets: true,
             caches: true,
             exports: true,
+            terminates: true,
             limits_memory: true,
             limits_cpus: true,
             limits_pids: true,

@@ -137,6 +137,12 @@ impl Supervisor {
         let _ = self.send(&Request::ClosePod(id), &[]);
     }
 
+    /// Asks every process of a command to end.
+    pub(super) fn terminate(&self, id: u64) {
+        // When the supervisor is gone, so is the command.
+        let _ = self.send(&Request::Terminate(id), &[]);
+    }
+
     /// Kills every process of a command.
     pub(super) fn kill(&self, id: u64, reason: KillReason) {
         // When the supervisor is gone, so is the command.

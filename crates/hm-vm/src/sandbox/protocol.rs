@@ -129,6 +129,8 @@ pub(super) enum Request {
     ClosePod(u64),
     Spawn(u64, Box<Spawn>),
     Kill(u64, KillReason),
+    /// Ask a command's processes to end.
+    Terminate(u64),
     Work(u64, Work),
 }
 

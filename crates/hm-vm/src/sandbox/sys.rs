@@ -1,8 +1,12 @@
 //! The system calls that have no safe wrapper. The only `unsafe` code of hm.
-#![expect(unsafe_code, reason = "clone3 and interface flags have no safe wrapper")]
+#![expect(
+    unsafe_code,
+    reason = "clone3, signals and interface flags have no safe wrapper"
+)]
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::process::Pid;
 
@@ -91,4 +95,82 @@ pub(super) fn loopback_up() -> io::Result<()> {
 pub(super) fn close_from(first: u32) {
     // SAFETY: called before this process has opened anything of its own; no value owns these descriptors.
     unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+}
+
+/// The signals that a step's first process takes one by one instead of being interrupted by them.
+fn held() -> libc::sigset_t {
+    // SAFETY: all-zero is a valid set, and the calls write to it alone.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGTERM);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        set
+    }
+}
+
+/// Keeps SIGTERM and SIGCHLD pending in this process and in those that it makes from now on, for [`next_signal`].
+pub(super) fn hold_signals() {
+    let set = held();
+    // SAFETY: `set` outlives the call; the only error is an unknown first argument.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+}
+
+/// Undoes [`hold_signals`] in this process.
+pub(super) fn release_signals() {
+    let set = held();
+    // SAFETY: as in `hold_signals`.
+    unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut()) };
+}
+
+/// Waits for one of the held signals and takes it; `None` when none came in time.
+pub(super) fn next_signal(timeout: Option<Duration>) -> Option<i32> {
+    let set = held();
+    let time = timeout.map(|timeout| libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    });
+    let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: `set` and what `time` points to outlive the call; it writes nothing.
+    let signal = unsafe { libc::sigtimedwait(&raw const set, std::ptr::null_mut(), time) };
+    (signal > 0).then_some(signal)
+}
+
+/// Gives every signal its default disposition and blocks none, whatever this process inherited.
+pub(super) fn reset_signals() {
+    // More than the kernel's `struct sigaction` of any architecture: all-zero is the default disposition.
+    const DEFAULT: [u64; 8] = [0; 8];
+    const SET: usize = 8;
+    for signal in 1..=64 {
+        // SAFETY: the kernel reads no more than `DEFAULT` has, and with a null pointer it writes nothing back. libc's own
+        // function refuses the two signals that it keeps for itself. SIGKILL and SIGSTOP cannot be set; they are default.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                std::ptr::null::<u64>(),
+                SET,
+            )
+        };
+    }
+    // SAFETY: all-zero is a valid, empty set, which outlives the call.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+    }
+}
+
+/// Asks every other process of this process's PID namespace to end, also those that are stopped. Does nothing where this is
+/// not the namespace's first process: "every other process" would be the machine's.
+pub(super) fn terminate_others() {
+    if std::process::id() != 1 {
+        return;
+    }
+    // SAFETY: no pointer is passed. That there is nobody to signal is no error here.
+    unsafe {
+        libc::kill(-1, libc::SIGTERM);
+        libc::kill(-1, libc::SIGCONT);
+    }
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::alone::Alone;
 use super::caches::CacheViews;
@@ -18,7 +17,7 @@ use super::layers::{FileOp, FileReply, LayerChain, RawPath, perform};
 use super::order::order;
 use super::pump::{self, Stopped};
 use super::roots::{MountedRoot, Stack};
-use super::running::{Abandoned, Running};
+use super::running::{Abandoned, Running, Stage, Stages};
 use super::shared::Shared;
 use super::stats::count;
 use super::terminal;
@@ -26,12 +25,15 @@ use crate::blocking::blocking;
 use crate::patterns::Patterns;
 use crate::source::Source;
 use crate::{
-    ExecOutcome, ExecRequest, ExitStatus, Export, Exported, KillReason, OutputChunk, Result, Snapshot,
-    SnapshotId, Stream, Terminal, Vm, VmError,
+    Cancel, ExecOutcome, ExecRequest, ExitStatus, Export, Exported, KillReason, OutputChunk, Result,
+    Snapshot, SnapshotId, Stream, Terminal, Vm, VmError,
 };
 
 /// How often a running command's use of the disk is looked at.
 const DISK_WATCH: Duration = Duration::from_millis(200);
+
+/// How long a slow reader may take to read what a command that was terminated said last.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct SandboxVm {
@@ -154,6 +156,14 @@ impl SandboxVm {
     }
 }
 
+/// Waits until a time; for ever where there is none.
+async fn until(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The directories that a command writes to.
 fn written_to(root: &MountedRoot, caches: Vec<PathBuf>) -> Vec<PathBuf> {
     let uppers = root.live.parts().iter().map(|part| root.live.upper(part));
@@ -185,7 +195,7 @@ impl Vm for SandboxVm {
         &self,
         request: &ExecRequest,
         output: mpsc::Sender<OutputChunk>,
-        cancel: CancellationToken,
+        cancel: Cancel,
     ) -> Result<ExecOutcome> {
         let (stdout, stdout_writer) = pump::pipe()?;
         let (stderr, stderr_writer) = pump::pipe()?;
@@ -205,39 +215,41 @@ impl Vm for SandboxVm {
         let caches: Vec<PathBuf> = caches.map(|cache| cache.upper).collect();
         let watch = self.watch_disk(request.limits.disk, caches.clone());
         tokio::pin!(watch);
-        let (mut over_disk, mut cancel_told) = (None, false);
-        let pumped = loop {
+        let mut over_disk = None;
+        let mut stages = Stages::new(cancel, request.grace);
+        let (mut listening, mut ended, mut drained) = (true, None, None);
+        let mut outcome: ExecOutcome = loop {
+            if ended.is_some() && stages.has_begun() && drained.is_none() {
+                drained = Some(tokio::time::Instant::now() + LAST_WORDS);
+            }
+            ended = match ended {
+                Some(outcome) if !listening => break outcome,
+                ended => ended,
+            };
             tokio::select! {
-                pumped = &mut pumps => break pumped,
-                // Nobody has to read what a killed command had still to say.
-                () = cancel.cancelled() => break Ok((Stopped::ListenerGone, Stopped::ListenerGone)),
-                () = output.closed() => break Ok((Stopped::ListenerGone, Stopped::ListenerGone)),
-                note = &mut watch, if over_disk.is_none() => {
-                    over_disk = Some(note);
-                    running.kill(KillReason::DiskFull);
+                pumped = &mut pumps, if listening => {
+                    listening = false;
+                    match pumped {
+                        // A command may close its outputs and go on.
+                        Ok((Stopped::End, Stopped::End)) => {}
+                        Ok(_) => running.kill(KillReason::Canceled),
+                        Err(error) => {
+                            return Err(VmError::Other(format!("cannot read the command's output: {error}")));
+                        }
+                    }
                 }
-            }
-        };
-        let listened = match pumped {
-            Ok(stopped) => stopped == (Stopped::End, Stopped::End),
-            Err(error) => {
-                return Err(VmError::Other(format!(
-                    "cannot read the command's output: {error}"
-                )));
-            }
-        };
-        if !listened {
-            running.kill(KillReason::Canceled);
-        }
-        // A command may close its outputs and go on.
-        let mut outcome = loop {
-            tokio::select! {
-                outcome = running.ending() => break outcome?,
-                () = cancel.cancelled(), if listened && !cancel_told => {
-                    cancel_told = true;
+                () = output.closed(), if listening => {
+                    listening = false;
                     running.kill(KillReason::Canceled);
                 }
-                note = &mut watch, if over_disk.is_none() => {
+                outcome = running.ending(), if ended.is_none() => ended = Some(outcome?),
+                stage = stages.next() => {
+                    running.advance(stage);
+                    // Nobody has to read what a killed command had still to say.
+                    listening &= stage == Stage::Terminate;
+                }
+                () = until(drained) => listening = false,
+                note = &mut watch, if over_disk.is_none() && ended.is_none() => {
                     over_disk = Some(note);
                     running.kill(KillReason::DiskFull);
                 }
@@ -263,22 +275,17 @@ impl Vm for SandboxVm {
         Ok(outcome)
     }
 
-    async fn attach(
-        &self,
-        request: &ExecRequest,
-        terminal: Terminal,
-        cancel: CancellationToken,
-    ) -> Result<ExecOutcome> {
+    async fn attach(&self, request: &ExecRequest, terminal: Terminal, cancel: Cancel) -> Result<ExecOutcome> {
         let (ours, theirs) = terminal::open(terminal.size)?;
         let fds = [theirs.as_fd(), theirs.as_fd()];
         let mut running = self.start(request, true, &fds).await?;
         drop(theirs);
         let screen = terminal::relay(ours, terminal)?;
-        let mut outcome = tokio::select! {
-            outcome = running.ending() => outcome?,
-            () = cancel.cancelled() => {
-                running.kill(KillReason::Canceled);
-                running.ending().await?
+        let mut stages = Stages::new(cancel, request.grace);
+        let mut outcome = loop {
+            tokio::select! {
+                outcome = running.ending() => break outcome?,
+                stage = stages.next() => running.advance(stage),
             }
         };
         // What the command wrote last is still in the terminal's buffer.

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use hm_vm::testing::footprint::processes_with;
-use hm_vm::{ExecRequest, SecretValue, Secrets, VmError};
-use tokio_util::sync::CancellationToken;
+use hm_vm::{Cancel, ExecRequest, SecretValue, Secrets, VmError};
 
 use crate::support::{Engine, World, during};
 
@@ -45,7 +44,7 @@ pub async fn a_secret_is_nowhere_else(engine: &Engine, world: &World) {
         let mut beside = request.clone();
         beside.argv[2] = "true".into();
         let (sender, _chunks) = tokio::sync::mpsc::channel(1);
-        let refused = vm.exec(&beside, sender, CancellationToken::new()).await;
+        let refused = vm.exec(&beside, sender, Cancel::new()).await;
         assert!(matches!(refused, Err(VmError::Unsupported { .. })), "{refused:?}");
         assert_eq!(holding(engine.directory.path(), &secret), Vec::<String>::new());
     })

@@ -12,10 +12,9 @@ use hm_vm::source::Source;
 use hm_vm::testing::contract::Ran;
 use hm_vm::testing::footprint::processes_with;
 use hm_vm::testing::loopback::Way;
-use hm_vm::{ExecRequest, ImageReference, OutputChunk, Stream, Vm, VmBackend};
+use hm_vm::{Cancel, ExecRequest, ImageReference, OutputChunk, Stream, Vm, VmBackend};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// How long an engine may take to start or to end: only a broken one reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -279,7 +278,7 @@ impl World {
                 }
             }
         };
-        let (outcome, ()) = tokio::join!(vm.exec(request, sender, CancellationToken::new()), read);
+        let (outcome, ()) = tokio::join!(vm.exec(request, sender, Cancel::new()), read);
         Ran {
             outcome: outcome.unwrap(),
             stdout,
@@ -291,7 +290,7 @@ impl World {
 /// Does something while a command runs that has said something, and cancels the command then.
 pub async fn during<T>(vm: &dyn Vm, request: &ExecRequest, then: impl Future<Output = T>) -> T {
     let (sender, mut chunks) = mpsc::channel::<OutputChunk>(1);
-    let cancel = CancellationToken::new();
+    let cancel = Cancel::new();
     let other = async {
         let said = chunks.recv().await;
         assert!(
@@ -300,7 +299,7 @@ pub async fn during<T>(vm: &dyn Vm, request: &ExecRequest, then: impl Future<Out
             request.argv
         );
         let done = then.await;
-        cancel.cancel();
+        cancel.kill();
         while chunks.recv().await.is_some() {}
         done
     };

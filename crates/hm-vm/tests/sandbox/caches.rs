@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use hm_vm::testing::contract::Ran;
-use hm_vm::{CacheMount, ExecRequest, KillReason, OutputChunk, VmBackend};
+use hm_vm::{CacheMount, Cancel, ExecRequest, KillReason, OutputChunk, VmBackend};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::persons::everyone;
 use super::support::{World, run, said};
@@ -99,7 +98,7 @@ async fn a_command_sees_one_generation_to_its_end(world: &World) {
         }
         assert_eq!(String::from_utf8_lossy(&said), "old\ngone\n");
     };
-    let (outcome, ()) = tokio::join!(vm.exec(&request, output, CancellationToken::new()), others);
+    let (outcome, ()) = tokio::join!(vm.exec(&request, output, Cancel::new()), others);
     assert_eq!(outcome.unwrap().status.code(), 0);
     vm.destroy().await.unwrap();
     assert_eq!(generations(world).len(), 1);
@@ -136,13 +135,13 @@ async fn one_in_use_cannot_be_removed(world: &World) {
     passes(world, "echo kept > file").await;
     let vm = world.machine().await;
     let (output, mut chunks) = mpsc::channel::<OutputChunk>(4);
-    let cancel = CancellationToken::new();
+    let cancel = Cancel::new();
     let request = cached("echo begun; sleep 86400");
     let others = async {
         assert!(chunks.recv().await.is_some());
         let refused = world.backend.remove_cache_directory("cache").await.unwrap_err();
         assert!(refused.to_string().contains("in use"), "{refused}");
-        cancel.cancel();
+        cancel.kill();
         while chunks.recv().await.is_some() {}
     };
     let (outcome, ()) = tokio::join!(vm.exec(&request, output, cancel.clone()), others);
@@ -183,7 +182,7 @@ async fn places_and_names_that_are_none_are_refused(world: &World) {
             path: path.into(),
         }];
         let (output, _chunks) = mpsc::channel::<OutputChunk>(4);
-        let refused = vm.exec(&request, output, CancellationToken::new()).await;
+        let refused = vm.exec(&request, output, Cancel::new()).await;
         assert!(refused.is_err(), "{name:?} at {path}");
     }
     // A link of the step's own leads where the step sees it, and no further.
@@ -201,6 +200,6 @@ async fn places_and_names_that_are_none_are_refused(world: &World) {
     assert_eq!(passes(world, "cat file").await.out(), "x\n");
     request.caches[0].path = "/dangling/inside".into();
     let (output, _chunks) = mpsc::channel::<OutputChunk>(4);
-    assert!(vm.exec(&request, output, CancellationToken::new()).await.is_err());
+    assert!(vm.exec(&request, output, Cancel::new()).await.is_err());
     vm.destroy().await.unwrap();
 }

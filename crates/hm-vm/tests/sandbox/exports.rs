@@ -3,9 +3,8 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use hm_vm::{ExecRequest, Export, OutputChunk};
+use hm_vm::{Cancel, ExecRequest, Export, OutputChunk};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::persons::everyone;
 use super::support::{World, said, sh};
@@ -130,7 +129,7 @@ async fn commands_go_on_while_files_are_copied(world: &World) {
         for number in 0..5 {
             let (output, mut chunks) = mpsc::channel::<OutputChunk>(4);
             let request = ExecRequest::shell(format!("echo {number}"));
-            let run = vm.exec(&request, output, CancellationToken::new());
+            let run = vm.exec(&request, output, Cancel::new());
             let (outcome, chunk) = tokio::join!(run, chunks.recv());
             assert_eq!(outcome.unwrap().status.code(), 0);
             assert_eq!(chunk.unwrap().bytes, format!("{number}\n"));

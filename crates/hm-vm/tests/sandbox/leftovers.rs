@@ -7,9 +7,8 @@ use std::time::Instant;
 
 use hm_vm::sandbox::SandboxBackend;
 use hm_vm::testing::footprint::{Footprint, mounts_of, processes_with};
-use hm_vm::{CacheMount, ExecRequest, OutputChunk, PodRequest, SecretValue, VmBackend};
+use hm_vm::{CacheMount, Cancel, ExecRequest, OutputChunk, PodRequest, SecretValue, VmBackend};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::persons::everyone;
 use super::support::{Guard, PATIENCE, World, said};
@@ -121,7 +120,7 @@ async fn nothing_of_a_command_that_nobody_waits_for_is_left(world: &World) {
             format!("for n in 1 2 3 4 5 6 7 8; do setsid sleep {marker} & done; echo begun; sleep {marker}");
         let request = cached(&command);
         {
-            let command = vm.exec(&request, output, CancellationToken::new());
+            let command = vm.exec(&request, output, Cancel::new());
             let begun = async {
                 assert!(chunks.recv().await.is_some());
             };

@@ -88,11 +88,11 @@ async fn processes_and_processors_are_limited_or_said_not_to_be(world: &World) {
     request.limits.cpus = Some(0.5);
     let vm = world.machine().await;
     let (sender, mut chunks) = tokio::sync::mpsc::channel::<OutputChunk>(4);
-    let cancel = tokio_util::sync::CancellationToken::new();
+    let cancel = hm_vm::Cancel::new();
     let look = async {
         let made = chunks.recv().await.unwrap().bytes;
         let quota = cgroup_file(&marker, "cpu", &["cpu.max", "cpu.cfs_quota_us"]);
-        cancel.cancel();
+        cancel.kill();
         while chunks.recv().await.is_some() {}
         (
             String::from_utf8_lossy(&made).trim().parse::<u32>().unwrap(),
@@ -121,7 +121,7 @@ async fn processes_and_processors_are_limited_or_said_not_to_be(world: &World) {
 
 /// Two steps wait for a network; the first to get one runs on and on, and must not keep the other's output open.
 async fn a_step_that_waited_for_its_network_ends_on_its_own(world: &World) {
-    let cancel = tokio_util::sync::CancellationToken::new();
+    let cancel = hm_vm::Cancel::new();
     let first = world.machine().await;
     let mut second = world.machine().await;
     let (sender, mut chunks) = tokio::sync::mpsc::channel::<OutputChunk>(4);
@@ -129,7 +129,7 @@ async fn a_step_that_waited_for_its_network_ends_on_its_own(world: &World) {
     let short = async {
         let ran = run(second.as_mut(), &ExecRequest::shell("echo short")).await;
         assert!(chunks.recv().await.is_some(), "the other one runs");
-        cancel.cancel();
+        cancel.kill();
         ran
     };
     let (outcome, ran) = tokio::join!(first.exec(&forever, sender, cancel.clone()), short);

@@ -4,9 +4,8 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-use hm_vm::{ExecRequest, Network, OutputChunk};
+use hm_vm::{Cancel, ExecRequest, Network, OutputChunk};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::persons::everyone;
 use super::support::{PATIENCE, World, said};
@@ -35,7 +34,7 @@ async fn two_steps_bind_one_port_at_once(world: &World) {
         &format!("{SERVER}\nimport time\ntime.sleep(86400)"),
         Network::Outbound,
     );
-    let cancel = CancellationToken::new();
+    let cancel = Cancel::new();
     let mut machines = [world.machine().await, world.machine().await];
     let [first, second] = &mut machines;
     let (one, mut from_one) = mpsc::channel::<OutputChunk>(4);
@@ -45,7 +44,7 @@ async fn two_steps_bind_one_port_at_once(world: &World) {
         let (one, two) = said.await.unwrap();
         assert_eq!(&one.unwrap().bytes[..], b"served\n");
         assert_eq!(&two.unwrap().bytes[..], b"served\n");
-        cancel.cancel();
+        cancel.kill();
     };
     let (one, two, ()) = tokio::join!(
         first.exec(&request, one, cancel.clone()),

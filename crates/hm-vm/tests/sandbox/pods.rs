@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use hm_vm::{ExecRequest, KillReason, Network, OutputChunk, PodId, PodRequest, VmBackend};
+use hm_vm::{Cancel, ExecRequest, KillReason, Network, OutputChunk, PodId, PodRequest, VmBackend};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::persons::everyone;
 use super::support::{World, run, said, sh};
@@ -95,13 +94,13 @@ async fn a_network_is_used_again_when_its_pod_is_closed_and_empty(world: &World)
     // A command goes on in a pod that is closed, and keeps its network for itself.
     let vm = world.machine().await;
     let (output, mut chunks) = mpsc::channel::<OutputChunk>(4);
-    let cancel = CancellationToken::new();
+    let cancel = Cancel::new();
     let request = within(&first, "echo begun; sleep 86400");
     let others = async {
         assert!(chunks.recv().await.is_some());
         world.backend.close_pod(&first).await.unwrap();
         assert_eq!(network(world, None).await, second);
-        cancel.cancel();
+        cancel.kill();
         while chunks.recv().await.is_some() {}
     };
     let (outcome, ()) = tokio::join!(vm.exec(&request, output, cancel.clone()), others);
@@ -160,7 +159,7 @@ async fn pods_end_with_the_supervisor(world: &World) {
     let vm = world.machine().await;
     let (output, _chunks) = mpsc::channel::<OutputChunk>(4);
     let request = within(&pod, "true");
-    let ran = vm.exec(&request, output, CancellationToken::new());
+    let ran = vm.exec(&request, output, Cancel::new());
     let ran = tokio::time::timeout(Duration::from_secs(60), ran).await.unwrap();
     assert!(ran.unwrap_err().to_string().contains("is not open"));
     vm.destroy().await.unwrap();

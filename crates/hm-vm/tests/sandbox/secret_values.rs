@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use hm_vm::testing::footprint::processes_with;
-use hm_vm::{CacheMount, ExecRequest, OutputChunk, SecretValue, VmBackend};
+use hm_vm::{CacheMount, Cancel, ExecRequest, OutputChunk, SecretValue, VmBackend};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::persons::everyone;
 use super::support::{World, run, said};
@@ -36,12 +35,12 @@ async fn a_secret_is_found_nowhere(world: &World) {
         path: "/var/cache/here".into(),
     }];
     let (output, mut chunks) = mpsc::channel::<OutputChunk>(4);
-    let cancel = CancellationToken::new();
+    let cancel = Cancel::new();
     let look = async {
         assert!(chunks.recv().await.is_some());
         assert_eq!(processes_with(&secret), Vec::<u32>::new());
         assert_eq!(found(&world.data, secret.as_bytes()), None);
-        cancel.cancel();
+        cancel.kill();
         while chunks.recv().await.is_some() {}
     };
     let (outcome, ()) = tokio::join!(vm.exec(&request, output, cancel.clone()), look);
@@ -140,10 +139,7 @@ async fn what_cannot_be_given_is_an_error_without_the_value(world: &World) {
         request.secrets.env.insert(env.into(), SecretValue::new(value));
         request.secrets.files.insert(file.into(), SecretValue::new(value));
         let (output, _chunks) = mpsc::channel::<OutputChunk>(4);
-        let refused = vm
-            .exec(&request, output, CancellationToken::new())
-            .await
-            .unwrap_err();
+        let refused = vm.exec(&request, output, Cancel::new()).await.unwrap_err();
         let words = format!("{refused} {refused:?}");
         assert!(!words.contains("hidden"), "{words}");
     }

@@ -9,10 +9,9 @@ use std::time::Duration;
 use hm_vm::sandbox::{SandboxBackend, SandboxConfig};
 use hm_vm::source::Source;
 use hm_vm::testing::contract::Ran;
-use hm_vm::{ExecRequest, ImageReference, OutputChunk, Stream, Vm, VmBackend};
+use hm_vm::{Cancel, ExecRequest, ImageReference, OutputChunk, Stream, Vm, VmBackend};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// How long a test waits for what should come at once: only a broken sandbox reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -168,7 +167,7 @@ pub async fn run(vm: &dyn Vm, request: &ExecRequest) -> Ran {
             }
         }
     };
-    let ran = async { tokio::join!(vm.exec(request, sender, CancellationToken::new()), read) };
+    let ran = async { tokio::join!(vm.exec(request, sender, Cancel::new()), read) };
     let (outcome, ()) = tokio::time::timeout(PATIENCE, ran)
         .await
         .unwrap_or_else(|_| panic!("{:?} hangs", request.argv));

@@ -1,8 +1,7 @@
 //! Commands that run as another user than root.
 
-use hm_vm::ExecRequest;
+use hm_vm::{Cancel, ExecRequest};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::persons::everyone;
 use super::support::{World, run, said};
@@ -23,7 +22,7 @@ fn as_user(user: &str, command: &str) -> ExecRequest {
 async fn error(world: &World, request: &ExecRequest) -> Option<String> {
     let vm = world.machine().await;
     let (output, _chunks) = mpsc::channel(4);
-    let ran = vm.exec(request, output, CancellationToken::new()).await;
+    let ran = vm.exec(request, output, Cancel::new()).await;
     vm.destroy().await.unwrap();
     ran.err().map(|error| error.to_string())
 }
@@ -86,10 +85,7 @@ async fn a_hostile_passwd_harms_nothing(world: &World) {
         run(vm.as_ref(), &ExecRequest::shell(make)).await;
         let (output, _chunks) = mpsc::channel(4);
         let request = as_user(user, "echo ran");
-        let refused = vm
-            .exec(&request, output, CancellationToken::new())
-            .await
-            .unwrap_err();
+        let refused = vm.exec(&request, output, Cancel::new()).await.unwrap_err();
         assert!(refused.to_string().contains("the image has no user"), "{refused}");
         let ran = run(vm.as_ref(), &as_user("0", "echo as root")).await;
         assert_eq!(ran.out(), "as root\n", "{}", said(&ran));

@@ -21,7 +21,7 @@ pub use cloud::{
 pub use image::{ImageArgs, ImageCommand};
 pub use needs::{ArtifactsArgs, SecretArgs};
 pub use past::{BuildsArgs, LogsArgs, RerunArgs, ShellArgs};
-pub use run::{PipelineArgs, RunArgs, ShowArgs};
+pub use run::{PipelineArgs, RunArgs, ShowArgs, parse_duration};
 pub use server::{AgentArgs, AgentSecretArgs, ServerArgs, ServerCommand};
 
 use crate::config::BackendChoice;

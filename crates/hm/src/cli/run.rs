@@ -61,6 +61,9 @@ pub struct RunArgs {
     /// The most that the whole build may take, such as 10m
     #[arg(long, value_name = "DURATION", value_parser = parse_timeout)]
     pub timeout: Option<Duration>,
+    /// How long a step that is canceled or timed out may take to end after SIGTERM; 0 kills it at once
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub grace: Option<Duration>,
     /// What runs the build
     #[arg(long)]
     pub backend: Option<BackendChoice>,
@@ -109,7 +112,7 @@ pub struct RunArgs {
 ///
 /// # Errors
 /// When it is neither.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     match text.parse::<u64>() {
         Ok(seconds) => Ok(Duration::from_secs(seconds)),
         Err(_) => {

@@ -129,6 +129,7 @@ pub(super) fn agents_defaults(context: &Context, config: &Config) -> RunOptions 
         network: config.network,
         limits: config.limits.clone(),
         artifact_bytes: config.artifact_bytes,
+        grace: config.grace,
         images,
         ..RunOptions::default()
     }

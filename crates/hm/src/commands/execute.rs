@@ -82,8 +82,8 @@ impl Execution {
                 return Err(failure);
             }
         };
-        let token = control.cancel_token();
-        let watcher = signals.cancel_then_kill(token.clone(), notes, context.environment.stderr_tty);
+        let cancel = control.cancel_handle();
+        let watcher = signals.cancel_then_kill(cancel.clone(), notes, context.environment.stderr_tty);
         let watcher = tokio::spawn(watcher);
 
         let copied = Arc::new(AtomicU64::new(0));
@@ -92,7 +92,7 @@ impl Execution {
         let shown = hm_render::render(&mut events, renderer.as_mut(), hm_render::TICK).await;
         if shown.is_err() {
             // Nobody reads the output any more: the build is not wanted, and what it still says is recorded.
-            token.cancel();
+            cancel.terminate();
             while events.next().await.is_some() {}
         }
         let outcome = control.wait().await;

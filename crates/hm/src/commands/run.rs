@@ -73,6 +73,7 @@ fn options(args: &RunArgs, config: &Config) -> RunOptions {
         timeout: args.timeout,
         watch: !args.no_watch,
         keep_going: config.keep_going,
+        grace: config.grace,
         parallelism: config.parallelism,
         only: args.only.clone(),
         from: args.from.clone(),

@@ -86,6 +86,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "Run what does not depend on a failed step to its end.",
     },
     Setting {
+        key: "run.grace",
+        env: env_vars::HM_GRACE,
+        default: "10s",
+        help: "How long a step that is canceled or timed out may take to end after SIGTERM, such as `30s`; `0` kills it at once.",
+    },
+    Setting {
         key: "format",
         env: env_vars::HM_FORMAT,
         default: "human on a terminal, plain otherwise",

@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hm_vm::oci::{Platform, PullPolicy, RegistrySettings};
 use hm_vm::registry::Budget;
-use hm_vm::{ImageMap, ImageReference, Limits, Network};
+use hm_vm::{DEFAULT_GRACE, ImageMap, ImageReference, Limits, Network};
 
 use super::cloud::CloudSettings;
 use super::reader::Reader;
 use super::words::{PULL_WORDS, parse_pull};
 use super::{ConfigError, Layers, registries};
-use crate::cli::{Format, Logs};
+use crate::cli::{Format, Logs, parse_duration};
 use crate::environment::Environment;
 
 const GIB: u64 = 1 << 30;
@@ -51,6 +52,8 @@ pub struct Config {
     pub parallelism: Option<NonZeroUsize>,
     /// Run what does not depend on a failed step to its end.
     pub keep_going: bool,
+    /// How long a step may take to end after SIGTERM.
+    pub grace: Duration,
     /// How a run is shown; `None` depends on the terminal.
     pub format: Option<Format>,
     /// Which steps' output is shown; `None` is the format's choice.
@@ -104,6 +107,11 @@ impl Config {
                 text.parse().ok()
             })?,
             keep_going: read.flag("keep_going")?,
+            grace: read
+                .value("run.grace", "a duration, such as `30s`", |text| {
+                    parse_duration(text).ok()
+                })?
+                .unwrap_or(DEFAULT_GRACE),
             format: read.choice("format")?,
             logs: read.choice("logs")?,
             data_dir,

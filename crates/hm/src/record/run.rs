@@ -8,7 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use hm_exec::{BuildStatus, RunOptions};
 use hm_vm::oci::Platform;
-use hm_vm::{ImageReference, Limits, Network};
+use hm_vm::{DEFAULT_GRACE, ImageReference, Limits, Network};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -123,6 +123,8 @@ pub struct RecordedOptions {
     pub parallelism: Option<NonZeroUsize>,
     /// The whole build's timeout in milliseconds.
     pub timeout_ms: Option<u64>,
+    /// How long a step may take to end after SIGTERM, in milliseconds, where that was said.
+    pub grace_ms: Option<u64>,
     /// What stands in for images.
     pub images: BTreeMap<String, String>,
     /// The platform of images that was asked for.
@@ -145,6 +147,8 @@ impl RecordedOptions {
             timeout_ms: options
                 .timeout
                 .and_then(|timeout| u64::try_from(timeout.as_millis()).ok()),
+            grace_ms: (options.grace != DEFAULT_GRACE)
+                .then(|| u64::try_from(options.grace.as_millis()).unwrap_or(u64::MAX)),
             images,
             platform: platform.map(ToString::to_string),
             git: options.include_git,
@@ -169,6 +173,7 @@ impl RecordedOptions {
             keep_going: self.keep_going,
             parallelism: self.parallelism,
             timeout: self.timeout_ms.map(Duration::from_millis),
+            grace: self.grace_ms.map_or(DEFAULT_GRACE, Duration::from_millis),
             include_git: self.git,
             network: self.network,
             limits: self.limits.clone(),

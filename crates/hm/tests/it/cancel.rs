@@ -228,3 +228,128 @@ fn two_interrupts_end_a_build_whose_reader_is_stuck() {
         running.processes().is_empty()
     });
 }
+
+#[test]
+fn canceled_step_has_its_grace_and_is_kept() {
+    let mut running =
+        running_step("trap 'sleep 0.3; echo bye; echo written > left; exit 3' TERM; sleep 1000 & wait");
+    running.signal("-INT");
+    let mut shown = String::new();
+    std::io::Read::read_to_string(&mut running.output, &mut shown).expect("text");
+    assert_eq!(running.child.wait().expect("hm ends").code(), Some(130));
+    assert!(shown.contains("bye"), "{shown}");
+    running.leaves_nothing();
+    let left = running
+        .world
+        .hm(&["shell", "a", "--", "cat", "left"])
+        .expect(0)
+        .stdout();
+    assert_eq!(left, "written\n");
+}
+
+#[test]
+fn timed_out_step_has_its_grace() {
+    let world = World::new();
+    world.write(
+        "p.json",
+        r#"{"version": "0", "graph": {"nodes": [{"step": {"key": "a", "timeout_seconds": 1, "grace_seconds": 20,
+            "cmd": "trap 'echo written > left; exit 0' TERM; sleep 1000 & wait"}, "env": {}}],
+            "node_holes": [], "edge_property": "directed", "edges": []}}"#,
+    );
+    let ran = world
+        .hm(&["run", "--plan", "p.json", "--format", "plain"])
+        .expect(1)
+        .stdout();
+    assert!(ran.contains("ran into its timeout of 1 s"), "{ran}");
+    world.hm(&["shell", "a", "--", "cat", "left"]).expect(0);
+}
+
+#[test]
+fn second_interrupt_kills_a_step_in_its_grace() {
+    let mut running = running_step("trap 'echo handled' TERM; while :; do sleep 1; done");
+    running.signal("-INT");
+    let mut line = String::new();
+    while !line.contains("handled") {
+        line.clear();
+        let read = running.output.read_line(&mut line).expect("hm speaks");
+        assert!(read > 0, "the step was not terminated");
+    }
+    running.signal("-INT");
+    assert_eq!(running.child.wait().expect("hm ends").code(), Some(130));
+    running.leaves_nothing();
+}
+
+#[test]
+fn no_grace_kills_at_once() {
+    let world = World::new();
+    let step = "trap 'echo handled' TERM; echo begun; while :; do sleep 1; done";
+    world.write("p.json", &World::plan(&[("a", step, None)]));
+    let ran = world.hm(&[
+        "run",
+        "--plan",
+        "p.json",
+        "--format",
+        "plain",
+        "--timeout",
+        "2s",
+        "--grace",
+        "0",
+    ]);
+    let shown = ran.expect(124).stdout();
+    assert!(shown.contains("begun") && !shown.contains("handled\n"), "{shown}");
+}
+
+#[test]
+fn step_that_ended_while_hm_was_stopped_passed() {
+    let world = World::new();
+    world.write(
+        "p.json",
+        r#"{"version": "0", "graph": {"nodes": [{"step": {"key": "a", "timeout_seconds": 3, "cmd": "echo step-'runs'; sleep 1"},
+            "env": {}}], "node_holes": [], "edge_property": "directed", "edges": []}}"#,
+    );
+    let mut command = world.command(&["run", "--plan", "p.json", "--format", "plain"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("hm starts");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut shown = String::new();
+    while !shown.contains("step-runs") {
+        assert!(output.read_line(&mut shown).expect("hm speaks") > 0, "{shown}");
+    }
+    signal("-STOP", child.id());
+    std::thread::sleep(Duration::from_secs(4));
+    signal("-CONT", child.id());
+    std::io::Read::read_to_string(&mut output, &mut shown).expect("text");
+    assert_eq!(child.wait().expect("hm ends").code(), Some(0), "{shown}");
+    assert!(!shown.contains("timeout"), "{shown}");
+}
+
+#[test]
+fn steps_ignore_no_signal() {
+    let world = World::new();
+    let step = "for signal in INT QUIT HUP TERM PIPE USR1; do sh -c \"kill -$signal \\$\\$; echo survived $signal\"; done; \
+                grep -E '^Sig(Ign|Blk)' /proc/self/status; true";
+    world.write("p.json", &World::plan(&[("a", step, None)]));
+    let hm = world.command(&["run", "--plan", "p.json", "--format", "plain"]);
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg("trap '' HUP INT QUIT USR1; kill -HUP $$; exec \"$@\"")
+        .arg("sh");
+    command.arg(hm.get_program()).args(hm.get_args());
+    for (name, value) in hm.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.current_dir(hm.get_current_dir().expect("a directory"));
+    let output = command.output().expect("hm runs");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(!shown.contains("] survived"), "{shown}");
+    for mask in ["SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000"] {
+        assert!(shown.contains(mask), "{shown}");
+    }
+}

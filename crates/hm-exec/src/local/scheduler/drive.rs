@@ -10,7 +10,7 @@ use hm_plugin_protocol::events::{CANCELED, StepEndStatus};
 use super::super::decide::Decision;
 use super::super::state::{Cause, Phase};
 use super::Scheduler;
-use crate::BackendError;
+use crate::{BackendError, StepStatus};
 
 impl Scheduler {
     /// Runs every step to its end. What it leaves undone, [`Scheduler::close`] ends.
@@ -33,7 +33,7 @@ impl Scheduler {
             let halt = self.halt.clone();
             tokio::select! {
                 biased;
-                () = halt.cancelled(), if self.cause.is_none() => {
+                () = halt.terminated(), if self.cause.is_none() => {
                     let late = self.late.load(Ordering::Acquire);
                     self.cut(if late { Cause::TimedOut } else { Cause::Canceled }).await;
                 }
@@ -48,10 +48,13 @@ impl Scheduler {
 
     /// Ends, by an event, every step that has none yet, and waits until nothing of the run is left.
     pub(in crate::local) async fn close(&mut self, broken: Option<BackendError>) {
-        if let Some(error) = broken {
-            self.broken(error);
+        match broken {
+            Some(error) => {
+                self.broken(error);
+                self.halt.kill();
+            }
+            None => self.halt.terminate(),
         }
-        self.halt.cancel();
         while let Some(joined) = self.tasks.join_next_with_id().await {
             if let Err(error) = joined {
                 tracing::warn!(%error, "a step's task did not end well");
@@ -75,14 +78,20 @@ impl Scheduler {
         self.keeper.finish().await;
     }
 
+    /// Whether every step passed, now or earlier.
+    pub(in crate::local) fn all_passed(&self) -> bool {
+        let passed = [StepStatus::Passed, StepStatus::CacheHit];
+        self.steps.iter().all(|step| passed.contains(&step.status))
+    }
+
     /// Cancels the run after a while, however busy the scheduler is.
     fn timer(&self, limit: Duration) -> AbortOnDrop {
         let (late, halt) = (Arc::clone(&self.late), self.halt.clone());
         AbortOnDrop(tokio::spawn(async move {
             tokio::time::sleep(limit).await;
-            if !halt.is_cancelled() {
+            if !halt.is_terminated() {
                 late.store(true, Ordering::Release);
-                halt.cancel();
+                halt.terminate();
             }
         }))
     }

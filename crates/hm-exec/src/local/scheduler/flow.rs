@@ -101,7 +101,7 @@ impl Scheduler {
     }
 
     pub(super) async fn cut_rest(&mut self) {
-        self.halt.cancel();
+        self.halt.terminate();
         self.ready.clear();
         let run = Arc::clone(&self.run);
         let Some(cause) = self.cause.clone() else { return };

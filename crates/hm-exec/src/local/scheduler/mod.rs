@@ -12,10 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use hm_pipeline_ir::StepIndex;
-use hm_vm::VmError;
+use hm_vm::{Cancel, VmError};
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::decide::Decided;
@@ -55,7 +54,7 @@ pub(in crate::local) struct Scheduler {
     reports: mpsc::UnboundedReceiver<Report>,
     report_to: mpsc::UnboundedSender<Report>,
     /// Canceled by whoever started the run, by the timeout, and by the first failure.
-    halt: CancellationToken,
+    halt: Cancel,
     late: Arc<AtomicBool>,
 }
 
@@ -65,7 +64,7 @@ impl Scheduler {
         sink: Sink,
         keeper: Keeper,
         slots: usize,
-        cancel: &CancellationToken,
+        cancel: &Cancel,
         decided: Vec<Decided>,
     ) -> Self {
         let graph = run.graph();
@@ -105,7 +104,7 @@ impl Scheduler {
             removals: TaskTracker::new(),
             reports,
             report_to,
-            halt: cancel.child_token(),
+            halt: cancel.child(),
             late: Arc::default(),
         }
     }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use hm_vm::{PodId, VmError};
+use hm_vm::{Cancel, PodId, VmError};
 use tokio::sync::OwnedMutexGuard;
-use tokio_util::sync::CancellationToken;
 
 use super::chain::Alive;
 use super::group::Group;
@@ -76,7 +75,7 @@ impl Beside {
     }
 
     /// Waits until all that was started can be used.
-    pub(in crate::local) async fn ready(&mut self, stop: &CancellationToken) -> Result<Readiness, VmError> {
+    pub(in crate::local) async fn ready(&mut self, stop: &Cancel) -> Result<Readiness, VmError> {
         let both = async {
             let fresh = async {
                 match &self.fresh {
@@ -86,7 +85,7 @@ impl Beside {
             };
             tokio::try_join!(fresh, self.own.usable()).map(|_| ())
         };
-        let waited = stop.run_until_cancelled(both).await;
+        let waited = stop.run_until_terminated(both).await;
         match waited {
             None => {
                 let starting: Vec<&str> = self.groups().flat_map(Group::starting).collect();

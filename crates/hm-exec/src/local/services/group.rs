@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::{join_all, select_all, try_join_all};
-use hm_vm::{KillReason, PodId, VmError};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use hm_vm::{Cancel, KillReason, PodId, TerminateOnDrop, VmError};
 use uuid::Uuid;
 
 use super::pod::Pod;
@@ -15,23 +14,23 @@ use super::{Site, Spec, words};
 #[derive(Debug)]
 pub(super) struct Group {
     services: Vec<Service>,
-    kill: CancellationToken,
-    _stop: DropGuard,
+    cancel: Cancel,
+    _stop: TerminateOnDrop,
     pod: Arc<Pod>,
 }
 
 impl Group {
     /// Starts all of them.
     pub(super) fn start(site: &Site, pod: &Arc<Pod>, specs: &[Spec], step_id: Uuid) -> Self {
-        let kill = site.halt.child_token();
+        let cancel = site.halt.killed_with();
         let services = specs
             .iter()
-            .map(|spec| Service::start(site, pod, spec, step_id, kill.child_token()))
+            .map(|spec| Service::start(site, pod, spec, step_id, cancel.child()))
             .collect();
         Self {
             services,
-            _stop: kill.clone().drop_guard(),
-            kill,
+            _stop: cancel.drop_guard(),
+            cancel,
             pod: Arc::clone(pod),
         }
     }
@@ -88,7 +87,7 @@ impl Group {
 
     /// Stops all of them, and tells what they have written to its end.
     pub(super) async fn stop(&self) {
-        self.kill.cancel();
+        self.cancel.terminate();
         join_all(self.services.iter().map(Service::gone)).await;
     }
 

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use hm_pipeline_ir::{HealthCheck, Shell};
-use hm_vm::{ExecOutcome, ExecRequest, OutputChunk, Vm, VmError};
+use hm_vm::{Cancel, ExecOutcome, ExecRequest, OutputChunk, Vm, VmError};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::super::command;
 
@@ -29,11 +28,12 @@ pub(super) async fn check(
     service: &ExecRequest,
     shell: Option<&Shell>,
     health: &HealthCheck,
-    stop: &CancellationToken,
+    stop: &Cancel,
 ) -> Result<Health, VmError> {
     let mut request = service.clone();
     request.argv = command::argv(shell, &health.cmd);
-    let kill = stop.child_token();
+    request.grace = Duration::ZERO;
+    let kill = stop.child();
     let mut last = None;
     let late = {
         let tries = tries(vm, &request, health.interval, &kill, &mut last);
@@ -42,13 +42,13 @@ pub(super) async fn check(
             biased;
             passed = &mut tries => return Ok(if passed? { Health::Passed } else { Health::Stopped }),
             () = tokio::time::sleep(health.timeout) => {
-                kill.cancel();
+                kill.kill();
                 !tries.await?
             }
         }
     };
     Ok(match late {
-        true if stop.is_cancelled() => Health::Stopped,
+        true if stop.is_terminated() => Health::Stopped,
         true => Health::Late(last),
         false => Health::Passed,
     })
@@ -59,7 +59,7 @@ async fn tries(
     vm: &dyn Vm,
     request: &ExecRequest,
     interval: Duration,
-    kill: &CancellationToken,
+    kill: &Cancel,
     last: &mut Option<String>,
 ) -> Result<bool, VmError> {
     loop {
@@ -69,12 +69,12 @@ async fn tries(
         if outcome.killed.is_none() && outcome.status.code() == 0 {
             return Ok(true);
         }
-        if kill.is_cancelled() {
+        if kill.is_terminated() {
             last.get_or_insert_with(|| "it did not end".to_owned());
             return Ok(false);
         }
         *last = Some(told(&outcome, &words));
-        let waited = kill.run_until_cancelled(tokio::time::sleep(interval)).await;
+        let waited = kill.run_until_terminated(tokio::time::sleep(interval)).await;
         if waited.is_none() {
             return Ok(false);
         }

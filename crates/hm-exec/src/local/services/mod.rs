@@ -25,8 +25,7 @@ use std::sync::Arc;
 
 use hm_pipeline_ir::{HealthCheck, Shell};
 use hm_vm::source::Source;
-use hm_vm::{ExecRequest, PodRequest, ResolvedImage, VmBackend};
-use tokio_util::sync::CancellationToken;
+use hm_vm::{Cancel, ExecRequest, PodRequest, ResolvedImage, VmBackend};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -41,8 +40,8 @@ pub(super) struct Site {
     pub(super) vm: Arc<dyn VmBackend>,
     pub(super) source: Arc<Source>,
     pub(super) sink: Sink,
-    /// Stops all of them.
-    pub(super) halt: CancellationToken,
+    /// The build's end. Services outlive the grace of their steps, which may still use them.
+    pub(super) halt: Cancel,
     /// What is done behind the steps' backs.
     pub(super) tasks: TaskTracker,
 }

@@ -4,9 +4,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use hm_vm::{ExecOutcome, ExecRequest, ResolvedImage, Vm, VmError};
+use hm_vm::{Cancel, ExecOutcome, ExecRequest, ResolvedImage, Vm, VmError};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::super::output::Output;
@@ -45,14 +44,8 @@ pub(super) enum Unusable {
 }
 
 impl Service {
-    /// Starts it in a pod. `kill` stops it.
-    pub(super) fn start(
-        site: &Site,
-        pod: &Arc<Pod>,
-        spec: &Spec,
-        step_id: Uuid,
-        kill: CancellationToken,
-    ) -> Self {
+    /// Starts it in a pod. `cancel` stops it.
+    pub(super) fn start(site: &Site, pod: &Arc<Pod>, spec: &Spec, step_id: Uuid, cancel: Cancel) -> Self {
         let (state, standing) = watch::channel(State::Starting);
         let (turns, coming) = mpsc::channel(1);
         let mut request = spec.request.clone();
@@ -64,7 +57,7 @@ impl Service {
             spec: spec.clone(),
             step_id,
             state,
-            kill,
+            cancel,
         };
         pod.machines.spawn(task.run(coming));
         Self {
@@ -144,7 +137,7 @@ struct Task {
     spec: Spec,
     step_id: Uuid,
     state: watch::Sender<State>,
-    kill: CancellationToken,
+    cancel: Cancel,
 }
 
 impl Task {
@@ -173,24 +166,24 @@ impl Task {
     async fn serve(&self, vm: &dyn Vm, turns: mpsc::Receiver<Turn>) {
         let output = Output::of_service(&self.site.sink, self.step_id, &self.spec.name);
         let (sender, chunks) = mpsc::channel(CHUNKS);
-        let over = self.kill.child_token();
+        let over = self.cancel.child();
         let command = async {
-            match vm.exec(&self.request, sender, self.kill.clone()).await {
+            match vm.exec(&self.request, sender, self.cancel.clone()).await {
                 Ok(outcome) => self.turn(State::Ended(outcome)),
                 Err(error) => self.broken(&error.to_string()),
             }
-            over.cancel();
+            over.kill();
         };
         let checked = async {
             if let Err(error) = self.check(vm, &over).await {
                 self.broken(&error.to_string());
-                self.kill.cancel();
+                self.cancel.kill();
             }
         };
         tokio::join!(command, log::tell(output, chunks, turns), checked);
     }
 
-    async fn check(&self, vm: &dyn Vm, over: &CancellationToken) -> Result<(), VmError> {
+    async fn check(&self, vm: &dyn Vm, over: &Cancel) -> Result<(), VmError> {
         let health = match &self.spec.health {
             None => Health::Passed,
             Some(health) => health::check(vm, &self.request, self.spec.shell.as_ref(), health, over).await?,
@@ -203,7 +196,7 @@ impl Task {
                     health,
                     last.as_deref(),
                 )));
-                self.kill.cancel();
+                self.cancel.terminate();
             }
             _ => {}
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hm_pipeline_ir::{Service, ServiceScope, StepIndex};
 use hm_vm::{ExecRequest, PodRequest};
@@ -11,6 +12,9 @@ use super::super::command;
 use super::super::run::{Run, network, service_image_name};
 use super::{Chain, Services, Site, Spec};
 use crate::{BackendError, Result};
+
+/// How long a service may take to end after SIGTERM: nobody waits for what it might still do.
+const GRACE: Duration = Duration::from_secs(1);
 
 impl Run {
     /// The services of a step, where it has any. `chain` gives what keeps those of its chain.
@@ -84,6 +88,7 @@ impl Run {
         }
         request.env = service.env.clone();
         request.limits = self.request.options.limits.clone();
+        request.grace = GRACE;
         Ok(Spec {
             name: service.name.clone(),
             image: image.resolved.clone(),

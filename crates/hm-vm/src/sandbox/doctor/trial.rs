@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::super::{SandboxBackend, SandboxConfig};
 use crate::source::Source;
-use crate::{ExecRequest, ImageReference, Limits, OutputChunk, Result, VmBackend, VmError};
+use crate::{Cancel, ExecRequest, ImageReference, Limits, OutputChunk, Result, VmBackend, VmError};
 
 /// Longer than the slowest machine takes: a step that hangs is told as such.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -126,7 +125,7 @@ async fn step(backend: &SandboxBackend, request: &ExecRequest) -> Result<(String
             said.extend_from_slice(&chunk.bytes);
         }
     };
-    let (outcome, ()) = tokio::join!(vm.exec(request, sender, CancellationToken::new()), read);
+    let (outcome, ()) = tokio::join!(vm.exec(request, sender, Cancel::new()), read);
     vm.destroy().await?;
     let outcome = outcome?;
     let said = String::from_utf8_lossy(&said).into_owned();

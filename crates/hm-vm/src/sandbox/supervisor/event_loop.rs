@@ -28,6 +28,33 @@ struct Child {
     task: Task,
 }
 
+impl Child {
+    /// Takes in what it says; waits where it says nothing yet.
+    fn listen(&mut self) {
+        let Some(report) = &mut self.report else { return };
+        let mut chunk = [0; 16 * 1024];
+        match report.read(&mut chunk) {
+            Ok(read @ 1..) => self.said.extend_from_slice(&chunk[..read]),
+            _ => self.report = None,
+        }
+    }
+
+    /// Takes in what it has already said.
+    fn listen_now(&mut self) {
+        let now = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let speaks = self.report.as_ref().is_some_and(|report| {
+            let mut fds = [PollFd::new(report, PollFlags::IN)];
+            rustix::event::poll(&mut fds, Some(&now)).is_ok_and(|ready| ready > 0)
+        });
+        if speaks {
+            self.listen();
+        }
+    }
+}
+
 /// What a child was made for.
 #[derive(Debug)]
 enum Task {
@@ -201,19 +228,25 @@ impl EventLoop {
                 }
             }
             Request::Spawn(id, spawn) => self.waiting.push_back(Waiting { id, spawn, fds }),
-            Request::Kill(id, reason) => self.kill(id, reason)?,
+            Request::Kill(id, reason) => self.end_step(id, reason, Signal::KILL)?,
+            Request::Terminate(id) => self.end_step(id, KillReason::Canceled, Signal::TERM)?,
             Request::Work(id, work) => self.start_work(id, work, fds)?,
         }
         Ok(Turn::GoOn)
     }
 
-    fn kill(&mut self, id: u64, reason: KillReason) -> io::Result<()> {
+    /// Sends a signal to a step's first process, which hands SIGTERM on to all others.
+    fn end_step(&mut self, id: u64, reason: KillReason, signal: Signal) -> io::Result<()> {
         if let Some(child) = self.children.get_mut(&id) {
-            if let Task::Step { killed, .. } = &mut child.task {
-                *killed = Some(reason);
+            child.listen_now();
+            // One that has said how it ended did so by itself.
+            if child.said.is_empty()
+                && let Task::Step { killed, .. } = &mut child.task
+            {
+                killed.get_or_insert(reason);
             }
             // A child that has ended meanwhile is reaped by the loop.
-            let _ = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
+            let _ = rustix::process::pidfd_send_signal(&child.pidfd, signal);
         } else if let Some(index) = self.waiting.iter().position(|waiting| waiting.id == id) {
             self.waiting.remove(index);
             let status = crate::ExitStatus::Signal(libc::SIGKILL);
@@ -359,7 +392,13 @@ impl EventLoop {
             }
         };
         let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
-        match sys::clone_process(namespaces)? {
+        // A signal that comes before the step's first process is ready for it must not be lost.
+        sys::hold_signals();
+        let cloned = sys::clone_process(namespaces);
+        if !matches!(cloned, Ok(Cloned::Child)) {
+            sys::release_signals();
+        }
+        match cloned? {
             Cloned::Child => {
                 // Held on to here, their pipes would seem open until this step's end, and their secrets be in its memory.
                 self.waiting.clear();
@@ -420,14 +459,8 @@ impl EventLoop {
 
     /// Reads what a child has to say, before its pipe is full and until its end.
     fn listen(&mut self, id: u64) {
-        let Some(child) = self.children.get_mut(&id) else {
-            return;
-        };
-        let Some(report) = &mut child.report else { return };
-        let mut chunk = [0; 16 * 1024];
-        match report.read(&mut chunk) {
-            Ok(read @ 1..) => child.said.extend_from_slice(&chunk[..read]),
-            _ => child.report = None,
+        if let Some(child) = self.children.get_mut(&id) {
+            child.listen();
         }
     }
 

@@ -51,6 +51,8 @@ fn become_supervisor() {
 
 fn run() -> io::Result<()> {
     sys::close_from(3);
+    // What whoever started hm ignores is not ignored in steps.
+    sys::reset_signals();
     // A terminal's Ctrl-C goes to its whole foreground group: hm alone decides what it means.
     rustix::process::setsid()?;
     let socket = rustix::io::dup(std::io::stdin())?;

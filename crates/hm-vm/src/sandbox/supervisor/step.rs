@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::Command;
+use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, WaitOptions};
+use rustix::process::{Pid, Resource, Rlimit, WaitOptions};
 
 use super::entry::Entry;
 use super::user::User;
@@ -18,6 +19,9 @@ use crate::sandbox::sys::{self, Cloned};
 
 /// How many processes all steps of a run may have where there is no cgroup to bound each step.
 const UNGROUPED_PROCESSES: u64 = 16_384;
+
+/// How often the processes that handle SIGTERM are looked for.
+const HANDLERS: Duration = Duration::from_millis(20);
 
 /// Process 1 of the step's namespaces. Its end is the end of every process of the step.
 pub(super) fn init(entry: &Entry<'_>, spawn: Box<Spawn>, fds: &[OwnedFd], report: &OwnedFd) -> ! {
@@ -86,21 +90,67 @@ fn limit_processes() -> io::Result<()> {
         .map_err(|error| io::Error::other(format!("cannot limit the number of processes: {error}")))
 }
 
-/// Reaps whatever is orphaned in the namespace until the command itself ends.
-fn wait_for(command: rustix::process::Pid) -> io::Result<ExitStatus> {
+/// Reaps whatever is orphaned in the namespace until the command itself ends, and hands on a SIGTERM that comes meanwhile.
+/// A command that ended by that signal leaves its grace to those of its processes that handle it.
+fn wait_for(command: Pid) -> io::Result<ExitStatus> {
+    let mut terminated = false;
+    let mut ended = None;
     loop {
-        match rustix::process::wait(WaitOptions::empty()) {
+        if let Some(status) = reap(command)? {
+            ended = Some(status);
+        }
+        if let Some(status) = ended
+            && !(terminated && status == ExitStatus::Signal(libc::SIGTERM) && any_handles_term())
+        {
+            return Ok(status);
+        }
+        // Not every end is this process's to reap.
+        let again = ended.map(|_| HANDLERS);
+        if sys::next_signal(again) == Some(libc::SIGTERM) {
+            terminated = true;
+            sys::terminate_others();
+        }
+    }
+}
+
+/// Reaps all that has ended, and tells how the command did when it was among it.
+fn reap(command: Pid) -> io::Result<Option<ExitStatus>> {
+    let mut ended = None;
+    loop {
+        match rustix::process::wait(WaitOptions::NOHANG) {
             Ok(Some((pid, status))) if pid == command => {
                 let status = std::process::ExitStatus::from_raw(status.as_raw());
-                return Ok(match (status.code(), status.signal()) {
+                ended = Some(match (status.code(), status.signal()) {
                     (Some(code), _) => ExitStatus::Code(code),
                     (None, signal) => ExitStatus::Signal(signal.unwrap_or(libc::SIGKILL)),
                 });
             }
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Ok(Some(_)) | Err(rustix::io::Errno::INTR) => {}
+            Ok(None) | Err(rustix::io::Errno::CHILD) => return Ok(ended),
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Whether a process of the namespace, this one aside, has a handler for SIGTERM.
+fn any_handles_term() -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return false;
+    };
+    processes.flatten().any(|process| {
+        let name = process.file_name();
+        let pid = name.to_str().and_then(|name| name.parse::<u32>().ok());
+        pid.is_some_and(|pid| pid != 1)
+            && std::fs::read_to_string(process.path().join("status"))
+                .is_ok_and(|status| handles_term(&status))
+    })
+}
+
+/// The same of one process, by its file `status`.
+fn handles_term(status: &str) -> bool {
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name));
+    let caught = field("SigCgt:").and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask & (1 << (libc::SIGTERM - 1)) != 0)
 }
 
 /// Becomes the command; returns only when that failed.
@@ -112,6 +162,7 @@ fn command(spawn: &Spawn, user: Option<&User>, fds: &[OwnedFd]) -> io::Error {
 }
 
 fn prepare(spawn: &Spawn, user: Option<&User>, fds: &[OwnedFd]) -> io::Result<Command> {
+    sys::reset_signals();
     rustix::process::setsid()?;
     let [output, .., errors] = fds else {
         return Err(io::Error::other("no descriptors came with the request"));
@@ -151,4 +202,20 @@ fn stdout_and_stderr(output: BorrowedFd<'_>, errors: BorrowedFd<'_>) -> io::Resu
     rustix::stdio::dup2_stdout(output)?;
     rustix::stdio::dup2_stderr(errors)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn term_handler_is_found_in_status() {
+        assert!(handles_term(
+            "Name:\tsh\nSigIgn:\t0000000000000000\nSigCgt:\t0000000000004002\n"
+        ));
+        assert!(!handles_term(
+            "Name:\tsh\nSigIgn:\t0000000000004000\nSigCgt:\t0000000000010002\n"
+        ));
+        assert!(!handles_term(""));
+    }
 }

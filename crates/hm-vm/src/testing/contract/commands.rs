@@ -1,11 +1,10 @@
 //! Running commands.
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::Subject;
 use super::subject::{meanwhile, passes, run, sh};
-use crate::{ExecRequest, ImageReference, OutputChunk, VmError};
+use crate::{Cancel, ExecRequest, ImageReference, OutputChunk, VmError};
 
 /// A command's exit code comes through, and so does the signal that killed it.
 pub async fn exit_codes_and_signals_are_told(subject: &Subject) {
@@ -69,7 +68,7 @@ pub async fn every_byte_arrives_through_a_slow_reader(subject: &Subject) {
             }
         };
         let request = ExecRequest::shell(command);
-        let (outcome, ()) = tokio::join!(vm.exec(&request, sender, CancellationToken::new()), read);
+        let (outcome, ()) = tokio::join!(vm.exec(&request, sender, Cancel::new()), read);
         assert_eq!(outcome.expect("the command runs").status.code(), 0);
         assert!(
             got == expected,
@@ -91,7 +90,7 @@ pub async fn a_reader_that_goes_away_ends_the_command(subject: &Subject) {
         assert!(first.is_some_and(|chunk| !chunk.bytes.is_empty()));
         drop(chunks);
     };
-    let (outcome, ()) = tokio::join!(vm.exec(&request, sender, CancellationToken::new()), read);
+    let (outcome, ()) = tokio::join!(vm.exec(&request, sender, Cancel::new()), read);
     assert_ne!(outcome.expect("the command runs").status.code(), 0);
     vm.destroy().await.expect("it is destroyed");
 }

@@ -141,11 +141,7 @@ pub async fn a_closed_pod_stays_closed(subject: &Subject) {
     let vm = subject.machine().await;
     let (output, _chunks) = tokio::sync::mpsc::channel(1);
     let ran = vm
-        .exec(
-            &shell(Some(&pod), "true"),
-            output,
-            tokio_util::sync::CancellationToken::new(),
-        )
+        .exec(&shell(Some(&pod), "true"), output, crate::Cancel::new())
         .await;
     assert!(ran.is_err(), "{ran:?}");
     vm.destroy().await.expect("it is destroyed");

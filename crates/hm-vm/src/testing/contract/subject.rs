@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::source::{Source, SourceOptions, SourceStore};
 use crate::{
-    ExecOutcome, ExecRequest, ImageConfig, ImageReference, KillReason, OutputChunk, Stream, Vm, VmBackend,
+    Cancel, ExecOutcome, ExecRequest, ImageConfig, ImageReference, KillReason, OutputChunk, Stream, Vm,
+    VmBackend,
 };
 use crate::{Snapshot, SnapshotCheck, SnapshotId};
 
@@ -119,6 +119,11 @@ impl Subject {
         self.configured.as_ref()
     }
 
+    /// Whether its commands are those of the in-memory double.
+    pub(super) fn is_memory(&self) -> bool {
+        self.backend.name() == "memory"
+    }
+
     pub(super) fn serve(&self, port: u16) -> String {
         (self.server.serve)(port)
     }
@@ -217,7 +222,7 @@ pub(super) async fn passes(vm: &dyn Vm, command: &str) -> String {
 /// first.
 pub(super) async fn meanwhile<T>(vm: &dyn Vm, request: &ExecRequest, then: impl Future<Output = T>) -> T {
     let (sender, mut chunks) = mpsc::channel::<OutputChunk>(1);
-    let cancel = CancellationToken::new();
+    let cancel = Cancel::new();
     let other = async {
         let said = chunks.recv().await;
         assert!(
@@ -226,7 +231,7 @@ pub(super) async fn meanwhile<T>(vm: &dyn Vm, request: &ExecRequest, then: impl 
             request.argv
         );
         let done = then.await;
-        cancel.cancel();
+        cancel.kill();
         while chunks.recv().await.is_some() {}
         done
     };
@@ -261,7 +266,7 @@ pub(super) async fn run(vm: &dyn Vm, request: &ExecRequest) -> Ran {
                 .extend_from_slice(&chunk.bytes);
         }
     };
-    let (outcome, ()) = tokio::join!(vm.exec(request, sender, CancellationToken::new()), read);
+    let (outcome, ()) = tokio::join!(vm.exec(request, sender, Cancel::new()), read);
     Ran {
         outcome: outcome.expect("the command runs"),
         stdout: written.remove(&false).unwrap_or_default(),

@@ -1,11 +1,10 @@
 //! Who a command runs as, and what an image says about that.
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::Subject;
 use super::subject::{passes, run};
-use crate::{ExecRequest, SecretValue};
+use crate::{Cancel, ExecRequest, SecretValue};
 
 /// A command runs as the user that it names, by a name of the image's or by numbers, in that user's group; it can read
 /// its own secrets.
@@ -49,7 +48,7 @@ pub async fn an_unknown_user_is_refused(subject: &Subject) {
     request.user = Some("no-such-user-of-hm".into());
     let (output, mut chunks) = mpsc::channel(4);
     let error = vm
-        .exec(&request, output, CancellationToken::new())
+        .exec(&request, output, Cancel::new())
         .await
         .expect_err("there is no such user");
     assert!(error.to_string().contains("no-such-user-of-hm"), "{error}");

@@ -9,7 +9,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::export;
 use super::script::{Command, Link, Target, parse};
@@ -18,7 +17,7 @@ use super::state::{MemoryBackend, Sealed};
 use super::view::View;
 use crate::source::Source;
 use crate::{
-    ExecOutcome, ExecRequest, ExitStatus, KillReason, OutputChunk, Result, Snapshot, Stream, Terminal,
+    Cancel, ExecOutcome, ExecRequest, ExitStatus, KillReason, OutputChunk, Result, Snapshot, Stream, Terminal,
 };
 use crate::{Export, Exported, Vm, VmError};
 
@@ -189,6 +188,8 @@ impl MemoryVm {
                 }
                 String::new()
             }
+            // Read when the command begins.
+            ["hm-trap", ..] => String::new(),
             ["hm-infra"] => return Err(VmError::Other("the in-memory backend was told to break".into())),
             ["hm-panic"] => std::panic::panic_any("the in-memory backend was told to panic"),
             ["hm-oom"] => return Ok(Step::Killed(KillReason::OutOfMemory)),
@@ -208,8 +209,42 @@ impl MemoryVm {
         Ok(self.print(view, &command.target, text.into(), output).await)
     }
 
-    async fn script(&self, view: &View<'_>, output: &mpsc::Sender<OutputChunk>) -> Result<Step> {
-        let script = match view.request.argv.as_slice() {
+    /// What the script does when it is terminated: `hm-trap SECONDS [CODE]` stands anywhere in it.
+    fn trap(view: &View<'_>) -> Option<(Duration, i32)> {
+        let commands = parse(&Self::text(view), &view.env);
+        commands.iter().find_map(|command| {
+            let words: Vec<&str> = command.words.iter().map(String::as_str).collect();
+            let ["hm-trap", seconds, code @ ..] = words.as_slice() else {
+                return None;
+            };
+            let code = code.first().and_then(|code| code.parse().ok());
+            Some((Duration::from_secs_f64(seconds.parse().ok()?), code.unwrap_or(0)))
+        })
+    }
+
+    /// The end of a command that is terminated.
+    async fn terminated(
+        &self,
+        view: &View<'_>,
+        output: &mpsc::Sender<OutputChunk>,
+        cancel: &Cancel,
+    ) -> ExitStatus {
+        let Some((takes, code)) = Self::trap(view) else {
+            return ExitStatus::Signal(15);
+        };
+        tokio::select! {
+            biased;
+            () = cancel.killed() => ExitStatus::Signal(9),
+            () = tokio::time::sleep(takes), if takes <= view.request.grace => {
+                self.print(view, &Target::Stdout, "terminated\n".into(), output).await;
+                ExitStatus::Code(code)
+            }
+            () = tokio::time::sleep(view.request.grace) => ExitStatus::Signal(9),
+        }
+    }
+
+    fn text(view: &View<'_>) -> String {
+        match view.request.argv.as_slice() {
             [sh, flag, script] if sh == "sh" && flag == "-c" => script.clone(),
             argv => match argv
                 .iter()
@@ -221,9 +256,12 @@ impl MemoryVm {
                 Some([_, _, pieces @ ..]) => pieces.concat(),
                 _ => argv.join(" "),
             },
-        };
+        }
+    }
+
+    async fn script(&self, view: &View<'_>, output: &mpsc::Sender<OutputChunk>) -> Result<Step> {
         let mut last = 0;
-        for command in parse(&script, &view.env) {
+        for command in parse(&Self::text(view), &view.env) {
             let wanted = match command.link {
                 Link::Then => true,
                 Link::And => last == 0,
@@ -277,7 +315,7 @@ impl Vm for MemoryVm {
         &self,
         request: &ExecRequest,
         output: mpsc::Sender<OutputChunk>,
-        cancel: CancellationToken,
+        cancel: Cancel,
     ) -> Result<ExecOutcome> {
         if let Some(pod) = &request.pod {
             self.backend.lock().pods.find(pod)?;
@@ -286,7 +324,10 @@ impl Vm for MemoryVm {
         let view = View::new(&self.backend, request);
         let end = tokio::select! {
             biased;
-            () = cancel.cancelled() => Step::Killed(KillReason::Canceled),
+            () = cancel.terminated() => {
+                let status = self.terminated(&view, &output, &cancel).await;
+                return Ok(outcome(status, Some(KillReason::Canceled)));
+            }
             () = output.closed() => Step::Exit(ExitStatus::Signal(13)),
             end = self.script(&view, &output) => end?,
         };
@@ -300,12 +341,7 @@ impl Vm for MemoryVm {
         })
     }
 
-    async fn attach(
-        &self,
-        request: &ExecRequest,
-        terminal: Terminal,
-        cancel: CancellationToken,
-    ) -> Result<ExecOutcome> {
+    async fn attach(&self, request: &ExecRequest, terminal: Terminal, cancel: Cancel) -> Result<ExecOutcome> {
         let (sender, mut receiver) = mpsc::channel::<OutputChunk>(1);
         let drawn = async {
             while let Some(chunk) = receiver.recv().await {

@@ -57,6 +57,7 @@ const EVERYTHING: Features = Features {
     secrets: true,
     caches: true,
     exports: true,
+    terminates: true,
     limits_memory: true,
     limits_cpus: true,
     limits_pids: true,

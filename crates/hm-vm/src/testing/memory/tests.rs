@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::MemoryBackend;
 use crate::testing::contract::{CASES, Subject, run};
-use crate::{ExecRequest, ImageReference, KillReason, OutputChunk, PodRequest, Vm, VmBackend};
+use crate::{Cancel, ExecRequest, ImageReference, KillReason, OutputChunk, PodRequest, Vm, VmBackend};
 
 /// Cases whose commands are more than the double understands.
 const REAL: &[&str] = &[
     "nothing_of_a_command_outlives_it",
+    "a_terminated_child_with_a_handler_has_its_grace",
     "commands_of_a_machine_share_a_pipe",
     "a_command_runs_as_the_user_it_names",
     "an_unknown_user_is_refused",
@@ -54,7 +54,7 @@ async fn machine(backend: &MemoryBackend) -> Box<dyn Vm> {
 async fn code(vm: &dyn Vm, request: &ExecRequest) -> i32 {
     let (output, mut chunks) = mpsc::channel::<OutputChunk>(1);
     let drain = async { while chunks.recv().await.is_some() {} };
-    let (outcome, ()) = tokio::join!(vm.exec(request, output, CancellationToken::new()), drain);
+    let (outcome, ()) = tokio::join!(vm.exec(request, output, Cancel::new()), drain);
     outcome.expect("it runs").status.code()
 }
 
@@ -74,7 +74,7 @@ async fn a_server_answers_in_its_pod_while_it_runs() {
     };
     assert_eq!(code(client.as_ref(), &shell("hm-probe postgres")).await, 1);
     let (output, mut chunks) = mpsc::channel::<OutputChunk>(1);
-    let stop = CancellationToken::new();
+    let stop = Cancel::new();
     let serve = shell("hm-serve postgres");
     let probe = async {
         assert!(
@@ -93,7 +93,7 @@ async fn a_server_answers_in_its_pod_while_it_runs() {
         }
         let outside = ExecRequest::shell("hm-probe postgres");
         assert_eq!(code(client.as_ref(), &outside).await, 1);
-        stop.cancel();
+        stop.kill();
         while chunks.recv().await.is_some() {}
     };
     let (outcome, ()) = tokio::join!(server.exec(&serve, output, stop.clone()), probe);

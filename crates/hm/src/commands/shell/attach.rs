@@ -3,11 +3,10 @@
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
-use hm_vm::{ExecOutcome, ExecRequest, Terminal, TerminalInput, TerminalSize, Vm};
+use hm_vm::{Cancel, ExecOutcome, ExecRequest, Terminal, TerminalInput, TerminalSize, Vm};
 use rustix::termios::{self, OptionalActions, Termios};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::exit;
 use crate::fail::{Failure, Result};
@@ -59,7 +58,7 @@ pub async fn run(machine: &mut dyn Vm, request: &ExecRequest) -> Result<u8> {
     let sizes = keys.clone();
     // A thread of its own, left behind at the end: a read from a terminal cannot be called off.
     std::thread::spawn(move || read_keys(&keys));
-    let cancel = CancellationToken::new();
+    let cancel = Cancel::new();
     let canceler = cancel.clone();
     let watcher = tokio::spawn(async move {
         loop {
@@ -69,7 +68,7 @@ pub async fn run(machine: &mut dyn Vm, request: &ExecRequest) -> Result<u8> {
                         return;
                     }
                 }
-                _ = ended.recv() => canceler.cancel(),
+                _ = ended.recv() => canceler.kill(),
             }
         }
     });

@@ -2,9 +2,8 @@
 
 use std::io::{self, Write};
 
-use hm_vm::{ExecRequest, OutputChunk, Stream, Vm};
+use hm_vm::{Cancel, ExecRequest, OutputChunk, Stream, Vm};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use crate::fail::{Failure, Result};
 use crate::signals::Signals;
@@ -18,12 +17,14 @@ const WAITING: usize = 64;
 /// When it cannot be run, or nobody reads its output.
 pub async fn run(machine: &mut dyn Vm, request: &ExecRequest) -> Result<u8> {
     let mut signals = Signals::take_over().map_err(Failure::io("cannot handle", "Ctrl-C"))?;
-    let cancel = CancellationToken::new();
+    let cancel = Cancel::new();
     let (sender, receiver) = mpsc::channel(WAITING);
     let canceler = cancel.clone();
     let watcher = tokio::spawn(async move {
         signals.next().await;
-        canceler.cancel();
+        canceler.terminate();
+        signals.next().await;
+        canceler.kill();
     });
     let (outcome, passed_on) = tokio::join!(machine.exec(request, sender, cancel), pass_on(receiver));
     watcher.abort();
