@@ -41,7 +41,7 @@ use tracing::level_filters::LevelFilter;
 /// Runs `hm` as the process was started, and tells the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(cli::translate(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {
             // Help that nobody reads any more is no failure.

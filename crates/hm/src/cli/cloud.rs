@@ -64,6 +64,9 @@ pub struct LoginArgs {
     /// A token; others on this machine may see it while the command runs
     #[arg(long, group = "secret")]
     pub token: Option<String>,
+    /// Take the token from standard input
+    #[arg(long, group = "secret", hide = true)]
+    pub paste: bool,
     /// A file with a token, or `-` for standard input
     #[arg(long, value_name = "FILE", group = "secret")]
     pub token_file: Option<PathBuf>,
@@ -107,6 +110,7 @@ pub enum OrgCommand {
         json: bool,
     },
     /// Choose the one that builds are for from now on
+    #[command(alias = "switch")]
     Use {
         /// Its name in URLs
         org: String,

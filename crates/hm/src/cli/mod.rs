@@ -5,6 +5,7 @@ mod cloud;
 mod image;
 mod needs;
 mod past;
+mod published;
 mod run;
 mod server;
 
@@ -21,6 +22,7 @@ pub use cloud::{
 pub use image::{ImageArgs, ImageCommand};
 pub use needs::{ArtifactsArgs, SecretArgs};
 pub use past::{BuildsArgs, LogsArgs, RerunArgs, ShellArgs};
+pub use published::translate;
 pub use run::{PipelineArgs, RunArgs, ShowArgs, parse_duration};
 pub use server::{AgentArgs, AgentSecretArgs, ServerArgs, ServerCommand};
 
@@ -72,7 +74,7 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct GlobalArgs {
     /// The repository, instead of the nearest directory above with `.hm` or `.git`
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, short_alias = 'd', global = true, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Where hm keeps sources, snapshots and recorded runs
     #[arg(long, global = true, value_name = "DIR")]
@@ -120,6 +122,8 @@ pub enum Logs {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a first pipeline that fits the repository
+    Init,
     /// Run a pipeline
     Run(Box<RunArgs>),
     /// Run again what was run before, over today's source

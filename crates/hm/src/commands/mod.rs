@@ -12,6 +12,7 @@ mod events;
 mod execute;
 mod graph;
 mod image;
+mod init;
 mod logs;
 mod open_files;
 mod pipelines;
@@ -35,6 +36,7 @@ pub fn dispatch(command: Command, context: Context) -> Result<u8> {
         Command::Run(args) => run::run(context, &args),
         Command::Rerun(args) => rerun::rerun(context, &args),
         Command::Shell(args) => shell::shell(&context, &args),
+        Command::Init => init::init(&context),
         Command::Logs(args) => logs::logs(context, &args),
         Command::Artifacts(args) => artifacts::artifacts(&context, &args),
         Command::Builds(args) => builds::builds(&context, &args),

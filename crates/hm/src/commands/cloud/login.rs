@@ -1,7 +1,7 @@
 //! `hm cloud login`, `logout` and `whoami`.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use harmont_client::{HarmontClient, HarmontError};
 use secrecy::{ExposeSecret, SecretString};
@@ -34,7 +34,9 @@ pub(super) async fn login(context: &Context, config: &Config, args: &LoginArgs) 
             "{url} is not encrypted: whoever is between you and it sees the token and your source"
         ));
     }
-    let token = match (&args.token, &args.token_file, &args.code) {
+    let standard_input = args.paste.then(|| PathBuf::from("-"));
+    let file = args.token_file.as_ref().or(standard_input.as_ref());
+    let token = match (&args.token, file, &args.code) {
         (Some(token), _, _) => SecretString::from(token.trim()),
         (None, Some(file), _) => read_token(context, file)?,
         (None, None, Some(code)) => HarmontClient::anonymous(&url).redeem_login_code(code).await?,
