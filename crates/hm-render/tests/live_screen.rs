@@ -329,7 +329,7 @@ fn a_resize_leaves_no_trace() {
 }
 
 #[test]
-fn pieces_of_a_line_are_marked() {
+fn pieces_of_a_line_are_shown_as_one() {
     let mut scene = Scene::new(
         40,
         12,
@@ -349,9 +349,8 @@ fn pieces_of_a_line_are_marked() {
     run 1a2b3c4d of ci, 3 steps, 2 at once
     > build started from host (not cached: main.c has changed)
     > a-step-with-a-rather-long-key started
-    build | one
     a-step-with-a-rather-long-key | between
-    build + two
+    build | onetwo
     build | next
     | build 0.0s next
     | a-step-with-a-rath~ 0.0s between
