@@ -39,7 +39,10 @@ fn five_failures_in_full_and_a_line_for_each_other() {
         Options::default(),
         failing(&["a", "b", "c", "d", "e", "f", "g"]),
     );
-    assert_eq!(text.matches("  output: 1 line above; hm logs 1a2b3c4d/").count(), 5);
+    assert_eq!(
+        text.matches("  output: 1 line above; hm logs 1a2b3c4d/").count(),
+        5
+    );
     assert_eq!(text.matches("hm rerun --from").count(), 5);
     let end = &text[text.find("2 more failed").unwrap()..];
     insta::assert_snapshot!(end, @r"
