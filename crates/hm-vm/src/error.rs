@@ -62,7 +62,7 @@ pub enum VmError {
         source: Box<Self>,
     },
     /// A step's environment could not be set up.
-    #[error("cannot set up the step's sandbox: {0}")]
+    #[error("cannot set up the step: {0}")]
     Setup(String),
     /// Anything else.
     #[error("{0}")]

@@ -137,6 +137,14 @@ pub trait VmBackend: Send + Sync + Debug {
         Ok(Vec::new())
     }
 
+    /// The same as far as it is known in a moment: the sizes may be those of some time ago.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn cache_directories_at_hand(&self) -> Result<Vec<CacheDirectory>> {
+        self.cache_directories().await
+    }
+
     /// Removes a cache directory that no command uses, and returns how many bytes of real blocks that freed.
     ///
     /// # Errors

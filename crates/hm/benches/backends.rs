@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hm_vm::testing::dockerd::{Dockerd, Reach};
-use hm_vm::testing::oci::{ImageBuilder, Registry};
+use hm_vm::testing::oci::{ImageBuilder, Layer, Registry};
 
 const CHAINS: usize = 5;
 const STEPS: usize = 10;
@@ -71,7 +71,79 @@ fn main() -> Result<(), Box<dyn Error>> {
             took.as_secs_f64() * 1_000.0 / (CHAINS * STEPS) as f64,
         );
     }
+    beside_docker_run(rounds, &registry, &runtime, &daemon, work.path())
+}
+
+/// What a step that does nothing costs, beside `docker run` of the same image, whatever its size.
+fn beside_docker_run(
+    rounds: usize,
+    registry: &Registry,
+    runtime: &tokio::runtime::Runtime,
+    daemon: &Dockerd,
+    work: &Path,
+) -> Result<(), Box<dyn Error>> {
+    for (name, files) in [("small", 0), ("large", 30_000)] {
+        let mut layer = Layer::new();
+        for number in 0..files {
+            layer = layer.file(
+                &format!("usr/share/{}/{number}", number % 300),
+                "of a large image\n",
+            );
+        }
+        let built = ImageBuilder::busybox().layer(layer).build();
+        let image = runtime.block_on(built.push(registry, &format!("{name}:1")));
+        let plan = work.join(format!("{name}.json"));
+        std::fs::write(&plan, chain_of_nothing(&image))?;
+        let tree = work.join("tree");
+        let data = work.join(format!("data-{name}"));
+        let (mut steps, mut runs) = (Vec::new(), Vec::new());
+        for round in 0..=rounds {
+            let began = Instant::now();
+            hm("docker", daemon, &tree, &plan, &data)?;
+            let took = began.elapsed();
+            let began = Instant::now();
+            for _ in 0..STEPS {
+                let mut run = Command::new("docker");
+                run.args(["run", "--rm", &image, "true"]);
+                passes(run.env("DOCKER_HOST", daemon.host()))?;
+            }
+            // The first round fetches the image.
+            if round > 0 {
+                steps.push(took);
+                runs.push(began.elapsed());
+            }
+        }
+        let (step, run) = (median(&mut steps), median(&mut runs));
+        println!(
+            "`true` on the {name} image: {:.1} ms a step of hm's, {:.1} ms a `docker run --rm`, {:.2} times",
+            step.as_secs_f64() * 1_000.0 / STEPS as f64,
+            run.as_secs_f64() * 1_000.0 / STEPS as f64,
+            step.as_secs_f64() / run.as_secs_f64(),
+        );
+    }
     Ok(())
+}
+
+/// One chain of steps that do nothing.
+fn chain_of_nothing(image: &str) -> String {
+    let nodes: Vec<String> = (0..STEPS)
+        .map(|step| {
+            let image = if step == 0 {
+                format!(r#","image":"{image}""#)
+            } else {
+                String::new()
+            };
+            format!(r#"{{"step":{{"key":"step-{step}","cmd":"true"{image}}},"env":{{}}}}"#)
+        })
+        .collect();
+    let edges: Vec<String> = (1..STEPS)
+        .map(|step| format!(r#"[{},{step},"builds_in"]"#, step - 1))
+        .collect();
+    format!(
+        r#"{{"version":"0","graph":{{"nodes":[{}],"node_holes":[],"edge_property":"directed","edges":[{}]}}}}"#,
+        nodes.join(","),
+        edges.join(",")
+    )
 }
 
 fn median(times: &mut [Duration]) -> Duration {

@@ -1,5 +1,6 @@
 //! [`DockerBackend`]: images, machines and snapshots of an engine.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +14,7 @@ use super::{DockerConfig, caches, engine, image, pods, reclaim, remembered, sour
 use crate::source::Source;
 use crate::{
     CacheDirectory, Features, ImageConfig, ImageReference, Images, PodId, PodRequest, ResolvedImage, Result,
-    SnapshotCheck, SnapshotId, Usage, Vm, VmBackend, VmError,
+    SnapshotCheck, SnapshotId, Usage, Vm, VmBackend, VmError, WORKSPACE,
 };
 
 /// Runs steps in containers of a Docker-compatible engine.
@@ -62,16 +63,16 @@ impl VmBackend for DockerBackend {
             secrets: true,
             caches: true,
             exports: true,
-            terminates: false,
             limits_memory: true,
             limits_cpus: true,
             limits_pids: true,
             limits_disk: true,
+            terminates: true,
         }
     }
 
     async fn ready(&self) -> Result<()> {
-        engine::refuse_full(self.shared.docker().await?).await
+        engine::refuse_full(self.shared.info().await?)
     }
 
     fn images(&self) -> Option<&dyn Images> {
@@ -107,6 +108,18 @@ impl VmBackend for DockerBackend {
             image: image.reference.clone(),
             reason: "it has gone from the engine since it was found; run again".into(),
         })?;
+        let workspace = Path::new(WORKSPACE);
+        if let Some(volume) = base.volumes.iter().find(|volume| {
+            let volume = Path::new(volume.as_str());
+            workspace.starts_with(volume) || volume.starts_with(workspace)
+        }) {
+            return Err(VmError::Unsupported {
+                what: format!("the image {} on docker", image.reference),
+                reason: format!(
+                    "it declares VOLUME {volume}, which hides the source: build it without that, or run with the sandbox"
+                ),
+            });
+        }
         Ok(Box::new(DockerVm::new(self.shared.clone(), base, None)))
     }
 
@@ -135,7 +148,7 @@ impl VmBackend for DockerBackend {
         // First, so that nobody starts from it any more.
         state::remove(&state.snapshot(&snapshot.0))?;
         sourced::forget(&self.shared, &image).await?;
-        let freed = Listing::new(&self.shared).await?.freed(&image);
+        let freed = self.shared.recent_listing().await?.freed(&image);
         self.shared.remove_image(&image).await?;
         Ok(freed)
     }
@@ -148,6 +161,10 @@ impl VmBackend for DockerBackend {
 
     async fn cache_directories(&self) -> Result<Vec<CacheDirectory>> {
         caches::list(&self.shared).await
+    }
+
+    async fn cache_directories_at_hand(&self) -> Result<Vec<CacheDirectory>> {
+        caches::at_hand(&self.shared).await
     }
 
     async fn remove_cache_directory(&self, name: &str) -> Result<u64> {

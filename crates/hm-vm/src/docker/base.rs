@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bollard::models::ImageConfig;
 use serde::{Deserialize, Serialize};
 
 use super::engine::{failed, found};
@@ -27,6 +28,9 @@ pub(super) struct Base {
     /// The manifests of other sources that it was found to be usable over, the newest last.
     #[serde(default)]
     pub usable_over: Vec<String>,
+    /// What the image says is a `VOLUME`: the engine keeps what is written there out of every image.
+    #[serde(default)]
+    pub volumes: Vec<String>,
     /// What the image gives every command.
     pub env: BTreeMap<String, String>,
 }
@@ -56,6 +60,7 @@ impl Base {
                 .and_then(|root| root.layers)
                 .map_or(1, |layers| layers.len()),
             source: None,
+            volumes: volumes(inspected.config.as_ref()),
             usable_over: Vec::new(),
             env: variables(inspected.config.and_then(|config| config.env)),
         }))
@@ -82,6 +87,17 @@ impl Base {
             .await?
             .ok_or_else(|| VmError::SnapshotNotFound(snapshot.clone()))
     }
+}
+
+fn volumes(config: Option<&ImageConfig>) -> Vec<String> {
+    let declared = config.and_then(|config| config.volumes.as_ref());
+    let mut volumes: Vec<_> = declared
+        .into_iter()
+        .flatten()
+        .map(|volume| volume.trim_end_matches('/').to_owned())
+        .collect();
+    volumes.sort();
+    volumes
 }
 
 /// Whether this can be a snapshot's id, and so the name of a file.

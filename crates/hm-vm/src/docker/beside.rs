@@ -20,6 +20,9 @@ use crate::{Cancel, ExecOutcome, ExecRequest, KillReason, OutputChunk, Result, V
 /// How often an ended command is asked for its exit code.
 const AGAIN: Duration = Duration::from_millis(10);
 
+/// How often a container is looked at that may be about to end.
+const ENDING: usize = 50;
+
 /// Runs it. Nothing: the machine's own command ended before this one began, and nothing was run.
 pub(super) async fn run(
     shared: &Shared,
@@ -53,9 +56,9 @@ pub(super) async fn run(
     let started = docker.start_exec(&exec, None::<StartExecOptions>).await;
     let (mut said, mut input) = match started {
         Ok(StartExecResults::Attached { output, input }) => (output, input),
-        Ok(StartExecResults::Detached) => return Err(gone()),
+        Ok(StartExecResults::Detached) => return Err(silent()),
         Err(error) if matches!(status(&error), Some(404 | 409)) => return Ok(None),
-        Err(_) if !container.is_running() => return Ok(None),
+        Err(_) if ends(shared, container).await? => return Ok(None),
         Err(error) => return Err(not_started(error)),
     };
     let line = script::line(request, &[])?;
@@ -69,16 +72,18 @@ pub(super) async fn run(
             }
         };
         let Some(first) = first.await else {
-            return if container.is_running() {
-                Err(gone())
-            } else {
+            return if ends(shared, container).await? {
                 Ok(None)
+            } else {
+                Err(silent())
             };
         };
         let mut first = first.into_bytes();
         match first.first() {
             Some(&script::RUNS) => {}
             Some(&script::TOO_LATE) => return Ok(None),
+            // The engine's words, for it could not begin.
+            _ if ends(shared, container).await? => return Ok(None),
             _ => {
                 let words = String::from_utf8_lossy(&first).into_owned();
                 return Err(VmError::Setup(words));
@@ -150,6 +155,18 @@ async fn sweep(shared: &Shared, container: &Container, id: &str) -> Result<()> {
     }
 }
 
-fn gone() -> VmError {
+/// Whether the machine's own command is about to end or has ended, so that nothing can begin beside it. An engine refuses
+/// that in many ways, and some moments before it says that a container has ended.
+async fn ends(shared: &Shared, container: &Container) -> Result<bool> {
+    for _ in 0..ENDING {
+        if !container.is_running() || !container.still_runs(shared).await? {
+            return Ok(true);
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+    Ok(false)
+}
+
+fn silent() -> VmError {
     VmError::Other("the engine did not run the command and does not say why; see its log".into())
 }

@@ -7,7 +7,8 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use bollard::models::VolumeCreateRequest;
@@ -37,6 +38,12 @@ pub(super) struct Current {
     /// The engine's volume.
     pub volume: String,
     used: SystemTime,
+    /// How much it takes up: what was measured, or what the one before it took up.
+    #[serde(default)]
+    bytes: u64,
+    /// Whether that was measured. A volume never changes once it is kept.
+    #[serde(default)]
+    measured: bool,
 }
 
 /// What one command holds of cache directories.
@@ -50,6 +57,8 @@ struct One {
     target: String,
     /// What is copied.
     before: Option<String>,
+    /// How much that takes up, as far as it is known.
+    bytes: u64,
     /// What the command writes to.
     volume: String,
     /// Held locked.
@@ -94,6 +103,8 @@ impl Held {
                     name: one.mount.name.clone(),
                     volume: one.volume,
                     used: SystemTime::now(),
+                    bytes: one.bytes,
+                    measured: false,
                 };
                 state.write_json(&state.cache(&one.mount.name), &current)?;
                 one.before
@@ -126,7 +137,9 @@ pub(super) async fn hold(shared: &Shared, base: &Base, request: &ExecRequest) ->
             Ok(inside) => Path::new(&home(shared, base, request.user.as_deref()).await?).join(inside),
             Err(_) => mount.path.clone(),
         };
-        let before = match state::read_json::<Current>(&state.cache(&mount.name))? {
+        let current = state::read_json::<Current>(&state.cache(&mount.name))?;
+        let bytes = current.as_ref().map_or(0, |current| current.bytes);
+        let before = match current {
             Some(current) => {
                 let there = found(docker.inspect_volume(&current.volume).await);
                 there
@@ -150,6 +163,7 @@ pub(super) async fn hold(shared: &Shared, base: &Base, request: &ExecRequest) ->
             mount,
             target: target.to_string_lossy().into_owned(),
             before,
+            bytes,
             volume,
             _lock: lock,
         });
@@ -179,7 +193,7 @@ async fn home(shared: &Shared, base: &Base, user: Option<&str>) -> Result<String
         path: "/etc/passwd".into(),
     };
     let docker = shared.docker().await?.clone();
-    let archive = stream::readable(docker.download_from_container(&container.id, Some(options)));
+    let (archive, _flow) = stream::readable(docker.download_from_container(&container.id, Some(options)));
     let users = tokio::task::spawn_blocking(move || {
         let mut text = String::new();
         for entry in tar::Archive::new(archive).entries()? {
@@ -227,21 +241,66 @@ pub(super) async fn current(shared: &Shared) -> Result<Vec<Current>> {
     Ok(found)
 }
 
-/// The cache directories with their sizes.
+/// The cache directories with their sizes: those that are known or found out in a moment, the rest as large as before.
+pub(super) async fn at_hand(shared: &Shared) -> Result<Vec<CacheDirectory>> {
+    let (docker, state) = (shared.docker().await?, shared.state().await?);
+    let mut kept = current(shared).await?;
+    for current in kept.iter_mut().filter(|current| !current.measured) {
+        let volume = found(docker.inspect_volume(&current.volume).await);
+        let volume = volume.map_err(failed("cannot look at a cache directory"))?;
+        let Some(place) = volume.map(|volume| PathBuf::from(volume.mountpoint)) else {
+            continue;
+        };
+        let measured = tokio::task::spawn_blocking(move || blocks(&place)).await;
+        if let Ok(Ok(bytes)) = measured {
+            (current.bytes, current.measured) = (bytes, true);
+            state.write_json(&state.cache(&current.name), current)?;
+        }
+    }
+    Ok(kept.iter().map(Current::listed).collect())
+}
+
+/// The cache directories with their sizes. The engine is asked for those that cannot be found out from here, which takes
+/// it seconds.
 pub(super) async fn list(shared: &Shared) -> Result<Vec<CacheDirectory>> {
-    let kept = current(shared).await?;
-    if kept.is_empty() {
-        return Ok(Vec::new());
+    let listed = at_hand(shared).await?;
+    let state = shared.state().await?;
+    let mut kept = current(shared).await?;
+    if kept.iter().all(|current| current.measured) {
+        return Ok(listed);
     }
     let sizes = usage::volumes(shared).await?;
-    Ok(kept
-        .into_iter()
-        .map(|current| CacheDirectory {
-            bytes: sizes.get(&current.volume).copied().unwrap_or(0),
-            name: current.name,
-            used: current.used,
-        })
-        .collect())
+    for current in kept.iter_mut().filter(|current| !current.measured) {
+        if let Some(bytes) = sizes.get(&current.volume) {
+            (current.bytes, current.measured) = (*bytes, true);
+            state.write_json(&state.cache(&current.name), current)?;
+        }
+    }
+    Ok(kept.iter().map(Current::listed).collect())
+}
+
+impl Current {
+    fn listed(&self) -> CacheDirectory {
+        CacheDirectory {
+            name: self.name.clone(),
+            bytes: self.bytes,
+            used: self.used,
+        }
+    }
+}
+
+/// The bytes of real blocks below a directory of this machine, where it may be read.
+fn blocks(directory: &Path) -> std::io::Result<u64> {
+    let mut bytes = std::fs::symlink_metadata(directory)?.blocks() * 512;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        bytes += if entry.file_type()?.is_dir() {
+            blocks(&entry.path())?
+        } else {
+            entry.metadata()?.blocks() * 512
+        };
+    }
+    Ok(bytes)
 }
 
 /// Removes a cache directory, and returns how many bytes it took up.

@@ -8,7 +8,7 @@ use bollard::query_parameters::{CreateContainerOptions, UploadToContainerOptions
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::engine::{failed, status};
+use super::engine::{failed, found, status};
 use super::labels::MACHINE;
 use super::script;
 use super::shared::Shared;
@@ -47,7 +47,7 @@ impl Shape {
         }
     }
 
-    fn host_config(&self) -> HostConfig {
+    fn host_config(&self, shared_memory: Option<i64>) -> HostConfig {
         let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         let memory = self.memory.map(bytes);
         let volume = |(name, target): &(String, String)| Mount {
@@ -71,6 +71,7 @@ impl Shape {
                 HashMap::from([(SECRETS_DIR.to_owned(), options.to_owned())])
             }),
             mounts: Some(self.volumes.iter().map(volume).collect()),
+            shm_size: self.memory.map(bytes).or(shared_memory),
             ..HostConfig::default()
         }
     }
@@ -115,7 +116,7 @@ impl Container {
                 ..HealthConfig::default()
             }),
             labels: Some(shared.labels(MACHINE, &id).await?),
-            host_config: Some(shape.host_config()),
+            host_config: Some(shape.host_config(shared.shared_memory().await)),
             ..ContainerCreateBody::default()
         };
         let options = CreateContainerOptions {
@@ -139,6 +140,12 @@ impl Container {
         })))
     }
 
+    /// Where its cache directories lie.
+    pub(super) fn caches(&self) -> impl Iterator<Item = &str> {
+        let volumes = self.shape.volumes.iter().map(|(_, target)| target.as_str());
+        volumes.filter(|target| !target.starts_with("/dev/"))
+    }
+
     pub(super) fn is_running(&self) -> bool {
         *self.running.borrow()
     }
@@ -153,16 +160,33 @@ impl Container {
         let _ = self.running.subscribe().wait_for(|running| !running).await;
     }
 
-    /// Ends all that runs in it.
-    pub(super) async fn kill(&self, shared: &Shared) -> Result<()> {
+    /// Whether the engine says that it runs.
+    pub(super) async fn still_runs(&self, shared: &Shared) -> Result<bool> {
+        let docker = shared.docker().await?;
+        let inspected = docker
+            .inspect_container(
+                &self.id,
+                None::<bollard::query_parameters::InspectContainerOptions>,
+            )
+            .await;
+        let inspected = found(inspected).map_err(failed("cannot look at the step's container"))?;
+        Ok(inspected
+            .and_then(|inspected| inspected.state?.running)
+            .unwrap_or(false))
+    }
+
+    /// Ends all that runs in it; false when it had ended before.
+    pub(super) async fn kill(&self, shared: &Shared) -> Result<bool> {
         let docker = shared.docker().await?;
         match docker
             .kill_container(&self.id, None::<bollard::query_parameters::KillContainerOptions>)
             .await
         {
             // It has ended, or is gone.
-            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(()),
-            killed => killed.map_err(failed("cannot end the step's container")),
+            Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(false),
+            killed => killed
+                .map(|()| true)
+                .map_err(failed("cannot end the step's container")),
         }
     }
 }
@@ -197,10 +221,12 @@ pub(super) fn not_started(error: bollard::errors::Error) -> VmError {
     let VmError::Other(said) = failed("the engine cannot start it")(error) else {
         return VmError::Setup("the engine cannot start it".into());
     };
-    let hint = if said.contains("\"sh\": executable file not found") {
-        "; the image has no shell, and a step needs one"
-    } else {
-        ""
-    };
-    VmError::Setup(format!("{said}{hint}"))
+    VmError::Setup(said)
+}
+
+/// Whether a container cannot start for want of a shell.
+pub(super) fn no_shell(error: &bollard::errors::Error) -> bool {
+    let said = error.to_string();
+    let missing = said.contains("executable file not found") || said.contains("no such file or directory");
+    missing && (said.contains("\"sh\"") || said.contains("`sh`"))
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::errors::Error;
+use bollard::models::SystemInfo;
 use bollard::{ClientVersion, Docker};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -159,15 +160,11 @@ fn denied(socket: &Path) -> String {
 }
 
 /// Whether the engine's disk has room, where that can be seen from here.
-pub(super) async fn refuse_full(docker: &Docker) -> Result<()> {
-    let info = docker
-        .info()
-        .await
-        .map_err(failed("cannot ask the engine about itself"))?;
-    let Some(root) = info.docker_root_dir else {
+pub(super) fn refuse_full(info: &SystemInfo) -> Result<()> {
+    let Some(root) = &info.docker_root_dir else {
         return Ok(());
     };
-    let Ok(disk) = rustix::fs::statvfs(Path::new(&root)) else {
+    let Ok(disk) = rustix::fs::statvfs(Path::new(root)) else {
         return Ok(());
     };
     let free = disk.f_bavail * disk.f_frsize;
@@ -193,10 +190,30 @@ pub(super) async fn is_podman(docker: &Docker) -> Result<bool> {
     Ok(components.any(|component| component.name.contains("Podman")))
 }
 
+/// An engine that was there before and is no more.
+pub(super) fn gone(when: &str) -> VmError {
+    VmError::Other(format!(
+        "the engine went away {when}: start it again (`systemctl status docker` and its log say why it ended), then run \
+         again"
+    ))
+}
+
+/// Whether the connection broke, or none could be made.
+fn is_disconnected(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::IOError { .. } | Error::HyperResponseError { .. } | Error::HttpClientError { .. }
+    )
+}
+
 /// Wraps the engine's error with what was being done.
 pub(super) fn failed(action: impl Into<String>) -> impl FnOnce(Error) -> VmError {
     let action = action.into();
     move |error| {
+        if is_disconnected(&error) {
+            tracing::debug!(%error, "the connection to the engine");
+            return VmError::Other(format!("{action}: {}", gone("meanwhile")));
+        }
         let mut said = match error {
             Error::DockerResponseServerError { message, .. } => message,
             Error::DockerStreamError { error } => error,

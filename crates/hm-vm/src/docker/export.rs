@@ -106,7 +106,7 @@ async fn read<T: Send + 'static>(
         path: path.to_string_lossy().into_owned(),
     };
     let archive = docker.download_from_container(container, Some(options));
-    let archive = stream::readable(archive);
+    let (archive, _flow) = stream::readable(archive);
     let root = root.to_owned();
     let taken = tokio::task::spawn_blocking(move || take(&mut tar::Archive::new(archive), &root)).await;
     taken

@@ -52,6 +52,11 @@ impl Item {
         &self.path
     }
 
+    /// The last part of its path.
+    pub(super) fn name(&self) -> &[u8] {
+        self.path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+    }
+
     pub(super) fn is_directory(&self) -> bool {
         matches!(self.entry.kind, EntryKind::Directory)
     }

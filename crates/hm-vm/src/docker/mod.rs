@@ -21,7 +21,7 @@
 //! **Everything bears labels** (`labels`) that name the data directory and the process: `reclaim` removes what
 //! processes that were killed have left, and nothing else is ever removed.
 //!
-//! What an engine cannot do: an image's `VOLUME` is no part of a snapshot; a second command of a machine cannot have
+//! What an engine cannot do: an image's `VOLUME` is no part of a snapshot, and one that hides the source is refused; a second command of a machine cannot have
 //! secret files, for the first would see them; a cancelled command ends those that began beside it;
 //! Podman 4 gives a pod's names to none of its machines, which find each other at localhost.
 //!

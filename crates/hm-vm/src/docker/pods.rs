@@ -71,7 +71,7 @@ pub(super) async fn holder(shared: &Shared, id: &PodId, image: &str) -> Result<S
             pod.request
                 .hosts
                 .iter()
-                .map(|host| format!("{host}:127.0.0.1"))
+                .flat_map(|host| ["127.0.0.1", "::1"].map(|address| format!("{host}:{address}")))
                 .collect(),
         ),
         log_config: Some(no_log()),

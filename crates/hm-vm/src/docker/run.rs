@@ -1,6 +1,7 @@
 //! Running a machine's own command: its container starts with it and ends with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::errors::Error;
@@ -11,16 +12,20 @@ use futures::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-use super::container::{Container, not_started};
+use super::container::{Container, no_shell, not_started};
 use super::disk;
-use super::engine::failed;
+use super::engine::{failed, gone};
+use super::script;
 use super::shared::Shared;
 use crate::{
-    Cancel, ExecOutcome, ExitStatus, KillReason, Limits, OutputChunk, Result, Stream as OutputStream, VmError,
+    Cancel, ExecOutcome, ExecRequest, ExitStatus, KillReason, OutputChunk, Result, Stream as OutputStream,
 };
 
 /// The longest chunk of output.
 const CHUNK: usize = 64 * 1024;
+
+/// How long the last words of a command that was killed are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A command that has been started.
 pub(super) struct Started {
@@ -36,8 +41,15 @@ impl Started {
     }
 }
 
+/// What became of starting a container.
+pub(super) enum Start {
+    Started(Box<Started>),
+    /// There is no shell in it (any more) that could run a command; this is what the command's caller is given.
+    NoShell(ExecOutcome),
+}
+
 /// Starts a container's shell program, with its ends in our hands from the first byte.
-pub(super) async fn start(shared: &Shared, container: &Arc<Container>) -> Result<Started> {
+pub(super) async fn start(shared: &Shared, container: &Arc<Container>) -> Result<Start> {
     let docker = shared.docker().await?;
     let options = AttachContainerOptions {
         stream: true,
@@ -50,79 +62,137 @@ pub(super) async fn start(shared: &Shared, container: &Arc<Container>) -> Result
         .attach_container(&container.id, Some(options))
         .await
         .map_err(failed("cannot attach to the step's container"))?;
-    docker
+    match docker
         .start_container(&container.id, None::<StartContainerOptions>)
         .await
-        .map_err(not_started)?;
+    {
+        Ok(()) => {}
+        Err(error) if no_shell(&error) => {
+            return Ok(Start::NoShell(ExecOutcome {
+                status: ExitStatus::Code(127),
+                killed: None,
+                notes: vec!["there is no `sh` in its image, or a step removed it".into()],
+            }));
+        }
+        Err(error) => return Err(not_started(error)),
+    }
     container.set_running(true);
-    Ok(Started {
+    Ok(Start::Started(Box::new(Started {
         container: container.clone(),
         output: attached.output,
         input: attached.input,
-    })
+    })))
+}
+
+/// Why a command is to end before it does by itself.
+enum Stop {
+    /// Its caller terminates it.
+    Terminated,
+    /// It is to end at once, for this reason.
+    Killed(KillReason),
 }
 
 /// Sees a started command to its end: gives it its line, takes what it says, ends it when it is to end.
 pub(super) async fn drive(
     shared: &Shared,
-    mut started: Started,
+    started: Started,
     line: &[u8],
-    limits: &Limits,
+    request: &ExecRequest,
     output: &mpsc::Sender<OutputChunk>,
     cancel: &Cancel,
 ) -> Result<ExecOutcome> {
-    let container = started.container.clone();
+    let Started {
+        container,
+        output: mut said,
+        input,
+    } = started;
     let guard = Ending(&container);
     let (mut killed, mut notes) = (None, Vec::new());
-    let mut kill = None;
-    {
-        let told = async {
-            // Whoever ends before it has read its line says why itself.
-            let _ = started.input.write_all(line).await;
-            let _ = started.input.flush().await;
-            std::future::pending::<()>().await;
-        };
-        let pumped = pump(&mut started.output, output);
-        let watch = disk::watch(shared, &container.id, limits.disk);
-        tokio::pin!(told, pumped, watch);
-        let heard = tokio::select! {
-            heard = &mut pumped => heard,
-            () = &mut told => Ok(Heard::All),
-            () = cancel.terminated() => Ok(Heard::Stopped),
-            () = output.closed() => Ok(Heard::Stopped),
+    let (orders, ordered) = mpsc::channel::<&'static [u8]>(1);
+    let fed = feed(input, line, ordered);
+    let watch = disk::watch(shared, &container, request);
+    let ended = async {
+        let heard = pump(&mut said, output).await;
+        // An engine that still has something to say to us does not end a container.
+        drop(said);
+        match heard {
+            Ok(Heard::All) => wait(shared, &container.id).await.map(Some),
+            Ok(Heard::Stopped) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    let grace = tokio::time::sleep(Duration::MAX);
+    tokio::pin!(fed, watch, grace);
+    let mut ended = Box::pin(ended);
+    let mut nobody_listens = false;
+    let code = loop {
+        let terminated = killed.is_some();
+        let stop = tokio::select! {
+            biased;
+            code = &mut ended => match code {
+                Ok(Some(code)) => break Ok(Some(code)),
+                Ok(None) => {
+                    nobody_listens = true;
+                    Stop::Killed(KillReason::Canceled)
+                }
+                Err(error) => break Err(error),
+            },
+            () = &mut fed => continue,
+            () = cancel.killed() => Stop::Killed(KillReason::Canceled),
+            () = cancel.terminated(), if !terminated => Stop::Terminated,
+            () = &mut grace => Stop::Killed(KillReason::Canceled),
             note = &mut watch => {
                 notes.push(note);
-                killed = Some(KillReason::DiskFull);
-                Ok(Heard::Stopped)
+                Stop::Killed(KillReason::DiskFull)
             }
         };
-        match heard {
-            Ok(Heard::All) => {}
-            Ok(Heard::Stopped) => kill = Some(Ok(())),
-            Err(error) => kill = Some(Err(error)),
+        match stop {
+            Stop::Terminated if !request.grace.is_zero() => {
+                // One that has ended meanwhile, while this process was suspended perhaps, has not been ended by us.
+                if !container.still_runs(shared).await? {
+                    break Ok(None);
+                }
+                killed = Some(KillReason::Canceled);
+                let _ = orders.try_send(script::TERMINATE);
+                grace.as_mut().reset(tokio::time::Instant::now() + request.grace);
+            }
+            Stop::Terminated => {
+                if container.kill(shared).await? {
+                    killed = Some(KillReason::Canceled);
+                }
+                break Ok(None);
+            }
+            Stop::Killed(reason) => {
+                if container.kill(shared).await? {
+                    killed = killed.or(Some(reason));
+                }
+                break Ok(None);
+            }
         }
-    }
-    // An engine that still has something to say to us does not end a container.
-    drop(started);
-    if let Some(why) = kill {
-        container.kill(shared).await?;
-        why?;
-        if killed.is_none() {
-            killed = Some(KillReason::Canceled);
+    };
+    let code = match code {
+        Ok(Some(code)) => code,
+        Ok(None) if nobody_listens => {
+            drop(ended);
+            wait(shared, &container.id).await?
         }
-    }
-    let ended = wait(shared, &container.id);
-    tokio::pin!(ended);
-    let code = tokio::select! {
-        code = &mut ended => code?,
-        () = cancel.terminated(), if killed.is_none() => {
-            killed = Some(KillReason::Canceled);
+        Ok(None) => {
+            // What was said last is handed on, for as long as anybody takes it.
+            let last = tokio::time::timeout(LAST_WORDS, &mut ended).await;
+            drop(ended);
+            match last {
+                Ok(Ok(Some(code))) => code,
+                _ => wait(shared, &container.id).await?,
+            }
+        }
+        Err(error) => {
+            drop(ended);
             container.kill(shared).await?;
-            ended.await?
+            return Err(error);
         }
     };
     drop(guard);
-    let out_of_memory = code != 0 && killed.is_none() && limits.memory.is_some() && {
+    let out_of_memory = code != 0 && killed.is_none() && request.limits.memory.is_some() && {
         let docker = shared.docker().await?;
         let inspected = docker
             .inspect_container(&container.id, None::<InspectContainerOptions>)
@@ -134,7 +204,7 @@ pub(super) async fn drive(
         killed = Some(KillReason::OutOfMemory);
         notes.push(format!(
             "stopped: it needed more memory than its limit of {} bytes",
-            limits.memory.unwrap_or_default()
+            request.limits.memory.unwrap_or_default()
         ));
     }
     Ok(ExecOutcome {
@@ -142,6 +212,18 @@ pub(super) async fn drive(
         killed,
         notes,
     })
+}
+
+/// Writes a command's line, and then what it is ordered to do. The input stays open: at its end the command is killed.
+async fn feed(mut input: impl AsyncWrite + Unpin, line: &[u8], mut orders: mpsc::Receiver<&'static [u8]>) {
+    // Whoever ends before it has read its line says why itself.
+    let _ = input.write_all(line).await;
+    let _ = input.flush().await;
+    while let Some(order) = orders.recv().await {
+        let _ = input.write_all(order).await;
+        let _ = input.flush().await;
+    }
+    std::future::pending().await
 }
 
 /// A command that we ended was ended by a signal, whatever its shell made of that.
@@ -175,7 +257,13 @@ pub(super) async fn pump(
     from: &mut (impl Stream<Item = std::result::Result<LogOutput, Error>> + Unpin),
     to: &mpsc::Sender<OutputChunk>,
 ) -> Result<Heard> {
-    while let Some(piece) = from.next().await {
+    loop {
+        let piece = tokio::select! {
+            biased;
+            piece = from.next() => piece,
+            () = to.closed() => return Ok(Heard::Stopped),
+        };
+        let Some(piece) = piece else { return Ok(Heard::All) };
         let (stream, mut bytes) = match piece.map_err(failed("cannot read the command's output"))? {
             LogOutput::StdErr { message } => (OutputStream::Stderr, message),
             LogOutput::StdOut { message } | LogOutput::Console { message } | LogOutput::StdIn { message } => {
@@ -192,7 +280,6 @@ pub(super) async fn pump(
             }
         }
     }
-    Ok(Heard::All)
 }
 
 /// Waits until a container has ended, and returns its exit code.
@@ -206,8 +293,6 @@ pub(super) async fn wait(shared: &Shared, id: &str) -> Result<i64> {
         Some(Ok(ended)) => Ok(ended.status_code),
         Some(Err(Error::DockerContainerWaitError { error, code })) if error.is_empty() => Ok(code),
         Some(Err(error)) => Err(failed("cannot wait for the step's container")(error)),
-        None => Err(VmError::Other(
-            "the engine went away while a command ran; see its log".into(),
-        )),
+        None => Err(gone("while a command ran")),
     }
 }

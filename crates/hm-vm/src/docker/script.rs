@@ -6,19 +6,52 @@ use crate::{ExecRequest, Result, SECRETS_DIR, VmError};
 /// Reads the line and runs it. `hm_n` is a line break, which the line itself cannot hold.
 const READ: &str = "IFS= read -r hm_line || exit 125; hm_n='\n'; eval \"$hm_line\"";
 
+/// What follows the line, and ends every process of the container in good order.
+pub(super) const TERMINATE: &[u8] = b"TERM\n";
+
+/// Reads the line, runs it, and has signals that come after it sent to all processes but process 1. Where the input ends
+/// without one, hm is gone: all are killed, and the container ends.
+fn read_and_listen() -> String {
+    format!(
+        "exec 3<&0; IFS= read -r hm_line || exit 125; \
+         (unset hm_line; while IFS= read -r hm_s; do : > {ENDING}; kill -\"$hm_s\" -1; done; kill -KILL -1) \
+         <&3 > /dev/null 2>&1 & \
+         hm_w=$!; hm_n='\n'; eval \"$hm_line\""
+    )
+}
+
+/// After a signal, waits for every process but this one and the one that listens: each has its grace.
+fn wait_for_the_rest() -> String {
+    format!(
+        "hm_rest() {{ for hm_p in /proc/[0-9]*; do hm_p=${{hm_p#/proc/}}; \
+         case $hm_p in 1|$hm_w) continue ;; esac; \
+         {{ read -r hm_x < \"/proc/$hm_p/stat\"; }} 2> /dev/null || continue; \
+         case $hm_x in *') Z '*) ;; *) return 0 ;; esac; done; return 1; }}\n\
+         if [ -e {ENDING} ]; then while hm_rest; do {A_MOMENT}; done; fi"
+    )
+}
+
+/// Few shells' `sleep` takes no part of a second.
+const A_MOMENT: &str = "sleep 0.02 2> /dev/null || sleep 1";
+/// Says that all processes were sent a signal.
+const ENDING: &str = "/dev/shm/.hm-ending";
+
 /// The shell program that runs a machine's commands, one at each start. It is process 1: when it ends, the kernel ends
 /// all others. Before it does, it waits for the commands that run beside its own.
 pub(super) fn main_program() -> Vec<String> {
+    let (read, rest) = (read_and_listen(), wait_for_the_rest());
     let program = format!(
-        "{READ}\nhm_code=$?; mkdir {OVER} 2> /dev/null\n\
-         while set -- {BESIDE}*; [ -e \"$1\" ]; do sleep 0.02 2> /dev/null || sleep 1; done; exit $hm_code"
+        "{read}\nhm_code=$?; mkdir {OVER} 2> /dev/null\n\
+         hm_beside() {{ for hm_f in {BESIDE}*; do hm_f=${{hm_f##*.}}; \
+         [ \"$hm_f\" -gt 1 ] 2> /dev/null && [ -d \"/proc/$hm_f\" ] && return 0; done; return 1; }}\n\
+         while hm_beside; do {A_MOMENT}; done\n{rest}; exit $hm_code"
     );
     vec!["sh".into(), "-c".into(), program]
 }
 
 /// Says that the machine's own command has ended.
 const OVER: &str = "/dev/shm/.hm-over";
-/// Say which commands run beside it.
+/// Say which commands run beside it: a name ends in the process.
 const BESIDE: &str = "/dev/shm/.hm-beside-";
 
 /// A command beside the machine's own says this first: it runs.
@@ -46,9 +79,9 @@ pub(super) fn sweep(id: &str) -> String {
 pub(super) fn beside_program(id: &str) -> Vec<String> {
     let (mark, sweep) = (mark(id), sweep(id));
     let program = format!(
-        ": 2> /dev/null > {BESIDE}{id}\n\
-         if [ -e {OVER} ]; then printf X; rm -f {BESIDE}{id}; exit 125; fi; printf R; export {mark}\n\
-         {READ}\nhm_code=$?; {sweep}; rm -f {BESIDE}{id}; exit $hm_code"
+        "hm_f={BESIDE}{id}.$$; : 2> /dev/null > $hm_f\n\
+         if [ -e {OVER} ]; then printf X; rm -f $hm_f; exit 125; fi; printf R; export {mark}\n\
+         {READ}\nhm_code=$?; {sweep}; rm -f $hm_f; exit $hm_code"
     );
     vec!["sh".into(), "-c".into(), program]
 }
@@ -60,7 +93,8 @@ pub(super) struct Copy {
     pub to: String,
 }
 
-/// The line that runs a request.
+/// The line that runs a request. What the shell itself says of a command that a signal ended is none of the command's
+/// words, and goes nowhere.
 pub(super) fn line(request: &ExecRequest, copies: &[Copy]) -> Result<Vec<u8>> {
     let mut line = Line::default();
     for Copy { from, to } in copies {
@@ -115,7 +149,7 @@ pub(super) fn line(request: &ExecRequest, copies: &[Copy]) -> Result<Vec<u8>> {
         line.raw(" ");
         line.word(word.as_bytes());
     }
-    line.raw("; unset hm_line hm_n OLDPWD; \"$@\" < /dev/null");
+    line.raw("; unset hm_line hm_n OLDPWD; exec 4>&2 2> /dev/null; (exec \"$@\" < /dev/null 2>&4 3<&- 4>&-)");
     line.0.push(b'\n');
     Ok(line.0)
 }

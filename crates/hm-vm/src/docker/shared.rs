@@ -2,18 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
+use bollard::models::SystemInfo;
 use bollard::query_parameters::{RemoveContainerOptions, RemoveImageOptions};
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
 use super::DockerConfig;
+use super::base::Base;
 use super::engine::{self, failed, found};
 use super::labels::{ID, OWNER, ROLE, STORE};
 use super::pod::Pod;
 use super::state::State;
+use super::usage::Listing;
 use crate::oci::ImageProgress;
 use crate::{PodId, Result, VmError};
 
@@ -21,14 +24,23 @@ use crate::{PodId, Result, VmError};
 const TRIES: usize = 100;
 const AGAIN: Duration = Duration::from_millis(50);
 
+/// How long the engine may take for the next of what goes in the background.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// How old a listing of images may be that says how much a removal frees.
+const RECENT: Duration = Duration::from_secs(5);
+
 #[derive(Debug)]
 pub(super) struct Shared {
     pub config: DockerConfig,
     engine: OnceCell<Docker>,
+    info: OnceCell<SystemInfo>,
     state: OnceCell<State>,
     pub pods: Mutex<HashMap<PodId, Arc<Pod>>>,
     /// References that a registry was asked about already.
     pub asked: Mutex<HashSet<String>>,
+    /// The engine's images as they were listed last for a removal.
+    listing: tokio::sync::Mutex<Option<(Instant, Arc<Listing>)>>,
     /// What is being removed in the background.
     removals: TaskTracker,
 }
@@ -38,9 +50,11 @@ impl Shared {
         Self {
             config,
             engine: OnceCell::new(),
+            info: OnceCell::new(),
             state: OnceCell::new(),
             pods: Mutex::default(),
             asked: Mutex::default(),
+            listing: tokio::sync::Mutex::default(),
             removals: TaskTracker::new(),
         }
     }
@@ -49,6 +63,34 @@ impl Shared {
     pub(super) async fn docker(&self) -> Result<&Docker> {
         let host = self.config.host.as_deref();
         self.engine.get_or_try_init(|| engine::connect(host)).await
+    }
+
+    /// What the engine says of itself.
+    pub(super) async fn info(&self) -> Result<&SystemInfo> {
+        let ask = || async {
+            let asked = self.docker().await?.info().await;
+            asked.map_err(failed("cannot ask the engine about itself"))
+        };
+        self.info.get_or_try_init(ask).await
+    }
+
+    /// How large `/dev/shm` of a container may become: half of the memory, as everywhere on Linux. It counts as memory.
+    pub(super) async fn shared_memory(&self) -> Option<i64> {
+        let memory = self.info().await.ok()?.mem_total?;
+        (memory > 0).then_some(memory / 2)
+    }
+
+    /// The engine's images some seconds ago at most: who removes many asks once what they take up.
+    pub(super) async fn recent_listing(&self) -> Result<Arc<Listing>> {
+        let mut listing = self.listing.lock().await;
+        if let Some((at, recent)) = &*listing
+            && at.elapsed() < RECENT
+        {
+            return Ok(recent.clone());
+        }
+        let fresh = Arc::new(Listing::new(self).await?);
+        *listing = Some((Instant::now(), fresh.clone()));
+        Ok(fresh)
     }
 
     pub(super) async fn state(&self) -> Result<&State> {
@@ -125,9 +167,18 @@ impl Shared {
     }
 
     /// Waits until all that was discarded is removed.
+    /// An engine that is still busy with one is not waited for: the next run removes what is left.
     pub(super) async fn settle(&self) {
         self.removals.close();
-        self.removals.wait().await;
+        let mut left = usize::MAX;
+        while tokio::time::timeout(SETTLE, self.removals.wait()).await.is_err() {
+            let now = self.removals.len();
+            if now >= left {
+                tracing::warn!("the engine is busy; the next run removes what this one has left in it");
+                return;
+            }
+            left = now;
+        }
     }
 
     /// Takes a name off an image; its layers go with the last image that is built on them.
@@ -168,6 +219,24 @@ impl Shared {
     pub(super) fn tell(&self, image: &str, progress: &ImageProgress) {
         if let Some(listener) = &self.config.progress {
             listener.progress(image, progress);
+        }
+    }
+
+    /// Says once that what steps write to an image's volumes is in no snapshot.
+    pub(super) fn tell_volumes(&self, base: &Base) {
+        let notice = format!(
+            "it declares VOLUME {}: the engine keeps no step's files there, and the next step does not see them",
+            base.volumes.join(" ")
+        );
+        self.tell_once(&base.root, &notice);
+    }
+
+    /// Says something of an image, or of what goes into one, that was not said before.
+    pub(super) fn tell_once(&self, of: &str, notice: &str) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.insert(format!("{of}\0{notice}")) {
+            drop(asked);
+            self.tell(of, &ImageProgress::Notice(notice.to_owned()));
         }
     }
 

@@ -253,6 +253,17 @@ async fn lay(
             }
         }
     }
+    // An engine takes such a name for the mark of a file that was removed.
+    let odd = difference.laid.len();
+    difference.laid.retain(|item| !item.name().starts_with(b".wh."));
+    if difference.laid.len() < odd {
+        shared.tell_once(
+            "names in the source",
+            "files of the source whose names begin with `.wh.` are left out: no image can hold them; run with the \
+             sandbox if a step needs them",
+        );
+    }
+    let newest = difference.laid.iter().map(|item| item.laid_seconds()).max();
     if difference.is_empty() {
         // Nobody may remove the image below for being out of date in this guise.
         return commit::name(shared, &base, Named::new(SOURCED)).await;
@@ -285,6 +296,14 @@ async fn lay(
         Err(error) => Err(error),
     };
     shared.discard(container.id.clone());
+    // A file that was changed a moment ago bears the next second: no step is to find it in its future.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    if let (Some(newest), Ok(now)) = (newest.and_then(|newest| u64::try_from(newest).ok()), now) {
+        let ahead = Duration::from_secs(newest).saturating_sub(now);
+        if ahead <= Duration::from_secs(1) {
+            tokio::time::sleep(ahead).await;
+        }
+    }
     committed
 }
 
@@ -319,7 +338,14 @@ async fn fill(
     if !removes {
         return Ok(());
     }
-    let started = run::start(shared, container).await?;
+    let started = match run::start(shared, container).await? {
+        run::Start::Started(started) => *started,
+        run::Start::NoShell(_) => {
+            return Err(VmError::Setup(
+                "what is no source any more cannot be removed, for there is no `sh` in the image".into(),
+            ));
+        }
+    };
     let (sender, mut said) = tokio::sync::mpsc::channel::<crate::OutputChunk>(4);
     let line = script::line(request, &[])?;
     let cancel = crate::Cancel::new();
@@ -331,7 +357,7 @@ async fn fill(
     };
     let ran = async {
         let sender = sender;
-        run::drive(shared, started, &line, &request.limits, &sender, &cancel).await
+        run::drive(shared, started, &line, request, &sender, &cancel).await
     };
     let (outcome, ()) = tokio::join!(ran, heard);
     match outcome?.status.code() {

@@ -62,36 +62,54 @@ impl Write for Sink {
 
 /// Gives a stream to blocking code that reads.
 pub(super) struct Incoming {
-    receiver: mpsc::Receiver<Piece>,
+    /// Nothing stands for the end: a stream that was cut has none.
+    receiver: mpsc::Receiver<Option<Piece>>,
     piece: Bytes,
+    ended: bool,
 }
 
-/// Lets blocking code read what comes from the engine.
+/// Ends an [`Incoming`] when it is dropped: blocking code that nobody waits for any more is not to read on.
+pub(super) struct Flow(tokio::task::AbortHandle);
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Lets blocking code read what comes from the engine, for as long as the flow lives.
 pub(super) fn readable<E: ToString + Send + 'static>(
     stream: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
-) -> Incoming {
+) -> (Incoming, Flow) {
     let (sender, receiver) = mpsc::channel(PIECES);
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         let mut stream = Box::pin(stream);
         while let Some(piece) = stream.next().await {
             let piece = piece.map_err(|error| io::Error::other(error.to_string()));
-            if sender.send(piece).await.is_err() {
+            if sender.send(Some(piece)).await.is_err() {
                 return;
             }
         }
+        let _ = sender.send(None).await;
     });
-    Incoming {
+    let incoming = Incoming {
         receiver,
         piece: Bytes::new(),
-    }
+        ended: false,
+    };
+    (incoming, Flow(task.abort_handle()))
 }
 
 impl Read for Incoming {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() {
+            if self.ended {
+                return Ok(0);
+            }
             match self.receiver.blocking_recv() {
-                Some(piece) => self.piece = piece?,
-                None => return Ok(0),
+                Some(Some(piece)) => self.piece = piece?,
+                Some(None) => self.ended = true,
+                None => return Err(io::ErrorKind::ConnectionAborted.into()),
             }
         }
         let length = into.len().min(self.piece.len());

@@ -91,9 +91,12 @@ impl DockerVm {
     ) -> Result<ExecOutcome> {
         let line = script::line(request, &held.copies())?;
         let container = self.container(&mut inner, request, held).await?;
-        let started = run::start(&self.shared, &container).await?;
+        let started = match run::start(&self.shared, &container).await? {
+            run::Start::Started(started) => *started,
+            run::Start::NoShell(outcome) => return Ok(outcome),
+        };
         drop(inner);
-        run::drive(&self.shared, started, &line, &request.limits, output, cancel).await
+        run::drive(&self.shared, started, &line, request, output, cancel).await
     }
 
     /// Gives cache directories back. Their volumes are free once the container that has them is gone.
@@ -158,6 +161,9 @@ impl DockerVm {
             role: SNAPSHOT,
             id: id.clone(),
         };
+        if !inner.base.volumes.is_empty() {
+            self.shared.tell_volumes(&inner.base);
+        }
         if inner.container.is_some() {
             self.commit(&mut inner, &name).await?;
         } else {
@@ -173,15 +179,15 @@ impl DockerVm {
     }
 
     /// Gives up what only this machine needs.
-    async fn clear(&mut self) -> Result<()> {
+    fn clear(&mut self) {
         let inner = self.inner.get_mut();
         if let Some(container) = inner.container.take() {
-            self.shared.remove_container(&container.id).await?;
+            // Nobody waits for the engine, which may still be busy with it.
+            self.shared.discard(container.id.clone());
         }
         for image in std::mem::take(&mut inner.passing) {
             self.shared.discard_image(image);
         }
-        Ok(())
     }
 }
 
@@ -201,6 +207,9 @@ impl Vm for DockerVm {
         cancel: Cancel,
     ) -> Result<ExecOutcome> {
         loop {
+            if cancel.is_terminated() {
+                return Ok(canceled());
+            }
             let inner = self.inner.lock().await;
             let running = inner.container.clone().filter(|container| container.is_running());
             if let Some(container) = running {
@@ -234,7 +243,10 @@ impl Vm for DockerVm {
         let held = caches::hold(&self.shared, &inner.base, request).await?;
         let attached = async {
             let container = self.container(&mut inner, request, &held).await?;
-            let started = run::start(&self.shared, &container).await?;
+            let started = match run::start(&self.shared, &container).await? {
+                run::Start::Started(started) => *started,
+                run::Start::NoShell(outcome) => return Ok(outcome),
+            };
             attach::attach(&self.shared, started, request, &held.copies(), terminal, &cancel).await
         };
         let outcome = attached.await;
@@ -268,7 +280,8 @@ impl Vm for DockerVm {
     }
 
     async fn destroy(mut self: Box<Self>) -> Result<()> {
-        self.clear().await
+        self.clear();
+        Ok(())
     }
 }
 

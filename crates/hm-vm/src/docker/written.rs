@@ -349,7 +349,7 @@ async fn list(shared: &Shared, container: &str, directory: &Path) -> Result<BTre
         path: place.to_string_lossy().into_owned(),
     };
     let docker = shared.docker().await?.clone();
-    let archive = stream::readable(docker.download_from_container(container, Some(options)));
+    let (archive, _flow) = stream::readable(docker.download_from_container(container, Some(options)));
     let root = directory.to_owned();
     let listed = tokio::task::spawn_blocking(move || entries(archive, &root)).await;
     listed

@@ -57,7 +57,7 @@ impl Registry {
         if self.tidy_is_due() {
             self.tidy(backend, &mut collected).await?;
         }
-        let mut directories = backend.cache_directories().await?;
+        let mut directories = backend.cache_directories_at_hand().await?;
         let mut used = backend.usage().await?.bytes;
         used += directories.iter().map(|directory| directory.bytes).sum::<u64>();
         let within = |used: u64| {

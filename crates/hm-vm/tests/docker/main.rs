@@ -13,4 +13,5 @@ mod contract;
 mod engine;
 mod pulls;
 mod secrets;
+mod steps;
 mod support;

@@ -136,7 +136,7 @@ impl Engine {
 
     /// The containers that there are, running or not.
     pub fn running(&self) -> Vec<String> {
-        self.says(&["ps", "--all", "--format", "{{.Names}} {{.Status}}"])
+        self.says(&["ps", "--all", "--format", "{{.Names}} {{.State}}"])
     }
 
     /// Everything of ours that there is.

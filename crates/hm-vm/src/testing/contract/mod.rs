@@ -10,6 +10,7 @@ mod caches;
 mod commands;
 mod endings;
 mod exports;
+mod limits;
 mod pods;
 mod secrets;
 mod snapshots;
@@ -24,6 +25,7 @@ pub use caches::*;
 pub use commands::*;
 pub use endings::*;
 pub use exports::*;
+pub use limits::*;
 pub use pods::*;
 pub use secrets::*;
 pub use snapshots::*;
@@ -93,6 +95,8 @@ cases![
     files_are_copied_out_by_pattern,
     files_beyond_the_limits_are_left_out,
     a_pattern_that_leads_out_is_refused,
+    disk_limit_holds_after_output_is_closed,
+    command_that_ended_before_its_cancel_has_passed,
     links_are_not_followed_out,
     strange_names_and_modes_are_copied_out,
 ];
