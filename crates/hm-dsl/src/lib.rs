@@ -13,4 +13,5 @@ mod render;
 
 pub use discover::{Found, discover, look};
 pub use error::DslError;
+pub use python::candidates as python_candidates;
 pub use render::{RenderRequest, Rendered, RenderedPipeline, render};

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-pub use crate::sandbox_surface::{PASSED_VARIABLES, SandboxConfig, Stats};
+pub use crate::sandbox_surface::{PASSED_VARIABLES, Passing, SandboxConfig, Stats};
 use crate::source::Source;
 use crate::{
     ImageReference, ResolvedImage, Result, SnapshotCheck, SnapshotId, Usage, Vm, VmBackend, VmError,

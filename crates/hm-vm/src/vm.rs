@@ -99,6 +99,13 @@ pub trait VmBackend: Send + Sync + Debug {
     /// [`crate::VmError::ImageNotFound`] says what would help.
     async fn resolve(&self, image: &ImageReference) -> Result<ResolvedImage>;
 
+    /// What changed in an image since it had the digest that `was` recognises, in a few words; nothing where that is
+    /// not known.
+    fn image_changes(&self, image: &ResolvedImage, was: &dyn Fn(&str) -> bool) -> Option<String> {
+        let _ = (image, was);
+        None
+    }
+
     /// What an image says about how it is run. An image that says nothing has the default.
     ///
     /// # Errors

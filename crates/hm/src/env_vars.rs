@@ -28,6 +28,8 @@ pub const HM_IMAGE_PULL: &str = "HM_IMAGE_PULL";
 pub const HM_IMAGE_PLATFORM: &str = "HM_IMAGE_PLATFORM";
 /// How much disk the images may take up, such as `20GiB`.
 pub const HM_IMAGE_BUDGET: &str = "HM_IMAGE_BUDGET";
+/// What of this machine a step on `host` sees beside what it always sees: paths, separated by `:`.
+pub const HM_HOST_SHOW: &str = "HM_HOST_SHOW";
 /// Registries' mirrors: `docker.io=mirror.example.org`, separated by commas.
 pub const HM_REGISTRIES_MIRRORS: &str = "HM_REGISTRIES_MIRRORS";
 /// Registries that speak HTTP without TLS, separated by commas.

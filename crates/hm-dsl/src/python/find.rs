@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 /// Every `python3` on `path`, in the order to try them in. Version managers put a shell script in front of
 /// Python that takes several times as long to start; such shims come last.
-pub(crate) fn candidates(path: Option<&str>) -> Vec<PathBuf> {
+///
+/// A pipeline file is run by the first that is new enough.
+#[must_use]
+pub fn candidates(path: Option<&str>) -> Vec<PathBuf> {
     let all = env::split_paths(path.unwrap_or_default())
         .filter(|dir| dir.is_absolute())
         .map(|dir| dir.join("python3"))

@@ -6,6 +6,6 @@ mod package;
 mod process;
 
 pub(crate) use answer::{Answer, Entry, Plans, Record};
-pub(crate) use find::candidates;
+pub use find::candidates;
 pub(crate) use package::{digest, unpack};
 pub(crate) use process::{Call, TIMEOUT, ask, tail};

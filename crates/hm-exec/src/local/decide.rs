@@ -96,7 +96,12 @@ async fn one(run: &Run, index: StepIndex, parts: Option<&KeyParts>) -> Result<De
         return Ok(Decision::Run(Some("--no-cache".into())));
     }
     let Some(snapshot) = run.snapshots.find(&parts.key().to_string())? else {
-        let why = run.snapshots.why(&run.slot(step), parts, &run.source)?;
+        let image = |before: &KeyParts| {
+            let image = run.images.get(&run.image_name(step))?;
+            let was = |digest: &str| before.starts_from(image.name.as_str(), digest);
+            run.vm.image_changes(&image.resolved, &was)
+        };
+        let why = run.snapshots.why(&run.slot(step), parts, &run.source, image)?;
         return Ok(Decision::Run(Some(why)));
     };
     let usable = usable(run, &snapshot)

@@ -69,8 +69,15 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Why nothing stands for these key components, in plain words.
-    pub(super) fn why(&self, slot: &str, parts: &KeyParts, source: &Source) -> Result<String> {
+    /// Why nothing stands for these key components, in plain words. `image` says what changed in the step's image since
+    /// it had these components.
+    pub(super) fn why(
+        &self,
+        slot: &str,
+        parts: &KeyParts,
+        source: &Source,
+        image: impl Fn(&KeyParts) -> Option<String>,
+    ) -> Result<String> {
         let before = self.registry.recall(slot)?;
         let Some(before) = before.and_then(|value| serde_json::from_value::<KeyParts>(value).ok()) else {
             return Ok("no earlier pass is known".into());
@@ -78,7 +85,10 @@ impl Snapshots {
         let mut changed: Vec<String> = parts
             .diff(&before)
             .into_iter()
-            .map(|part| words(part, source))
+            .map(|part| match part {
+                "image" => image(&before).unwrap_or_else(|| words(part, source)),
+                part => words(part, source),
+            })
             .collect();
         // The plan's key and the watched files change together, and are neighbours.
         changed.dedup();

@@ -58,10 +58,7 @@ impl KeyInputs<'_> {
                 );
             }
             Base::Image { reference, digest } => {
-                parts.insert(
-                    Component::Image,
-                    start(Component::Image).text(reference).text(digest).digest(),
-                );
+                parts.insert(Component::Image, image_component(reference, digest));
             }
         }
         parts.insert(
@@ -97,6 +94,11 @@ impl KeyInputs<'_> {
         needs::components(self, &mut parts);
         KeyParts::new(parts)
     }
+}
+
+/// The component of an image.
+pub(super) fn image_component(reference: &str, digest: &str) -> CacheKey {
+    start(Component::Image).text(reference).text(digest).digest()
 }
 
 fn environment(plan: &BTreeMap<String, String>, run: &BTreeMap<String, String>) -> CacheKey {

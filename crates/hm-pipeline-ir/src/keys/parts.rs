@@ -134,6 +134,12 @@ impl KeyParts {
         self.0.iter().map(|(component, digest)| (*component, *digest))
     }
 
+    /// Whether they are of a step that starts from the image with this digest.
+    #[must_use]
+    pub fn starts_from(&self, reference: &str, digest: &str) -> bool {
+        self.0.get(&Component::Image) == Some(&super::inputs::image_component(reference, digest))
+    }
+
     /// The names of the components that differ from an earlier run's, or are in only one of the two. Empty
     /// exactly when the keys are equal.
     #[must_use]

@@ -121,6 +121,10 @@ impl VmBackend for SandboxBackend {
         images::resolve(&self.shared.config, &self.shared.store, image).await
     }
 
+    fn image_changes(&self, image: &ResolvedImage, was: &dyn Fn(&str) -> bool) -> Option<String> {
+        images::changes(&self.shared.config, image, was)
+    }
+
     async fn image_config(&self, image: &ResolvedImage) -> Result<ImageConfig> {
         if images::is_stored(image) {
             self.shared.store.config(image)

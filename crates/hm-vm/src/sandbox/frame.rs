@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{CWD, FileType, Mode};
 
-use super::layers::part_name;
+use super::layers::{Marks, part_name};
 use super::protocol::RESOLVER;
 use crate::{Result, VmError, WORKSPACE};
 
@@ -183,7 +183,7 @@ impl FramePlan {
 
     fn digest(&self) -> String {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(format!("{:?}", self.parts).as_bytes());
+        hasher.update(format!("{:?}{:?}", Marks::of_process(), self.parts).as_bytes());
         hasher.finalize().to_hex()[..32].to_owned()
     }
 
@@ -210,7 +210,7 @@ impl FramePlan {
                         std::fs::create_dir(&path)?;
                         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(*mode))?;
                         let flags = rustix::fs::XattrFlags::empty();
-                        rustix::fs::setxattr(&path, "user.overlay.opaque", b"y", flags)?;
+                        rustix::fs::setxattr(&path, Marks::of_process().opaque(), b"y", flags)?;
                     }
                     Item::File(text) => {
                         std::fs::write(&path, text)?;

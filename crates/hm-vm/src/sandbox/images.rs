@@ -30,6 +30,15 @@ pub(super) fn is_stored(image: &ResolvedImage) -> bool {
     image.digest.starts_with("sha256:")
 }
 
+/// What changed in an image since it had the digest that `was` recognises, as far as it is remembered.
+pub(super) fn changes(
+    config: &SandboxConfig,
+    image: &ResolvedImage,
+    was: &dyn Fn(&str) -> bool,
+) -> Option<String> {
+    host::changes(config, &image.digest, Path::new(image.reference.as_str()), was)
+}
+
 /// Finds an image and pins it.
 pub(super) async fn resolve(
     config: &SandboxConfig,
@@ -52,7 +61,7 @@ pub(super) async fn resolve(
                 Some(stored) => stored.digest,
                 None => {
                     refuse_above_data(config, reference, path)?;
-                    directory_digest(path)
+                    host::directory_digest(config, path)
                 }
             }
         } else {
@@ -104,21 +113,6 @@ fn refuse_above_data(config: &SandboxConfig, reference: &ImageReference, path: &
     })
 }
 
-/// Identifies a directory by where it is and when its top was last changed.
-fn directory_digest(path: &Path) -> String {
-    let mut hasher = blake3::Hasher::new();
-    let canonical = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    hasher.update(canonical.as_os_str().as_encoded_bytes());
-    for inside in ["", "etc", "usr", "usr/bin", "usr/lib", "var/lib/dpkg/status"] {
-        if let Ok(metadata) = std::fs::metadata(canonical.join(inside)) {
-            for number in [metadata.mtime(), metadata.mtime_nsec()] {
-                hasher.update(&number.to_le_bytes());
-            }
-        }
-    }
-    format!("directory:{}", &hasher.finalize().to_hex()[..32])
-}
-
 /// Whether the host's root made a directory, who has no id in a user's step.
 fn belongs_to_root(directory: &Path) -> bool {
     std::fs::metadata(directory.join("etc")).is_ok_and(|metadata| metadata.uid() == 0)
@@ -141,13 +135,14 @@ pub(super) fn open(
             .map(|skeleton| skeleton.build(&frames))
             .transpose()?;
         let root = PathBuf::from("/");
-        let framed = |mount: &PathBuf| {
+        let framed = |mount: &PathBuf, source: &PathBuf| {
             let skeleton = skeleton.as_ref().and_then(|skeleton| skeleton.part(mount));
             let above = frame.part(mount).into_iter().chain(skeleton);
-            above.chain(Some(mount.clone())).collect()
+            above.chain(Some(source.clone())).collect()
         };
         let mut overlays = vec![(root.clone(), frame.part(&root).into_iter().collect())];
-        overlays.extend(host.overlays.iter().map(|mount| (mount.clone(), framed(mount))));
+        let shown = host.overlays.iter();
+        overlays.extend(shown.map(|(mount, source)| (mount.clone(), framed(mount, source))));
         overlays.push((workspace.to_owned(), Vec::new()));
         return Ok(Image {
             overlays,
@@ -191,6 +186,9 @@ fn framed(
     let apt = host::APT_SETTINGS.trim_start_matches('/');
     if matches!(identity, Identity::Single { .. }) && layers.iter().any(|layer| layer.join(apt).is_dir()) {
         plan.file(Path::new(host::APT_SETTINGS).join("99hm"), host::APT_ALONE.into());
+    }
+    if !layers.iter().any(|layer| layer.join("etc/gitconfig").exists()) {
+        plan.file("/etc/gitconfig", host::GIT_IDENTITY.into());
     }
     let root = PathBuf::from("/");
     let frame = plan.build(frames)?;

@@ -12,7 +12,6 @@
 //! caches     cache directories   pods   networks that commands share   export   files that leave a machine
 //! ```
 
-mod alone;
 mod backend;
 mod caches;
 mod catalogue;
@@ -21,6 +20,7 @@ pub mod doctor;
 mod export;
 mod frame;
 mod hidden;
+mod hints;
 mod host;
 mod idmap;
 mod image_files;
@@ -41,5 +41,5 @@ mod tarball;
 mod terminal;
 mod vm;
 
-pub use crate::sandbox_surface::{PASSED_VARIABLES, SandboxConfig, Stats};
+pub use crate::sandbox_surface::{PASSED_VARIABLES, Passing, SandboxConfig, Stats};
 pub use backend::SandboxBackend;

@@ -7,7 +7,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::mpsc;
 
-use super::alone::Alone;
+use super::hints::Hints;
 use crate::{OutputChunk, Result, Stream, VmError};
 
 const CHUNK: usize = 64 * 1024;
@@ -38,7 +38,7 @@ pub(super) async fn pump(
     mut pipe: Receiver,
     stream: Stream,
     output: &mpsc::Sender<OutputChunk>,
-    alone: &Alone,
+    hints: &Hints,
 ) -> std::io::Result<Stopped> {
     let mut buffer = BytesMut::with_capacity(CHUNK);
     loop {
@@ -47,7 +47,7 @@ pub(super) async fn pump(
         }
         let bytes = buffer.split().freeze();
         let chunk = OutputChunk { stream, bytes };
-        alone.look(&chunk);
+        hints.look(&chunk);
         if output.send(chunk).await.is_err() {
             return Ok(Stopped::ListenerGone);
         }

@@ -81,7 +81,10 @@ impl Spares {
             }
         }
         let parts: Vec<_> = stack.overlays.iter().map(|(mount, _)| part_name(mount)).collect();
-        let live = layers.begin(&parts)?;
+        let mut live = layers.begin(&parts)?;
+        for ((_, lower), part) in stack.overlays.iter().zip(&parts) {
+            live.lies_above(part, lower.clone());
+        }
         let short = |path: &Path| supervision.short(path);
         let overlay = |((mount, lower), part): (&(PathBuf, Vec<PathBuf>), &String)| Overlay {
             target: mount.clone(),

@@ -4,8 +4,11 @@
     reason = "clone3, signals and interface flags have no safe wrapper"
 )]
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Pid;
@@ -172,5 +175,42 @@ pub(super) fn terminate_others() {
     unsafe {
         libc::kill(-1, libc::SIGTERM);
         libc::kill(-1, libc::SIGCONT);
+    }
+}
+
+/// What the kernel calls a file, whatever its names: the kind of the handle, and its bytes.
+pub(super) fn file_handle(path: &Path) -> io::Result<(i32, Vec<u8>)> {
+    const LARGEST: usize = 128;
+    /// `struct file_handle`, with room for its bytes.
+    #[repr(C)]
+    struct Handle {
+        length: libc::c_uint,
+        kind: libc::c_int,
+        bytes: [u8; LARGEST],
+    }
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut handle = Handle {
+        length: LARGEST as libc::c_uint,
+        kind: 0,
+        bytes: [0; LARGEST],
+    };
+    let mut mount: libc::c_int = 0;
+    // SAFETY: `path` is NUL-terminated; `handle` has the layout of `struct file_handle` and room for as many bytes as its
+    // length says; all of them outlive the call.
+    let result = unsafe {
+        libc::name_to_handle_at(
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            (&raw mut handle).cast::<libc::file_handle>(),
+            &raw mut mount,
+            0,
+        )
+    };
+    match result {
+        0 => Ok((
+            handle.kind,
+            handle.bytes[..LARGEST.min(handle.length as usize)].to_vec(),
+        )),
+        _ => Err(io::Error::last_os_error()),
     }
 }

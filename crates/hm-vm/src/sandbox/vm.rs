@@ -8,12 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::mpsc;
 
-use super::alone::Alone;
 use super::caches::CacheViews;
 use super::client;
 use super::export::CopyOut;
+use super::hints::Hints;
 use super::images::Image;
-use super::layers::{FileOp, FileReply, LayerChain, RawPath, perform};
+use super::layers::{FileOp, FileReply, LayerChain, Marks, RawPath, perform};
 use super::order::order;
 use super::pump::{self, Stopped};
 use super::roots::{MountedRoot, Stack};
@@ -102,6 +102,17 @@ impl SandboxVm {
             ending: Some(ending),
             caches,
             abandoned: &self.abandoned,
+        })
+    }
+
+    /// A set-up failure with the doctor's verdict.
+    fn explained<T>(&self, result: Result<T>) -> Result<T> {
+        let config = &self.backend.config;
+        result.map_err(|error| match error {
+            VmError::Setup(reason) if reason.contains("cannot mount") || reason.contains("not permitted") => {
+                VmError::Setup(super::doctor::explain(config, &reason))
+            }
+            error => error,
         })
     }
 
@@ -200,14 +211,15 @@ impl Vm for SandboxVm {
         let (stdout, stdout_writer) = pump::pipe()?;
         let (stderr, stderr_writer) = pump::pipe()?;
         let fds = [stdout_writer.as_fd(), stderr_writer.as_fd()];
-        let mut running = self.start(request, false, &fds).await?;
+        let mut running = self.explained(self.start(request, false, &fds).await)?;
         drop((stdout_writer, stderr_writer));
 
-        let alone = Alone::new(self.backend.supervision.identity());
+        let identity = self.backend.supervision.identity();
+        let hints = Hints::new(identity, Marks::of_process(), &request.caches);
         let pumps = async {
             tokio::try_join!(
-                pump::pump(stdout, Stream::Stdout, &output, &alone),
-                pump::pump(stderr, Stream::Stderr, &output, &alone)
+                pump::pump(stdout, Stream::Stdout, &output, &hints),
+                pump::pump(stderr, Stream::Stderr, &output, &hints)
             )
         };
         tokio::pin!(pumps);
@@ -242,7 +254,7 @@ impl Vm for SandboxVm {
                     listening = false;
                     running.kill(KillReason::Canceled);
                 }
-                outcome = running.ending(), if ended.is_none() => ended = Some(outcome?),
+                outcome = running.ending(), if ended.is_none() => ended = Some(self.explained(outcome)?),
                 stage = stages.next() => {
                     running.advance(stage);
                     // Nobody has to read what a killed command had still to say.
@@ -270,7 +282,7 @@ impl Vm for SandboxVm {
             }
         }
         outcome.notes.extend(over_disk);
-        alone.explain(&mut outcome);
+        hints.explain(&mut outcome);
         self.end_caches(running.caches.take(), &mut outcome).await;
         Ok(outcome)
     }
@@ -278,13 +290,13 @@ impl Vm for SandboxVm {
     async fn attach(&self, request: &ExecRequest, terminal: Terminal, cancel: Cancel) -> Result<ExecOutcome> {
         let (ours, theirs) = terminal::open(terminal.size)?;
         let fds = [theirs.as_fd(), theirs.as_fd()];
-        let mut running = self.start(request, true, &fds).await?;
+        let mut running = self.explained(self.start(request, true, &fds).await)?;
         drop(theirs);
         let screen = terminal::relay(ours, terminal)?;
         let mut stages = Stages::new(cancel, request.grace);
         let mut outcome = loop {
             tokio::select! {
-                outcome = running.ending() => break outcome?,
+                outcome = running.ending() => break self.explained(outcome)?,
                 stage = stages.next() => running.advance(stage),
             }
         };

@@ -4,6 +4,6 @@ mod config;
 mod finding;
 mod stats;
 
-pub use config::{PASSED_VARIABLES, SandboxConfig};
+pub use config::{PASSED_VARIABLES, Passing, SandboxConfig};
 pub use finding::{Finding, Status};
 pub use stats::Stats;

@@ -7,6 +7,7 @@ mod kill;
 mod merging;
 mod random;
 mod removing;
+mod renaming;
 mod sealing;
 mod shadows;
 mod support;

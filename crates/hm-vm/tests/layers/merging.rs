@@ -6,8 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::support::*;
-use hm_vm::sandbox::layers::{FileOp, FileReply, perform};
+use hm_vm::sandbox::layers::{FileOp, FileReply, Marks, perform};
 use rustix::fs::{CWD, FileType, Mode, XattrFlags, lgetxattr, lsetxattr, mknodat};
+
+/// The attribute that this process's overlays use.
+fn overlay(name: &str) -> String {
+    let namespace = match Marks::of_process() {
+        Marks::User => "user",
+        Marks::Trusted => "trusted",
+    };
+    format!("{namespace}.overlay.{name}")
+}
 
 struct Layers(tempfile::TempDir);
 
@@ -31,7 +40,7 @@ impl Layers {
 
     fn opaque(&self, path: &str) {
         fs::create_dir_all(self.at(path)).expect("directories");
-        self.mark(path, "user.overlay.opaque", b"y");
+        self.mark(path, &overlay("opaque"), b"y");
     }
 
     /// Merges `top` over `bottom` into `out`.
@@ -61,7 +70,7 @@ fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
 }
 
 fn opaque(path: &Path) -> Option<Vec<u8>> {
-    attribute(path, "user.overlay.opaque")
+    attribute(path, &overlay("opaque"))
 }
 
 #[test]
@@ -127,13 +136,13 @@ fn whiteouts_by_attribute_count_where_their_directory_says_so() {
     let layers = Layers::new();
     for directory in ["marked", "plain"] {
         write(&layers.at(&format!("top/{directory}/gone")), "");
-        layers.mark(&format!("top/{directory}/gone"), "user.overlay.whiteout", b"y");
+        layers.mark(&format!("top/{directory}/gone"), &overlay("whiteout"), b"y");
         write(&layers.at(&format!("bottom/{directory}/gone/inside")), "");
     }
-    layers.mark("top/marked", "user.overlay.opaque", b"x");
+    layers.mark("top/marked", &overlay("opaque"), b"x");
     layers.merge();
     assert_eq!(opaque(&layers.at("out/marked")).as_deref(), Some(b"x".as_slice()));
-    assert!(attribute(&layers.at("out/marked/gone"), "user.overlay.whiteout").is_some());
+    assert!(attribute(&layers.at("out/marked/gone"), &overlay("whiteout")).is_some());
     assert_eq!(opaque(&layers.at("out/plain")), None);
     assert!(layers.at("out/plain/gone").is_file());
 }
@@ -144,7 +153,7 @@ fn a_directory_has_the_attributes_of_the_topmost() {
     write(&layers.at("top/d/new"), "");
     write(&layers.at("bottom/d/old"), "");
     layers.mark("top/d", "user.mine", b"mine");
-    layers.mark("top/d", "user.overlay.origin", b"of another file system");
+    layers.mark("top/d", &overlay("origin"), b"of another file system");
     layers.mark("bottom/d", "user.theirs", b"theirs");
     let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(1_234_567_890_123_456_789);
     fs::set_permissions(layers.at("top/d"), fs::Permissions::from_mode(0o1750)).expect("mode");
@@ -167,7 +176,7 @@ fn a_directory_has_the_attributes_of_the_topmost() {
         Some(b"mine".as_slice())
     );
     assert_eq!(attribute(&layers.at("out/d"), "user.theirs"), None);
-    assert_eq!(attribute(&layers.at("out/d"), "user.overlay.origin"), None);
+    assert_eq!(attribute(&layers.at("out/d"), &overlay("origin")), None);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hm_vm::sandbox::layers::{DirectFileOps, LayerChain, LayerStore, LiveLayer, WORKSPACE_PART};
+use hm_vm::sandbox::layers::{DirectFileOps, LayerChain, LayerStore, LiveLayer, Marks, WORKSPACE_PART};
 use hm_vm::source::{Source, SourceOptions, SourceStore};
 use hm_vm::{ImageReference, ResolvedImage, SnapshotId};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
@@ -54,7 +54,8 @@ impl World {
         source: &Source,
         step: impl FnOnce(&Path),
     ) -> (SnapshotId, LayerChain) {
-        let live = self.store.begin(&parts()).expect("begin");
+        let mut live = self.store.begin(&parts()).expect("begin");
+        live.lies_above(WORKSPACE_PART, self.lower(base, source));
         self.in_workspace(base, source, Some(&live), step);
         self.store.seal(live, base, source).expect("seal")
     }
@@ -67,6 +68,13 @@ impl World {
         seen
     }
 
+    fn lower(&self, base: &LayerChain, source: &Source) -> Vec<PathBuf> {
+        let mut lower = base.lower_dirs(WORKSPACE_PART);
+        lower.extend(source.layers().iter().cloned());
+        lower.push(self.dir.path().join("image"));
+        lower
+    }
+
     fn in_workspace(
         &self,
         base: &LayerChain,
@@ -74,14 +82,9 @@ impl World {
         live: Option<&LiveLayer>,
         step: impl FnOnce(&Path),
     ) {
-        let mut lower = base.lower_dirs(WORKSPACE_PART);
-        lower.extend(source.layers().iter().cloned());
-        lower.push(self.dir.path().join("image"));
+        let lower = self.lower(base, source);
         let lower: Vec<_> = lower.iter().map(|dir| dir.display().to_string()).collect();
-        let mut options = format!(
-            "userxattr,redirect_dir=nofollow,metacopy=off,index=off,xino=off,lowerdir={}",
-            lower.join(":")
-        );
+        let mut options = format!("{},lowerdir={}", Marks::of_process().options(), lower.join(":"));
         if let Some(live) = live {
             let (upper, work) = (live.upper(WORKSPACE_PART), live.work(WORKSPACE_PART));
             options += &format!(
@@ -92,14 +95,20 @@ impl World {
         }
         let merged = self.dir.path().join("merged");
         let options = std::ffi::CString::new(options).expect("options");
-        mount(
-            "overlay",
-            &merged,
-            "overlay",
-            MountFlags::empty(),
-            options.as_c_str(),
-        )
-        .expect("mount");
+        let try_it = || {
+            let flags = MountFlags::empty();
+            mount("overlay", &merged, "overlay", flags, options.as_c_str())
+        };
+        // A test beside this one may have a copy of the mount of the step before.
+        let mut mounted = try_it();
+        for _ in 0..1000 {
+            if mounted != Err(rustix::io::Errno::BUSY) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            mounted = try_it();
+        }
+        mounted.expect("mount");
         let mounted = Mounted(merged.clone());
         step(&merged);
         drop(mounted);

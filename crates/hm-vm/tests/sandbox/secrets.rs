@@ -9,6 +9,10 @@ use super::support::{SECRETS, World, said, write};
 everyone![
     a_home_is_hidden_but_for_its_toolchains,
     password_hashes_are_hidden,
+    credentials_beside_programs_are_hidden_from_root,
+    socket_on_the_path_does_not_answer,
+    variables_that_name_files_bring_them,
+    settings_of_registries_pass_without_tokens,
     nothing_of_hm_is_seen,
     only_the_users_own_home_exists,
     the_first_process_gives_nothing_away,
@@ -39,7 +43,7 @@ async fn a_home_is_hidden_but_for_its_toolchains(world: &World) {
         "mv ~/.cargo/bin/hm-test-tool ~/.cargo/bin/other",
         "chmod 777 ~/.cargo/bin/hm-test-tool",
     ] {
-        world.fails(write).await;
+        world.passes(write).await;
     }
     let tool = world.home.join(".cargo/bin/hm-test-tool");
     assert_eq!(
@@ -50,11 +54,69 @@ async fn a_home_is_hidden_but_for_its_toolchains(world: &World) {
         std::fs::metadata(&tool).unwrap().permissions().mode() & 0o777,
         0o755
     );
+    assert!(!world.home.join(".cargo/bin/more").exists());
     // A build may keep things in its home all the same.
     world
         .passes("mkdir -p ~/.cargo/registry && echo x > ~/.cargo/registry/x && cat ~/.cargo/registry/x")
         .await;
     assert!(!world.home.join(".cargo/registry").exists());
+}
+
+async fn credentials_beside_programs_are_hidden_from_root(world: &World) {
+    let bin = world.home.join(".cargo/bin");
+    write(&bin.join(".credentials"), &world.marker);
+    let closed = std::fs::Permissions::from_mode(0o600);
+    std::fs::set_permissions(bin.join(".credentials"), closed).unwrap();
+    let ran = world.sh("cat ~/.cargo/bin/.credentials").await;
+    // A user's own files are as readable to the user's step as to the user, where PATH shows them.
+    assert!(!is_root() || ran.code() != 0, "{}", said(&ran));
+    world.passes("hm-test-tool").await;
+}
+
+async fn socket_on_the_path_does_not_answer(world: &World) {
+    let socket = world.home.join(".cargo/bin/agent.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let connect = format!(
+        "perl -MIO::Socket::UNIX -e 'print IO::Socket::UNIX->new(Peer => $ARGV[0]) ? 1 : 0' {}",
+        socket.display()
+    );
+    assert_eq!(world.passes(&connect).await, "0");
+}
+
+async fn variables_that_name_files_bring_them(world: &World) {
+    let file = world.home.join("company.pem");
+    write(&file, "certificates\n");
+    let text = file.display().to_string();
+    let other = World::with(world.directory.path(), |config| {
+        let token = format!("https://me:{}@example.org", world.marker);
+        config.host_env = [
+            ("SSL_CERT_FILE", text.clone()),
+            ("PIP_CERT", format!("{text}.gone")),
+            ("PIP_INDEX_URL", token),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+    });
+    let look = "cat \"$SSL_CERT_FILE\"; echo \"${PIP_CERT-none} ${PIP_INDEX_URL-none}\"";
+    assert_eq!(other.passes(look).await, "certificates\nnone none\n");
+    other.fails("echo x >> \"$SSL_CERT_FILE\"").await;
+}
+
+async fn settings_of_registries_pass_without_tokens(world: &World) {
+    let text = format!(
+        "registry=https://npm.example.org/\n//npm.example.org/:_authToken={}\n",
+        world.marker
+    );
+    write(&world.home.join(".npmrc"), &text);
+    assert_eq!(
+        world.passes("cat ~/.npmrc").await,
+        "registry=https://npm.example.org/\n"
+    );
+    let commit =
+        "cd /tmp && git init -q x && cd x && git commit -q --allow-empty -m m && git log -1 --format=%ae";
+    let author = world.passes(&format!("unset XDG_CONFIG_HOME; {commit}")).await;
+    assert!(!author.trim().is_empty());
 }
 
 async fn password_hashes_are_hidden(world: &World) {

@@ -38,10 +38,11 @@ pub fn sandbox_config(context: &Context, config: &Config, pulls: Arc<Pulls>) -> 
     let environment = &context.environment;
     let passed = PASSED_VARIABLES
         .iter()
-        .filter_map(|name| Some(((*name).to_owned(), environment.get(name)?.to_owned())));
+        .filter_map(|(name, _)| Some(((*name).to_owned(), environment.get(name)?.to_owned())));
     SandboxConfig {
         home: environment.home(),
         host_env: passed.collect(),
+        show: config.show.clone(),
         images: image_settings(context, config, pulls),
         ..SandboxConfig::new(
             &config.data_dir,

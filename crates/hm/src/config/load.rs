@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use super::setting::{IMAGES, REGISTRIES, SECRETS, SETTINGS, by_key};
-use super::words::{as_text, parse_image_pair};
+use super::setting::{IMAGES, OF_USER, PATHS, REGISTRIES, SECRETS, SETTINGS, by_key};
+use super::words::{as_paths, as_text, parse_image_pair};
 use super::{ConfigError, Layers, Origin, registries};
 use crate::env_vars;
 use crate::environment::Environment;
@@ -121,7 +121,20 @@ fn take(
         registries::take_table(name, value, origin, layers, warnings);
         return;
     }
-    match (as_text(value), section) {
+    if OF_USER.contains(&key.as_str())
+        && matches!(origin, Origin::File(path) if path.parent().and_then(Path::file_name) == Some(OsStr::new(".hm")))
+    {
+        warnings.push(format!(
+            "{origin}: `{key}` is not for a repository's file, and is ignored"
+        ));
+        return;
+    }
+    let text = if PATHS.contains(&key.as_str()) {
+        as_paths(value)
+    } else {
+        as_text(value)
+    };
+    match (text, section) {
         (Some(text), IMAGES) => layers.set_image(name, text, origin.clone()),
         (Some(text), _) if by_key(&key).is_some() => layers.set(&key, text, origin.clone()),
         _ => warnings.push(format!("{origin}: unknown key `{key}`{}", nearest(&key))),

@@ -128,6 +128,13 @@ pub const SETTINGS: &[Setting] = &[
         help: "Where the engine of the backend `docker` listens, such as `unix:///run/podman/podman.sock`.",
     },
     Setting {
+        key: "host.show",
+        env: env_vars::HM_HOST_SHOW,
+        default: "nothing more",
+        help: "Files and directories of this machine that a step on `host` sees too: `[\"~/fonts\"]`, in the variable \
+               separated by `:`. A repository's own file cannot set it.",
+    },
+    Setting {
         key: "image.pull",
         env: env_vars::HM_IMAGE_PULL,
         default: "always",
@@ -225,6 +232,12 @@ pub const SETTINGS: &[Setting] = &[
         help: "The most source that is sent to the server, before compression.",
     },
 ];
+
+/// Settings that are a list of paths.
+pub(super) const PATHS: &[&str] = &["host.show"];
+
+/// Settings that only the user may make: a repository's file does not open this machine to its steps.
+pub(super) const OF_USER: &[&str] = &["host.show"];
 
 /// The setting of a key.
 #[must_use]

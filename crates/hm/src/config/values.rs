@@ -60,6 +60,8 @@ pub struct Config {
     pub logs: Option<Logs>,
     /// Where hm keeps its data.
     pub data_dir: PathBuf,
+    /// What of this machine a step on `host` sees beside what it always sees.
+    pub show: Vec<PathBuf>,
     /// What stands in for images.
     pub images: ImageMap,
     /// What steps may reach.
@@ -115,6 +117,10 @@ impl Config {
             format: read.choice("format")?,
             logs: read.choice("logs")?,
             data_dir,
+            show: layers.get("host.show").map_or_else(Vec::new, |(paths, _)| {
+                let paths = paths.split(':').filter(|path| !path.is_empty());
+                paths.map(|path| absolute(path, environment)).collect()
+            }),
             images,
             network: read
                 .value("network", "`outbound` or `none`", |text| match text {

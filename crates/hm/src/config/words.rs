@@ -13,6 +13,21 @@ pub(super) fn as_text(value: toml::Value) -> Option<String> {
     }
 }
 
+/// A list of paths, or one, as a variable has it.
+pub(super) fn as_paths(value: toml::Value) -> Option<String> {
+    let toml::Value::Array(paths) = value else {
+        return as_text(value);
+    };
+    let paths: Option<Vec<_>> = paths
+        .into_iter()
+        .map(|path| match path {
+            toml::Value::String(path) if !path.contains(':') => Some(path),
+            _ => None,
+        })
+        .collect();
+    Some(paths?.join(":"))
+}
+
 /// Reads what stands for yes and no.
 pub(super) fn parse_flag(text: &str) -> Option<bool> {
     match text {

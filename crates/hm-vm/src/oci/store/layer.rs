@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::record::hex;
 use super::unpack::Unpacked;
 use super::{ImageStore, files};
-use crate::sandbox::layers::FileOp;
+use crate::sandbox::layers::{FileOp, Marks};
 use crate::{Result, VmError};
 
 /// What came of unpacking a layer.
@@ -97,7 +97,8 @@ impl ImageStore {
 
     fn is_here(&self, name: &str, report: &Unpacking) -> bool {
         let survived = report.boot.as_ref().is_none_or(|booted| *booted == boot());
-        survived && self.layer_dir(name).is_dir()
+        let fits = report.unpacked.trusted_marks || Marks::of_process() == Marks::User;
+        survived && fits && self.layer_dir(name).is_dir()
     }
 
     /// Whether all layers of an image are here.

@@ -50,7 +50,14 @@ impl CacheStore {
             });
         }
         let parts: Vec<_> = views.iter().map(|view| view.part.clone()).collect();
-        let live = self.layers.begin(&parts)?;
+        let mut live = self.layers.begin(&parts)?;
+        for view in &views {
+            let lower = view
+                .generation
+                .as_ref()
+                .map(|generation| generation.files.clone());
+            live.lies_above(&view.part, lower.into_iter().collect());
+        }
         Ok(CacheViews { live, views })
     }
 
@@ -64,7 +71,8 @@ impl CacheStore {
             // So that the generation can go when nobody else uses it.
             drop(view.generation);
             if passed && !is_empty(&written) {
-                ended = ended.and(self.keep(&view.directory, written));
+                let settled = live.settle(&view.part);
+                ended = ended.and(settled.and_then(|()| self.keep(&view.directory, written)));
             } else if used.is_some() && used != current(&view.directory) {
                 // The lock would make a directory anew that was removed.
                 if view.directory.exists() {

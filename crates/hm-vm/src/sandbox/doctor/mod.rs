@@ -38,6 +38,22 @@ pub(super) fn ready(config: &SandboxConfig, try_it: impl FnOnce() -> crate::Resu
     })
 }
 
+/// A set-up failure with its cause, as far as reading tells one, and what mends it.
+pub(super) fn explain(config: &SandboxConfig, reason: &str) -> String {
+    const MORE: &str = "`hm doctor`";
+    if reason.contains(MORE) {
+        return reason.to_owned();
+    }
+    let facts = Facts::read(config);
+    let failed = Trial::Failed(reason.to_owned());
+    let cause =
+        verdict::cause(&facts, &failed).map_or_else(String::new, |Finding { detail, fix, .. }| {
+            let fix = fix.map_or_else(String::new, |fix| format!("; mend it by `{fix}`"));
+            format!(": {detail}{fix}")
+        });
+    format!("{reason}{cause} ({MORE} tells more)")
+}
+
 /// What a run's header should tell, found without trying anything.
 pub(super) fn notices(config: &SandboxConfig) -> Vec<String> {
     let without = |why: &str| vec![format!("steps have no network beyond their own localhost: {why}")];

@@ -8,9 +8,11 @@ use crate::sandbox::protocol::Identity;
 /// Below this a build of any size fills the disk.
 const LITTLE_SPACE: u64 = 2 << 30;
 
+const OVERLAYFS: i64 = 0x794c_7630;
+
 /// File systems that cannot be what an overlay writes to, by the number that statfs(2) gives.
 const NOT_WRITABLE_BY_OVERLAYS: &[(i64, &str)] = &[
-    (0x794c_7630, "an overlay itself, as in a container"),
+    (OVERLAYFS, "an overlay itself, as in a container"),
     (0x6969, "NFS"),
     (0x517b, "SMB"),
     (0xfe53_4d42, "SMB"),
@@ -35,9 +37,33 @@ pub(super) fn judge(facts: &Facts, trial: &Trial) -> Vec<Finding> {
 
 /// What keeps every step from running, as far as that is certain without trying one.
 pub(super) fn missing(facts: &Facts) -> Option<Finding> {
-    let certain = [Some(kernel(facts)), user_namespaces(facts, true)];
+    let certain = [
+        Some(kernel(facts)),
+        user_namespaces(facts, true),
+        on_overlay(facts),
+    ];
     let mut certain = certain.into_iter().flatten();
     certain.find(|finding| finding.status == Status::Missing)
+}
+
+/// Why a step could not be set up, as far as anything that was read explains it.
+pub(super) fn cause(facts: &Facts, failed: &Trial) -> Option<Finding> {
+    let causes = [
+        Some(kernel(facts)),
+        user_namespaces(facts, false),
+        Some(filesystem(facts, failed)),
+        in_container(facts, failed),
+        space(facts),
+    ];
+    let mut causes = causes.into_iter().flatten();
+    causes.find(|finding| finding.status == Status::Missing)
+}
+
+/// Data on an overlay: no kernel takes it for what an overlay writes to.
+fn on_overlay(facts: &Facts) -> Option<Finding> {
+    (facts.data_filesystem == Some(OVERLAYFS))
+        .then(|| unfit(facts))
+        .flatten()
 }
 
 /// Whether only trying tells if this user may make user namespaces.
@@ -71,23 +97,34 @@ fn step(facts: &Facts, trial: &Trial) -> Finding {
             finding("sandbox", Status::Ok, detail, None)
         }
         Trial::Failed(reason) => {
-            let refused = ["Operation not permitted", "Permission denied"]
-                .iter()
-                .any(|words| reason.contains(words));
-            let in_container = facts.in_container && refused && reason.contains("cannot mount");
-            let (detail, fix) = if in_container {
-                (
-                    format!(
-                        "no step can run: {reason}. This is a container that keeps mounts from what runs in it"
-                    ),
-                    Some("docker run --privileged …  (podman run --privileged … without root)".to_owned()),
-                )
-            } else {
-                (format!("no step can run: {reason}"), None)
+            let (cause, fix) = match in_container(facts, trial) {
+                Some(Finding { detail, fix, .. }) => (format!(". {detail}"), fix),
+                None => (String::new(), None),
             };
-            finding("sandbox", Status::Missing, detail, fix)
+            finding(
+                "sandbox",
+                Status::Missing,
+                format!("no step can run: {reason}{cause}"),
+                fix,
+            )
         }
     }
+}
+
+/// A container that refused a mount.
+fn in_container(facts: &Facts, trial: &Trial) -> Option<Finding> {
+    let Trial::Failed(reason) = trial else { return None };
+    let refused = ["Operation not permitted", "Permission denied"]
+        .iter()
+        .any(|words| reason.contains(words));
+    (facts.in_container && refused && reason.contains("cannot mount")).then(|| {
+        finding(
+            "sandbox",
+            Status::Missing,
+            "This is a container that keeps mounts from what runs in it",
+            Some("docker run --privileged …  (podman run --privileged … without root)".to_owned()),
+        )
+    })
 }
 
 /// Major and minor of a kernel release such as `6.18.44-fc`.
@@ -182,13 +219,8 @@ fn filesystem(facts: &Facts, trial: &Trial) -> Finding {
             Some("sudo modprobe overlay".into()),
         );
     }
-    let unfit = NOT_WRITABLE_BY_OVERLAYS
-        .iter()
-        .find(|(number, _)| facts.data_filesystem == Some(*number));
-    if let Some((_, kind)) = unfit {
-        let detail = format!("{directory} is on {kind}: an overlay cannot write there");
-        let fix = "export HM_DATA_DIR=/a/directory/on/a/local/disk".into();
-        return finding(NAME, Status::Missing, detail, Some(fix));
+    if let Some(unfit) = unfit(facts) {
+        return unfit;
     }
     if facts.identity != Identity::Root && !facts.inner_mounts.is_empty() {
         let detail = format!(
@@ -199,6 +231,15 @@ fn filesystem(facts: &Facts, trial: &Trial) -> Finding {
         return finding(NAME, Status::Missing, detail, Some("sudo hm run".into()));
     }
     finding(NAME, Status::Ok, "the kernel has it", None)
+}
+
+/// A file system that an overlay cannot write to.
+fn unfit(facts: &Facts) -> Option<Finding> {
+    let mut known = NOT_WRITABLE_BY_OVERLAYS.iter();
+    let (_, kind) = known.find(|(number, _)| facts.data_filesystem == Some(*number))?;
+    let detail = format!("{} is on {kind}: an overlay cannot write there", facts.data_dir);
+    let fix = "export HM_DATA_DIR=/a/directory/on/a/local/disk".into();
+    Some(finding("overlayfs", Status::Missing, detail, Some(fix)))
 }
 
 fn user_ids(facts: &Facts) -> Finding {

@@ -8,11 +8,17 @@ use std::path::{Path, PathBuf};
 
 mod digest;
 pub(super) mod owned;
+mod passed;
 mod places;
 mod private;
+mod scan;
+mod state;
 mod toolchains;
+mod unreadable;
+mod user_files;
 
-pub(super) use digest::digest;
+pub(super) use digest::{changes, digest, directory_digest};
+pub(super) use user_files::GIT_IDENTITY;
 
 use places::{DPKG, SHOWN, real};
 
@@ -32,6 +38,9 @@ const PACKAGE_DATABASES: &[&str] = &[
     "/var/lib/apk",
 ];
 
+/// Where git has its settings for everybody: the distribution's, and one that was installed beside it.
+const GIT_SETTINGS: [&str; 2] = ["/etc/gitconfig", "/usr/local/etc/gitconfig"];
+
 pub(super) const APT_SETTINGS: &str = "/etc/apt/apt.conf.d";
 
 /// Has apt do without the user that it downloads as, where there are no other users.
@@ -40,9 +49,9 @@ pub(super) const APT_ALONE: &str = "APT::Sandbox::User \"root\";\n";
 /// The host's root, taken apart.
 #[derive(Debug)]
 pub(super) struct HostRoot {
-    /// Mount points of overlays that each show the host's directory of that name.
-    pub overlays: Vec<PathBuf>,
-    /// Shown read-only: toolchains.
+    /// Mount points of overlays, and the host's directory that each shows.
+    pub overlays: Vec<(PathBuf, PathBuf)>,
+    /// Shown read-only.
     pub binds: Vec<Bind>,
     pub frame: FramePlan,
     /// What lies between the frame and the host's own directories.
@@ -84,6 +93,19 @@ pub(super) fn inspect(config: &SandboxConfig, identity: Identity) -> HostRoot {
     let databases = PACKAGE_DATABASES.iter().map(PathBuf::from);
     databases.filter(|path| path.is_dir()).for_each(show);
 
+    let skeleton = (!root).then(|| owned::Skeleton::of(&overlays));
+    let mut sources = overlays.clone();
+    // Programs are installed into toolchains, too; and a socket of the host does not answer through an overlay.
+    for bind in toolchains::toolchains(config, &home, &shown) {
+        shown.push(bind.target.clone());
+        if toolchains::can_be_written_over(&bind.source) {
+            overlays.push(bind.target);
+            sources.push(bind.source);
+        } else {
+            binds.push(bind);
+        }
+    }
+
     let mut frame = FramePlan::new(&overlays);
     for (path, target) in links {
         frame.symlink(path, target);
@@ -98,10 +120,15 @@ pub(super) fn inspect(config: &SandboxConfig, identity: Identity) -> HostRoot {
     if private.contains(&home) {
         frame.opaque(&home, 0o700);
     }
-    binds.extend(toolchains::toolchains(config, &home, &shown));
     for bind in &binds {
         frame.mount_point(&bind.target);
     }
+    if root {
+        for path in unreadable::unreadable(config, &overlays) {
+            frame.whiteout(path);
+        }
+    }
+    let passed = passed::passed(config, &home, &shown);
     for path in &empty {
         frame.mount_point(path);
     }
@@ -116,18 +143,41 @@ pub(super) fn inspect(config: &SandboxConfig, identity: Identity) -> HostRoot {
         frame.file("/etc/apt/hm-upgrades", owned::REFUSES_UPGRADES.into());
     }
     frame.resolver();
-    let skeleton = (!root).then(|| owned::Skeleton::of(&overlays));
+    user_settings(&mut frame, config, &home);
+    for file in &passed.files {
+        frame.file(file, String::new());
+        binds.push(Bind {
+            source: file.clone(),
+            target: file.clone(),
+        });
+    }
 
-    let mut env = config.host_env.clone();
-    env.insert("PATH".into(), config.path.clone());
+    let mut env = passed.env;
     env.insert("HOME".into(), home.to_string_lossy().into_owned());
     env.insert("USER".into(), "root".into());
     env.insert("LOGNAME".into(), "root".into());
     HostRoot {
-        overlays,
+        overlays: overlays.into_iter().zip(sources).collect(),
         binds,
         frame,
         skeleton,
         env,
+    }
+}
+
+/// What git and package managers are to know: an identity for commits, and the user's mirrors.
+fn user_settings(frame: &mut FramePlan, config: &SandboxConfig, home: &Path) {
+    for system in GIT_SETTINGS.map(Path::new) {
+        let own = if private::is_hidden(system) {
+            String::new()
+        } else {
+            std::fs::read_to_string(system).unwrap_or_default()
+        };
+        // What the host says comes later, and counts.
+        frame.file(system, format!("{GIT_IDENTITY}{own}"));
+    }
+    let cargo_home = config.host_env.get("CARGO_HOME").map(Path::new);
+    for (file, text) in user_files::settings(home, cargo_home) {
+        frame.file(file, text);
     }
 }

@@ -1,10 +1,11 @@
 //! What of the host's root a step does not see.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::owned;
-use super::places::real;
+use super::places::{SHOWN, real};
 use crate::sandbox::SandboxConfig;
 use crate::sandbox::frame::FramePlan;
 
@@ -23,6 +24,24 @@ pub(super) fn frame_var(frame: &mut FramePlan) {
     }
     frame.symlink("/var/run", "/run");
     frame.symlink("/var/lock", "/run/lock");
+}
+
+/// What not everybody may read.
+pub(super) fn is_unreadable(metadata: &Metadata) -> bool {
+    let readable = if metadata.is_dir() { 0o005 } else { 0o004 };
+    !metadata.is_symlink() && metadata.mode() & readable != readable
+}
+
+/// Whether a path of the directories that are shown is hidden, or lies in something that is.
+pub(super) fn is_hidden(path: &Path) -> bool {
+    let top = |above: &Path| {
+        SHOWN
+            .iter()
+            .any(|name| above.starts_with(Path::new("/").join(name)))
+    };
+    path.ancestors()
+        .filter(|above| top(above))
+        .any(|above| std::fs::metadata(above).is_ok_and(|metadata| is_unreadable(&metadata)))
 }
 
 /// The home and hm's data, by every name. A home that `PATH` names is a system directory, as daemons have it.
@@ -73,10 +92,9 @@ pub(super) fn etc(frame: &mut FramePlan, copied: bool) {
         for entry in entries.flatten() {
             let Ok(metadata) = entry.metadata() else { continue };
             let path = directory.join(entry.file_name());
-            let readable = if metadata.is_dir() { 0o005 } else { 0o004 };
             if metadata.is_symlink() {
                 continue;
-            } else if metadata.mode() & readable != readable {
+            } else if is_unreadable(&metadata) {
                 frame.whiteout(etc.join(path));
             } else if metadata.is_dir() {
                 if copied {

@@ -1,11 +1,12 @@
-//! Toolchains that `PATH` names where no overlay shows them, such as in a home: seen read-only, without the
-//! secrets beside them.
+//! Toolchains that `PATH` names where no other overlay shows them, such as in a home: seen without the secrets beside
+//! them, and written to as /usr is: copy on write.
 
 use std::path::{Component, Path, PathBuf};
 
 use super::places::{SHOWN, real};
 use crate::sandbox::SandboxConfig;
 use crate::sandbox::protocol::Bind;
+use crate::sandbox_surface::{PASSED_VARIABLES, Passing};
 
 /// Toolchains in a home: a directory on `PATH` (relative to the home), and what must be seen for it to work.
 /// A longer prefix stands before a shorter one.
@@ -58,8 +59,13 @@ pub(super) fn toolchains(config: &SandboxConfig, home: &Path, shown_already: &[P
             Err(_) => shown.push(directory.to_owned()),
         }
     }
-    // rustup may keep its toolchains elsewhere in the home.
-    shown.extend(config.host_env.get("RUSTUP_HOME").map(PathBuf::from));
+    // What variables name may lie elsewhere in the home.
+    let named = PASSED_VARIABLES
+        .iter()
+        .filter(|(_, how)| *how == Passing::Directories);
+    let named = named.filter_map(|(name, _)| config.host_env.get(*name));
+    shown.extend(named.flat_map(|value| value.split(':')).map(PathBuf::from));
+    shown.extend(config.show.iter().cloned());
     let (real_home, real_data) = (real(home), real(&config.data_dir));
     let hidden = |path: &PathBuf| {
         let leads_to = real(path);
@@ -69,6 +75,7 @@ pub(super) fn toolchains(config: &SandboxConfig, home: &Path, shown_already: &[P
                 .any(|name| path.starts_with(Path::new("/").join(name)));
         (!in_overlay || path.starts_with(home))
             && path.is_dir()
+            && path.is_absolute()
             && !path.components().any(|part| part == Component::ParentDir)
             // What holds the home or hm's data would show them.
             && !real_home.starts_with(&leads_to)
@@ -88,4 +95,26 @@ pub(super) fn toolchains(config: &SandboxConfig, home: &Path, shown_already: &[P
             Bind { source, target }
         })
         .collect()
+}
+
+/// File systems that can lie below an overlay, by the number that statfs(2) gives.
+const LOWER: &[i64] = &[
+    0xef53,      // ext4
+    0x5846_5342, // XFS
+    0x9123_683e, // Btrfs
+    0x0102_1994, // tmpfs
+    0x2fc1_2fc1, // ZFS
+    0xf2f5_2010, // F2FS
+    0xca45_1a4e, // bcachefs
+    0x7371_7368, // squashfs
+    0x6969,      // NFS
+    0x794c_7630, // overlayfs
+];
+
+/// Whether an overlay can lie above a directory. One of an ordinary user cannot where something is mounted inside.
+pub(super) fn can_be_written_over(directory: &Path) -> bool {
+    let fits = rustix::fs::statfs(directory).is_ok_and(|found| LOWER.contains(&found.f_type));
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mut points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    fits && !points.any(|point| Path::new(point) != directory && Path::new(point).starts_with(directory))
 }

@@ -1,11 +1,13 @@
 //! A layer in the making.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::LayerStore;
+use super::ops::{FileOp, Marks};
 use super::store::{Inner, create_dir_all};
 use crate::{Result, VmError};
 
@@ -15,6 +17,8 @@ pub struct LiveLayer {
     store: Arc<Inner>,
     path: PathBuf,
     parts: Vec<String>,
+    /// What each part is mounted above, topmost first.
+    lower: BTreeMap<String, Vec<PathBuf>>,
 }
 
 impl LayerStore {
@@ -28,6 +32,7 @@ impl LayerStore {
             store: self.inner.clone(),
             path,
             parts: parts.to_vec(),
+            lower: BTreeMap::new(),
         };
         create_dir(&live.path)?;
         live.create_parts(&live.upper_dir())?;
@@ -60,6 +65,11 @@ impl LiveLayer {
             .all(|part| std::fs::read_dir(self.upper(part)).is_ok_and(|mut entries| entries.next().is_none()))
     }
 
+    /// Notes what a part is mounted above, topmost first: sealing it needs that.
+    pub fn lies_above(&mut self, part: &str, lower: Vec<PathBuf>) {
+        self.lower.insert(part.to_owned(), lower);
+    }
+
     /// The parts that it was begun with.
     #[must_use]
     pub fn parts(&self) -> &[String] {
@@ -84,6 +94,25 @@ impl LiveLayer {
 
     fn work_dir(&self) -> PathBuf {
         self.path.join("work")
+    }
+
+    /// Makes a part stand for itself, once nothing writes to it any more.
+    pub(in crate::sandbox) fn settle(&self, part: &str) -> Result<()> {
+        // Without root there is nothing to settle.
+        let Some(lower) = self
+            .lower
+            .get(part)
+            .filter(|_| Marks::of_process() == Marks::Trusted)
+        else {
+            return Ok(());
+        };
+        let op = FileOp::Settle {
+            upper: self.upper(part).into(),
+            work: self.work(part).into(),
+            lower: lower.iter().map(|lower| lower.clone().into()).collect(),
+            sealed: self.store.root.clone().into(),
+        };
+        self.store.run_op(op).map(drop)
     }
 
     fn create_parts(&self, dir: &Path) -> Result<()> {

@@ -37,7 +37,7 @@ mod trash;
 
 pub use chain::{LayerChain, LayerRef};
 pub use live::LiveLayer;
-pub use ops::{DirectFileOps, FileOp, FileOps, FileReply, Listed, perform};
+pub use ops::{DirectFileOps, FileOp, FileOps, FileReply, Listed, Marks, perform};
 pub use raw_path::RawPath;
 pub use store::LayerStore;
 

@@ -37,6 +37,7 @@ impl LayerStore {
             store.write_snapshot(&id, &chain)?;
             return Ok((SnapshotId(id), chain));
         }
+        parts.iter().try_for_each(|part| live.settle(part))?;
         let mut meta = LayerMeta {
             parts,
             ..LayerMeta::default()

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::chain::{LayerMeta, LayerRef, StoredSnapshot};
-use super::ops::{FileOp, FileOps, FileReply, perform};
+use super::ops::{FileOp, FileOps, FileReply, Marks, perform};
 use super::shadow::Verdicts;
 use super::trash::Trash;
 use crate::{Result, VmError};
@@ -140,7 +140,7 @@ impl Inner {
         let path = self.layer_dir(id).join(META);
         let bytes = std::fs::read(&path).map_err(VmError::io("cannot read", &path))?;
         let stored: StoredMeta = postcard::from_bytes(&bytes).map_err(|_| corrupt(&path))?;
-        if stored.end != END {
+        if stored.end != end() {
             return Err(corrupt(&path));
         }
         Ok(self.remember_layer(id, stored.meta))
@@ -150,7 +150,7 @@ impl Inner {
     pub(super) fn write_meta(dir: &Path, meta: &LayerMeta) -> Result<()> {
         let stored = StoredMeta {
             meta: meta.clone(),
-            end: END,
+            end: end(),
         };
         let bytes = postcard::to_stdvec(&stored)
             .map_err(|error| VmError::Other(format!("cannot store a layer: {error}")))?;
@@ -226,8 +226,14 @@ pub(super) const META: &str = "layer.bin";
 /// The file in a layer that holds its size, once measured.
 pub(super) const SIZE: &str = "size";
 
-/// Tells a file of this version that was written to its end.
-const END: u32 = 0x686d_4c31;
+/// Tells a file of this version that was written to its end, by the marks of its layer: whoever uses others would
+/// see what the layer hides.
+fn end() -> u32 {
+    match Marks::of_process() {
+        Marks::User => 0x686d_4c31,
+        Marks::Trusted => 0x686d_4c32,
+    }
+}
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct StoredMeta {

@@ -5,11 +5,17 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::mount::MountFlags;
 
+use crate::sandbox::layers::Marks;
 use crate::sandbox::protocol::{Bind, Overlay};
+
+/// How often a mount is tried again that the kernel calls busy.
+const ATTEMPTS: usize = 50;
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Mounts an overlay below `root`.
 pub(super) fn overlay(root: &Path, overlay: &Overlay) -> io::Result<()> {
@@ -24,13 +30,36 @@ pub(super) fn overlay(root: &Path, overlay: &Overlay) -> io::Result<()> {
         options.push(name);
         options.push(escaped(path));
     }
-    // `userxattr` turns `redirect_dir` and `metacopy` off too: a lower layer may change between mounts.
-    // `volatile`: unmounting must not flush the whole file system; the store syncs what it keeps.
-    options.push(",userxattr,index=off,xino=off,volatile");
-    let options = CString::new(options.into_vec())?;
+    let complete = |how: &str| {
+        let mut options = options.clone();
+        options.push(",");
+        options.push(how);
+        // Unmounting must not flush the whole file system; the store syncs what it keeps.
+        options.push(",volatile");
+        CString::new(options.into_vec())
+    };
     let flags = MountFlags::NODEV | MountFlags::NOATIME;
     let target = Place::find(root, &overlay.target)?;
-    rustix::mount::mount("overlay", target.path(), "overlay", flags, options.as_c_str()).map_err(|error| {
+    let mount = |options: &CString| {
+        rustix::mount::mount("overlay", target.path(), "overlay", flags, options.as_c_str())
+    };
+    let usual = Marks::of_process().options();
+    let mut options = complete(usual)?;
+    let mut mounted = mount(&options);
+    // With an index the kernel waits for nobody who still has the overlay that a layer was written through, as a step
+    // has that is just being started.
+    for _ in 0..ATTEMPTS {
+        if mounted != Err(rustix::io::Errno::BUSY) {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+        mounted = mount(&options);
+    }
+    if mounted == Err(rustix::io::Errno::BUSY) {
+        options = complete(&usual.replace("index=on", "index=off"))?;
+        mounted = mount(&options);
+    }
+    mounted.map_err(|error| {
         io::Error::other(format!(
             "cannot mount the overlay on {} ({}): {error}",
             overlay.target.display(),

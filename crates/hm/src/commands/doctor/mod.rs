@@ -3,6 +3,7 @@
 mod engine;
 mod logins;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use hm_vm::sandbox::doctor;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use super::table;
 use crate::backend::sandbox_config;
 use crate::context::Context;
+use crate::env_vars;
 use crate::exit;
 use crate::fail::{Failure, Result};
 use crate::pulls::Pulls;
@@ -118,19 +120,25 @@ fn as_text(findings: &[Finding]) -> String {
 /// Python renders `.hm/*.py`; without one `hm run --plan` still works.
 fn python(context: &Context) -> Finding {
     let probe = "import sys; print('.'.join(map(str, sys.version_info[:3])))";
-    let output = std::process::Command::new("python3")
-        .args(["-c", probe])
-        .current_dir("/")
-        .output();
-    let version = output.ok().filter(|output| output.status.success());
-    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let version = |python: &Path| {
+        let mut command = std::process::Command::new(python);
+        let output = command.args(["-c", probe]).current_dir("/").output().ok()?;
+        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        output.status.success().then_some((version, python.to_owned()))
+    };
+    // The one that runs pipelines: the first that is new enough, or else the first.
+    let path = context.environment.get(env_vars::PATH);
+    let all = hm_dsl::python_candidates(path);
+    let mut found = all.iter().filter_map(|python| version(python)).peekable();
+    let first = found.peek().cloned();
+    let version = found.find(|(version, _)| is_new_enough(version)).or(first);
     let fix = || Some("sudo apt-get install -y python3".to_owned());
     let name = "python3".to_owned();
     match version {
-        Some(version) if is_new_enough(&version) => Finding {
+        Some((version, python)) if is_new_enough(&version) => Finding {
             name,
             status: Health::Ok,
-            detail: format!("{version}, runs .hm/*.py"),
+            detail: format!("{version} ({}), runs .hm/*.py", python.display()),
             fix: None,
         },
         found => {
@@ -143,7 +151,10 @@ fn python(context: &Context) -> Finding {
                     Health::Degraded
                 },
                 detail: match found {
-                    Some(version) => format!("{version} is too old for .hm/*.py: 3.9 is needed"),
+                    Some((version, python)) => format!(
+                        "{version} ({}) is too old for .hm/*.py: 3.9 is needed",
+                        python.display()
+                    ),
                     None => "not found: .hm/*.py cannot be run, --plan can".to_owned(),
                 },
                 fix: fix(),

@@ -15,7 +15,7 @@ use super::error::{UnpackError, shown};
 use super::meter::{Limited, Tallied, Tally};
 use super::names::Place;
 use super::packing::unpacking;
-use super::tree::Tree;
+use super::tree::{Tree, has_trusted_marks};
 use crate::oci::UnpackLimits;
 
 /// What an archive is.
@@ -59,6 +59,9 @@ pub struct Unpacked {
     pub diff_id: String,
     /// Nothing of the layers below is to be seen.
     pub opaque: bool,
+    /// It hides by root's attributes too, which root's overlays read.
+    #[serde(default)]
+    pub trusted_marks: bool,
 }
 
 /// Does it, in this process.
@@ -125,6 +128,7 @@ pub fn unpack(order: &Unpack) -> Result<Unpacked, UnpackError> {
         bytes,
         diff_id,
         opaque,
+        trusted_marks: has_trusted_marks(),
     })
 }
 

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::archive::Head;
 use super::error::{UnpackError, shown};
 use super::names::{Names, Place};
+use crate::sandbox::layers::Marks;
 
 const OPAQUE: &str = "user.overlay.opaque";
 /// Has overlayfs look for whiteouts in a directory although nothing below may merge with it.
@@ -385,9 +386,23 @@ fn readable(directory: &OwnedFd) -> rustix::io::Result<OwnedFd> {
 
 fn mark(directory: &OwnedFd, name: &str, value: &[u8], path: &[u8]) -> Result<()> {
     let set = |directory: OwnedFd| rustix::fs::fsetxattr(directory, name, value, XattrFlags::empty());
+    // Root's overlays read root's attributes.
+    if let (Some(kind), true) = (name.strip_prefix("user."), has_trusted_marks()) {
+        let set = |directory: OwnedFd| {
+            rustix::fs::fsetxattr(directory, format!("trusted.{kind}"), value, XattrFlags::empty())
+        };
+        readable(directory)
+            .and_then(set)
+            .map_err(UnpackError::call("cannot mark", path))?;
+    }
     readable(directory)
         .and_then(set)
         .map_err(UnpackError::call("cannot mark", path))
+}
+
+/// Whether layers that are unpacked here hide by root's attributes too.
+pub(super) fn has_trusted_marks() -> bool {
+    Marks::of_process() == Marks::Trusted
 }
 
 /// Attributes that a layer may bring: none that overlayfs or the kernel's own security would act on.

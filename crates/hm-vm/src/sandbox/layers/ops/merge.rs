@@ -32,7 +32,13 @@ enum Slot {
     Directory { sources: Vec<PathBuf>, closed: bool },
 }
 
-pub(super) fn merge(sources: Vec<PathBuf>, destination: PathBuf, closed: bool) -> Result<()> {
+/// `linked`: only files below these directories are linked, others are copied; nothing where all are linked.
+pub(super) fn merge(
+    sources: Vec<PathBuf>,
+    destination: PathBuf,
+    closed: bool,
+    linked: Option<&[&Path]>,
+) -> Result<()> {
     let mut finished = Vec::new();
     make_directory(&destination)?;
     let mut jobs = vec![Job {
@@ -41,7 +47,7 @@ pub(super) fn merge(sources: Vec<PathBuf>, destination: PathBuf, closed: bool) -
         closed,
     }];
     while let Some(job) = jobs.pop() {
-        merge_directory(&job, &mut jobs)?;
+        merge_directory(&job, linked, &mut jobs)?;
         if let Some(topmost) = job.sources.into_iter().next() {
             finished.push((topmost, job.destination));
         }
@@ -53,7 +59,7 @@ pub(super) fn merge(sources: Vec<PathBuf>, destination: PathBuf, closed: bool) -
     Ok(())
 }
 
-fn merge_directory(job: &Job, jobs: &mut Vec<Job>) -> Result<()> {
+fn merge_directory(job: &Job, linked: Option<&[&Path]>, jobs: &mut Vec<Job>) -> Result<()> {
     let mut slots: BTreeMap<OsString, Slot> = BTreeMap::new();
     for source in &job.sources {
         collect(source, &mut slots)?;
@@ -62,7 +68,12 @@ fn merge_directory(job: &Job, jobs: &mut Vec<Job>) -> Result<()> {
     for (name, slot) in slots {
         let destination = job.destination.join(name);
         match slot {
-            Slot::Leaf(path) => link(&path, &destination)?,
+            Slot::Leaf(path)
+                if linked.is_none_or(|linked| linked.iter().any(|above| path.starts_with(above))) =>
+            {
+                link(&path, &destination)?;
+            }
+            Slot::Leaf(path) => copy(&path, &destination)?,
             Slot::Whiteout { .. } if job.closed => {}
             Slot::Whiteout { path, marked } => {
                 whiteouts = true;
@@ -151,11 +162,68 @@ fn link(from: &Path, to: &Path) -> Result<()> {
     std::fs::hard_link(from, to).map_err(VmError::io("cannot link", from))
 }
 
+/// Copies what is no directory, with its owner, mode, attributes and time.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let cannot = VmError::io("cannot copy", from);
+    let metadata = read(from)?;
+    let kind = metadata.file_type();
+    let copied = if kind.is_symlink() {
+        std::fs::read_link(from).and_then(|target| std::os::unix::fs::symlink(target, to))
+    } else if kind.is_file() {
+        std::fs::copy(from, to).map(drop)
+    } else {
+        let kind = rustix::fs::FileType::from_raw_mode(metadata.mode());
+        rustix::fs::mknodat(CWD, to, kind, Mode::empty(), metadata.rdev()).map_err(Into::into)
+    };
+    copied.map_err(cannot)?;
+    own(&metadata, to)?;
+    if !kind.is_symlink() {
+        rustix::fs::chmod(to, Mode::from_raw_mode(metadata.mode() & 0o7777))
+            .map_err(|errno| VmError::io("cannot change", to)(errno.into()))?;
+        copy_attributes(from, to)?;
+    }
+    set_times(&metadata, to)
+}
+
 fn make_directory(path: &Path) -> Result<()> {
     DirBuilder::new()
         .mode(0o700)
         .create(path)
         .map_err(VmError::io("cannot create", path))
+}
+
+/// Gives a file the owner of another.
+fn own(like: &Metadata, to: &Path) -> Result<()> {
+    let now = read(to)?;
+    if (like.uid(), like.gid()) == (now.uid(), now.gid()) {
+        return Ok(());
+    }
+    let (uid, gid) = (Uid::from_raw(like.uid()), Gid::from_raw(like.gid()));
+    rustix::fs::chownat(CWD, to, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|errno| VmError::io("cannot change", to)(errno.into()))
+}
+
+/// Gives a file the times of another.
+pub(super) fn set_times(like: &Metadata, to: &Path) -> Result<()> {
+    let times = Timestamps {
+        last_access: Timespec {
+            tv_sec: like.atime(),
+            tv_nsec: like.atime_nsec(),
+        },
+        last_modification: Timespec {
+            tv_sec: like.mtime(),
+            tv_nsec: like.mtime_nsec(),
+        },
+    };
+    rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|errno| VmError::io("cannot change", to)(errno.into()))
+}
+
+/// Makes a directory like another one, without what is in it.
+pub(super) fn directory_like(like: &Path, directory: &Path) -> Result<()> {
+    make_directory(directory)?;
+    copy_attributes(like, directory)?;
+    finish_directory(like, directory)
 }
 
 /// Copies the extended attributes, but for overlayfs's own: those say what a directory was copied from.
@@ -201,26 +269,11 @@ fn with_buffer(mut read: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>) -> 
 fn finish_directory(like: &Path, directory: &Path) -> Result<()> {
     let cannot = |errno: rustix::io::Errno| VmError::io("cannot change", directory)(errno.into());
     let like = read(like)?;
-    let now = read(directory)?;
-    if (like.uid(), like.gid()) != (now.uid(), now.gid()) {
-        let (uid, gid) = (Uid::from_raw(like.uid()), Gid::from_raw(like.gid()));
-        rustix::fs::chownat(CWD, directory, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(cannot)?;
-    }
+    own(&like, directory)?;
     rustix::fs::chmod(directory, Mode::from_raw_mode(like.mode() & 0o7777)).map_err(cannot)?;
-    let times = Timestamps {
-        last_access: Timespec {
-            tv_sec: like.atime(),
-            tv_nsec: like.atime_nsec(),
-        },
-        last_modification: Timespec {
-            tv_sec: like.mtime(),
-            tv_nsec: like.mtime_nsec(),
-        },
-    };
-    rustix::fs::utimensat(CWD, directory, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(cannot)
+    set_times(&like, directory)
 }
 
-fn read(path: &Path) -> Result<Metadata> {
+pub(super) fn read(path: &Path) -> Result<Metadata> {
     std::fs::symlink_metadata(path).map_err(VmError::io("cannot read", path))
 }

@@ -6,10 +6,13 @@ mod measure;
 mod merge;
 mod overlay;
 mod remove;
+mod settle;
 
 use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
+
+pub use overlay::Marks;
 
 use super::RawPath;
 use crate::Result;
@@ -30,6 +33,19 @@ pub enum FileOp {
         destination: RawPath,
         /// Nothing lies below what is merged, so nothing needs hiding there.
         closed: bool,
+    },
+    /// Makes one part of a layer stand for itself, before it is sealed: a directory that was renamed holds a reference
+    /// to where it was, which is true over these layers alone, and of a file with several names those that were not
+    /// written through are still the lower one's.
+    Settle {
+        /// The part's upper directory.
+        upper: RawPath,
+        /// Its work directory.
+        work: RawPath,
+        /// What it was mounted above, topmost first.
+        lower: Vec<RawPath>,
+        /// Files below it never change: a hard link is as good as a copy.
+        sealed: RawPath,
     },
     /// Lists directories of a part, not what is below them.
     List {
@@ -55,6 +71,8 @@ pub enum FileReply {
     },
     /// Layers were merged.
     Merged,
+    /// A part was settled.
+    Settled,
     /// What each of the directories holds.
     Listed(Vec<Vec<Listed>>),
     /// A tree was measured.
@@ -113,7 +131,16 @@ pub fn perform(op: FileOp) -> Result<FileReply> {
             closed,
         } => {
             let sources = sources.into_iter().map(|source| source.0).collect();
-            merge::merge(sources, destination.0, closed).map(|()| FileReply::Merged)
+            merge::merge(sources, destination.0, closed, None).map(|()| FileReply::Merged)
+        }
+        FileOp::Settle {
+            upper,
+            work,
+            lower,
+            sealed,
+        } => {
+            let lower = lower.into_iter().map(|lower| lower.0).collect();
+            settle::settle(&upper.0, &work.0, lower, &sealed.0).map(|()| FileReply::Settled)
         }
         FileOp::List { directories } => directories
             .iter()

@@ -1,14 +1,77 @@
-//! How overlayfs marks what a layer hides, when mounted with `userxattr`.
+//! How overlays are mounted, and how overlayfs marks what a layer hides.
 
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::{XattrFlags, lgetxattr, lsetxattr};
 
-pub(super) const OPAQUE: &str = "user.overlay.opaque";
-const ORIGIN: &str = "user.overlay.origin";
-const WHITEOUT: &str = "user.overlay.whiteout";
+/// Whose attributes overlayfs marks files by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marks {
+    /// An ordinary user's. Without root the kernel neither renames directories of lower layers nor keeps hard links
+    /// together.
+    User,
+    /// Root's, of this machine and not of a user namespace.
+    Trusted,
+}
+
+impl Marks {
+    /// What this process's overlays use.
+    #[must_use]
+    pub fn of_process() -> Self {
+        static MARKS: OnceLock<Marks> = OnceLock::new();
+        *MARKS.get_or_init(|| {
+            let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+            let all_ids = map.split_whitespace().eq(["0", "0", "4294967295"]);
+            if rustix::process::geteuid().is_root() && all_ids {
+                Self::Trusted
+            } else {
+                Self::User
+            }
+        })
+    }
+
+    /// The options of a mount. A lower layer may change between mounts only while no upper one holds redirects, indexes
+    /// or the like: what a sealed layer would hold of them is settled when it is sealed.
+    #[must_use]
+    pub const fn options(self) -> &'static str {
+        match self {
+            // `userxattr` turns `redirect_dir` and `metacopy` off too.
+            Self::User => "userxattr,index=off,xino=off",
+            Self::Trusted => "redirect_dir=on,index=on,metacopy=off,xino=off",
+        }
+    }
+
+    /// The names of the attribute in use and of the one that means an opaque directory in it.
+    #[must_use]
+    pub const fn opaque(self) -> &'static str {
+        match self {
+            Self::User => "user.overlay.opaque",
+            Self::Trusted => "trusted.overlay.opaque",
+        }
+    }
+
+    const fn origin(self) -> &'static str {
+        match self {
+            Self::User => "user.overlay.origin",
+            Self::Trusted => "trusted.overlay.origin",
+        }
+    }
+
+    const fn whiteout(self) -> &'static str {
+        match self {
+            Self::User => "user.overlay.whiteout",
+            Self::Trusted => "trusted.overlay.whiteout",
+        }
+    }
+}
+
+/// Where a renamed directory was, as the overlay's root or its own parent sees it.
+const REDIRECT: &str = "trusted.overlay.redirect";
 
 /// What a directory hides of the layers below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +87,7 @@ pub(super) enum Hiding {
 /// What a directory hides.
 pub(super) fn hiding(directory: &Path) -> io::Result<Hiding> {
     let mut value = [0u8; 8];
-    match lgetxattr(directory, OPAQUE, &mut value) {
+    match lgetxattr(directory, Marks::of_process().opaque(), &mut value) {
         Ok(1) if value[0] == b'y' => Ok(Hiding::All),
         Ok(1) if value[0] == b'x' => Ok(Hiding::MarkedFiles),
         // Any other value means nothing to overlayfs either.
@@ -42,13 +105,23 @@ pub(super) fn set_hiding(directory: &Path, hiding: Hiding) -> io::Result<()> {
         Hiding::MarkedFiles => b"x",
         Hiding::All => b"y",
     };
-    Ok(lsetxattr(directory, OPAQUE, value, XattrFlags::empty())?)
+    Ok(lsetxattr(
+        directory,
+        Marks::of_process().opaque(),
+        value,
+        XattrFlags::empty(),
+    )?)
 }
 
 /// Has overlayfs look for whiteouts in a directory although nothing below may merge with it, by saying that it was
 /// copied up from something unknown: otherwise it lists them as files.
 pub(super) fn set_may_hold_whiteouts(directory: &Path) -> io::Result<()> {
-    Ok(lsetxattr(directory, ORIGIN, b"", XattrFlags::empty())?)
+    Ok(lsetxattr(
+        directory,
+        Marks::of_process().origin(),
+        b"",
+        XattrFlags::empty(),
+    )?)
 }
 
 /// Whether a file is a whiteout by being the character device 0:0.
@@ -58,5 +131,18 @@ pub(super) fn is_device_whiteout(metadata: &std::fs::Metadata) -> bool {
 
 /// Whether a file is a whiteout by its attribute; it counts only in a directory that says so.
 pub(super) fn is_marked_whiteout(path: &Path, metadata: &std::fs::Metadata) -> bool {
-    metadata.file_type().is_file() && metadata.len() == 0 && lgetxattr(path, WHITEOUT, &mut [0u8; 8]).is_ok()
+    metadata.file_type().is_file()
+        && metadata.len() == 0
+        && lgetxattr(path, Marks::of_process().whiteout(), &mut [0u8; 8]).is_ok()
+}
+
+/// Where a directory of an upper layer was renamed from: absolute in the overlay, or a name in its own parent.
+pub(super) fn redirect(directory: &Path) -> io::Result<Option<PathBuf>> {
+    // No path is longer.
+    let mut value = vec![0u8; 4096];
+    match lgetxattr(directory, REDIRECT, &mut value) {
+        Ok(length) => Ok(Some(PathBuf::from(OsStr::from_bytes(&value[..length])))),
+        Err(rustix::io::Errno::NODATA | rustix::io::Errno::NOTSUP) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
 }
