@@ -136,7 +136,7 @@ mod tests {
         let config = SandboxConfig::new(home.path().join("data"), "/usr/bin");
         let expected = [".credentials", "closed", "group"].map(|name| bin.join(name));
         for _ in 0..2 {
-            let mut found = unreadable(&config, &[bin.clone()]);
+            let mut found = unreadable(&config, std::slice::from_ref(&bin));
             found.sort();
             assert_eq!(found, expected);
         }
