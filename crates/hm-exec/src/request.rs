@@ -8,7 +8,7 @@ use std::time::Duration;
 use hm_pipeline_ir::{PipelineGraph, PlanError};
 use hm_plugin_protocol::events::PlanSummary;
 use hm_plugin_protocol::executor::SnapshotRef;
-use hm_vm::{DEFAULT_GRACE, ImageMap, Limits, Network, SecretValue};
+use hm_vm::{DEFAULT_GRACE, ImageMap, Limits, Network, PlanPaths, SecretValue};
 
 /// A rendered, ready-to-run pipeline.
 #[derive(Debug, Clone)]
@@ -108,6 +108,8 @@ pub struct RunOptions {
     pub from: Option<String>,
     /// What stands in for an image's name on this machine.
     pub images: ImageMap,
+    /// Which images the plan may name by their paths.
+    pub image_paths: PlanPaths,
     /// Bring `.git` into the source.
     pub include_git: bool,
     /// What a step may use up unless the plan says otherwise.
@@ -136,6 +138,7 @@ impl Default for RunOptions {
             only: None,
             from: None,
             images: ImageMap::default(),
+            image_paths: PlanPaths::default(),
             include_git: false,
             limits: Limits::default(),
             network: Network::default(),

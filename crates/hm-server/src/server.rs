@@ -86,7 +86,7 @@ impl Server {
             path: data.clone(),
             source,
         })?;
-        let database = Database::open(&data.join("hm.sqlite")).await?;
+        let database = Database::open(&data.join(DATABASE)).await?;
         let app = App {
             store: Arc::new(SqliteStore::new(database.clone())),
             queue: Arc::new(SqliteQueue::new(database.clone())),
@@ -240,11 +240,28 @@ impl Server {
     }
 }
 
-/// What is kept there is its owner's alone.
+/// What is kept there is its owner's alone, whoever made the directory.
 fn make_private(path: &std::path::Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
+    hm_vm::files::create_private(path)?;
+    hm_vm::files::close_entries(path, ENTRIES);
+    // SQLite gives its other files the mode of this one.
+    let mut options = fs::OpenOptions::new();
+    options.append(true).create(true);
     #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path.join(DATABASE)).map(drop)
 }
+
+const DATABASE: &str = "hm.sqlite";
+
+/// What a server's directory has.
+const ENTRIES: &[&str] = &[
+    DATABASE,
+    "hm.sqlite-wal",
+    "hm.sqlite-shm",
+    "agent",
+    "blobs",
+    "lock",
+    "logs",
+    "signing.key",
+];

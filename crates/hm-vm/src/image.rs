@@ -1,9 +1,11 @@
 //! Image references and how a name in a plan becomes an image on this machine.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::{Result, VmError};
 
 /// What a step starts from, as somebody wrote it: `host`, a path to a root filesystem directory or tarball
 /// (it begins with `/`, or with `./` or `../` as seen from the repository's root), or a name such as `ubuntu:24.04`.
@@ -77,6 +79,58 @@ impl ImageMap {
     pub fn resolve<'a>(&'a self, image: &'a ImageReference) -> &'a ImageReference {
         self.0.get(image).unwrap_or(image)
     }
+
+    /// What an image that a plan names is on this machine. What stands in for it was chosen by the machine's owner and
+    /// may be any path; a path of the plan's own is only what `paths` allows, with its links followed.
+    ///
+    /// # Errors
+    /// [`VmError::ImageNotFound`] when the plan may not name that path, or there is nothing.
+    pub fn of_plan(&self, image: &ImageReference, source: &Path, paths: PlanPaths) -> Result<ImageReference> {
+        if let Some(target) = self.0.get(image) {
+            return Ok(target.seen_from(source));
+        }
+        if !image.is_path() {
+            return Ok(image.clone());
+        }
+        let found = match paths {
+            PlanPaths::Never => Err("a build here may not name an image by its path".to_owned()),
+            PlanPaths::WithinSource => within(source, Path::new(image.as_str())),
+        };
+        match found {
+            Ok(path) => Ok(ImageReference::new(path)),
+            Err(reason) => Err(VmError::ImageNotFound {
+                image: image.clone(),
+                reason,
+            }),
+        }
+    }
+}
+
+/// Which images a plan may name by their paths.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PlanPaths {
+    /// Those that lie in its own source.
+    #[default]
+    WithinSource,
+    /// None: the plan is not by whom the machine belongs to.
+    Never,
+}
+
+/// The real path of an image within a source, as text.
+fn within(source: &Path, path: &Path) -> Result<String, String> {
+    let source = std::fs::canonicalize(source).map_err(|error| format!("{}: {error}", source.display()))?;
+    let real: PathBuf = std::fs::canonicalize(source.join(path)).map_err(|error| error.to_string())?;
+    // The source's root itself would have the step run on its own source.
+    if real == source || !real.starts_with(&source) {
+        return Err("a plan may name a path within its own source alone".into());
+    }
+    let kind = std::fs::metadata(&real).map_err(|error| error.to_string())?;
+    if !kind.is_dir() && !kind.is_file() {
+        return Err("it is neither a directory nor a file".into());
+    }
+    real.into_os_string()
+        .into_string()
+        .map_err(|_| "its real path is not UTF-8".into())
 }
 
 /// An image that is there, pinned to its content.
@@ -173,6 +227,69 @@ pub trait Images: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plan_image_path_stays_within_source() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let source = dir.path().join("source");
+        std::fs::create_dir_all(source.join("image/etc")).expect("a directory");
+        std::fs::create_dir(dir.path().join("outside")).expect("a directory");
+        let link = |target: &str, name: &str| {
+            std::os::unix::fs::symlink(target, source.join(name)).expect("a link");
+        };
+        link("image", "inside");
+        link("../outside", "out");
+        link("..", "up");
+        link("loop", "loop");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            source.join("pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .expect("a pipe");
+        let absolute = |path: &str| source.join(path).to_string_lossy().into_owned();
+        let map = ImageMap::default();
+        let found = |name: &str, paths| {
+            let image = map.of_plan(&ImageReference::new(name), &source, paths);
+            image.ok().map(|image| image.as_str().to_owned())
+        };
+        let image = source.canonicalize().expect("a path").join("image");
+        let image = image.to_str();
+        for name in ["./image", "./inside", "./image/../image", &absolute("image")] {
+            assert_eq!(found(name, PlanPaths::WithinSource).as_deref(), image, "{name}");
+            assert_eq!(found(name, PlanPaths::Never), None, "{name}");
+        }
+        let outside = dir.path().join("outside").to_string_lossy().into_owned();
+        for name in [
+            "./out",
+            "./up",
+            "./up/outside",
+            "../outside",
+            "./../outside",
+            "./image/../../outside",
+            "./.",
+            "./",
+            "../source",
+            "./loop",
+            "./pipe",
+            "./none",
+            "/",
+            "/etc",
+            "/proc/self/root",
+            &outside,
+        ] {
+            assert_eq!(found(name, PlanPaths::WithinSource), None, "{name}");
+        }
+        for name in ["host", "ubuntu:24.04"] {
+            assert_eq!(found(name, PlanPaths::Never).as_deref(), Some(name));
+        }
+        let mut map = ImageMap::default();
+        map.insert(ImageReference::new("ubuntu"), ImageReference::new(&outside));
+        let image = map.of_plan(&ImageReference::new("ubuntu"), &source, PlanPaths::Never);
+        assert_eq!(image.expect("the owner's").as_str(), outside);
+    }
 
     #[test]
     fn a_relative_path_is_seen_from_a_directory() {

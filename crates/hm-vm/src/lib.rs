@@ -22,6 +22,7 @@ mod secret;
 mod vm;
 
 pub mod docker;
+pub mod files;
 pub mod oci;
 pub mod registry;
 #[cfg(all(target_os = "linux", not(hm_elsewhere)))]
@@ -43,7 +44,7 @@ pub use exec::{
 pub use exec::{Stream, Terminal, TerminalInput, TerminalSize, WORKSPACE};
 pub use export::{Export, Exported, ExportedFile};
 pub use features::Features;
-pub use image::{ImageConfig, ImageMap, ImageReference, Images, ResolvedImage, StoredImage};
+pub use image::{ImageConfig, ImageMap, ImageReference, Images, PlanPaths, ResolvedImage, StoredImage};
 pub use pod::{PodId, PodRequest};
 pub use secret::{SECRETS_DIR, SecretValue, Secrets};
 pub use vm::{Snapshot, SnapshotCheck, SnapshotId, Usage, Vm, VmBackend};

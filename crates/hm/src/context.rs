@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use hm_vm::ImageReference;
 
@@ -24,6 +25,8 @@ pub struct Context {
     root: Option<PathBuf>,
     /// What was set, by whom.
     pub layers: Layers,
+    /// Done once the data directory was looked over.
+    prepared: OnceLock<()>,
 }
 
 impl Context {
@@ -60,6 +63,7 @@ impl Context {
             printer,
             root,
             layers,
+            prepared: OnceLock::new(),
         })
     }
 
@@ -90,7 +94,27 @@ impl Context {
     /// # Errors
     /// A value that makes no sense, and who set it.
     pub fn config(&self) -> Result<Config> {
-        Ok(Config::check(&self.layers, &self.environment)?)
+        let config = Config::check(&self.layers, &self.environment)?;
+        self.prepared.get_or_init(|| self.prepare(&config.data_dir));
+        Ok(config)
+    }
+
+    /// Closes the data directory to others, and removes what lies where it has directories and is none. Whatever this cannot
+    /// do, the command that needs it says.
+    fn prepare(&self, data_dir: &Path) {
+        let removed = hm_vm::files::mend_directories(data_dir);
+        if removed.as_ref().is_ok_and(|removed| *removed > 0) {
+            self.printer.warning(&format!(
+                "{} was damaged: files lay where it has directories, and were removed",
+                data_dir.display()
+            ));
+        }
+        for failed in [removed.err(), hm_vm::files::close_to_others(data_dir).err()] {
+            if let Some(error) = failed {
+                self.printer
+                    .warning(&format!("cannot look over {}: {error}", data_dir.display()));
+            }
+        }
     }
 
     /// The recorded runs.

@@ -53,6 +53,10 @@ pub fn main() -> ExitCode {
             });
         }
     };
+    // Nothing that hm makes is another user's to write to, whatever it was started with.
+    let others = rustix::fs::Mode::from_raw_mode(0o002);
+    let umask = rustix::process::umask(others);
+    rustix::process::umask(umask | others);
     let verbosity = match (cli.global.quiet, cli.global.verbose) {
         (true, _) => Verbosity::Quiet,
         (false, true) => Verbosity::Verbose,

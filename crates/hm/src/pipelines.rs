@@ -93,10 +93,12 @@ pub fn render_all(
     variables.retain(|name, _| !SOURCE_VARIABLES.contains(&name.as_str()));
     variables.extend(source.variables());
     variables.extend(env.clone());
+    let cache_dir = context.config()?.data_dir.join("plans");
+    hm_vm::files::create_private(&cache_dir).map_err(Failure::io("cannot create", &cache_dir))?;
     let request = RenderRequest {
         root: root.to_path_buf(),
         python: None,
-        cache_dir: context.config()?.data_dir.join("plans"),
+        cache_dir,
         env: variables,
         now: std::time::SystemTime::now(),
     };

@@ -1,6 +1,7 @@
 //! The Python package that is part of this crate, and its copy on disk.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
@@ -69,8 +70,20 @@ pub(crate) fn digest() -> &'static str {
 /// uses what the first one left.
 pub(crate) fn unpack(cache_dir: &Path) -> Result<PathBuf, DslError> {
     let home = cache_dir.join(format!("python-{}", digest()));
-    if home.join("boot.py").is_file() {
+    if is_whole(&home) {
         return Ok(home);
+    }
+    // A package that was damaged would give other plans; a half of one, none.
+    let removed = if home.is_dir() {
+        fs::remove_dir_all(&home)
+    } else {
+        fs::remove_file(&home)
+    };
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            return Err(DslError::io("remove", &home)(error));
+        }
+        _ => {}
     }
     fs::create_dir_all(cache_dir).map_err(DslError::io("create", cache_dir))?;
     let fresh = tempfile::Builder::new()
@@ -88,4 +101,13 @@ pub(crate) fn unpack(cache_dir: &Path) -> Result<PathBuf, DslError> {
         Err(e) if !home.join("boot.py").is_file() => Err(DslError::io("create", &home)(e)),
         _ => Ok(home),
     }
+}
+
+/// Whether every file of the package is there as it was written.
+fn is_whole(home: &Path) -> bool {
+    FILES.iter().all(|(path, text)| {
+        let path = home.join(path);
+        fs::metadata(&path).is_ok_and(|there| there.is_file())
+            && fs::read(&path).is_ok_and(|there| there == text.as_bytes())
+    })
 }

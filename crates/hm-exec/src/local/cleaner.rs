@@ -15,8 +15,14 @@ use super::snapshots::Snapshots;
 /// How long a run goes on before its snapshots are measured, and again after each time.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// How often, at most, snapshots are flushed to disk.
+/// After so long without a flush one is made however much there is to write.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(600);
+
+/// A flush of less than this many bytes takes no time that anybody notices.
+const SOON_FLUSHED: u64 = 64 << 20;
+
+/// The most that a run's end waits for a flush.
+const LONGEST_FLUSH: Duration = Duration::from_secs(2);
 
 /// Cleans in the background. What it cannot do is a warning: no step fails for it.
 #[derive(Debug)]
@@ -28,6 +34,8 @@ pub(super) struct Cleaner {
     grown: Arc<Notify>,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    /// Flushes what earlier runs left.
+    flush: JoinHandle<()>,
 }
 
 impl Cleaner {
@@ -39,6 +47,7 @@ impl Cleaner {
         image_budget: Option<u64>,
     ) -> Self {
         let (grown, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+        let flush = flush(snapshots.registry());
         let task = {
             let (vm, snapshots) = (Arc::clone(&vm), Arc::clone(&snapshots));
             let (grown, stop) = (Arc::clone(&grown), stop.clone());
@@ -58,6 +67,7 @@ impl Cleaner {
             grown,
             stop,
             task,
+            flush,
         }
     }
 
@@ -78,7 +88,10 @@ impl Cleaner {
         }
         if added && let Some(budget) = &self.budget {
             collect(self.vm.as_ref(), &self.snapshots, budget).await;
-            flush(self.snapshots.registry());
+        }
+        flushed(self.flush).await;
+        if added {
+            flushed(flush(self.snapshots.registry())).await;
         }
         if added
             && let (Some(bytes), Some(images)) = (self.image_budget, self.vm.images())
@@ -114,26 +127,48 @@ async fn collect(vm: &dyn VmBackend, snapshots: &Snapshots, budget: &Budget) {
     }
 }
 
-/// Flushes snapshots that have been there for a while, on a thread that no run waits for: those of this run
-/// are flushed by a later one, when the kernel has written most of them by itself.
-fn flush(registry: &Registry) {
-    let stamp = registry.root().join("flushed");
-    let last = std::fs::metadata(&stamp).and_then(|metadata| metadata.modified());
-    let age = last
-        .ok()
-        .and_then(|last| SystemTime::now().duration_since(last).ok());
-    if age.is_some_and(|age| age < FLUSH_INTERVAL) {
-        return;
+/// Waits for a flush, but not for long.
+async fn flushed(flush: JoinHandle<()>) {
+    match tokio::time::timeout(LONGEST_FLUSH, flush).await {
+        Ok(Err(error)) => tracing::warn!(%error, "the task that flushes snapshots did not end well"),
+        // A later run flushes them.
+        Ok(Ok(())) | Err(_) => {}
     }
+}
+
+/// Flushes the snapshots that may not have reached the disk, in the background. A snapshot that was not flushed before the
+/// machine restarts is lost, so this is done at every run's start and end; where much waits to be written, only every now
+/// and then, for a process cannot even end before its flush.
+fn flush(registry: &Registry) -> JoinHandle<()> {
     let registry = registry.clone();
-    let thread = std::thread::Builder::new().name("hm-flush".into());
-    let spawned = thread.spawn(move || match registry.mark_synced() {
-        Ok(_) => {
-            let _ = std::fs::write(stamp, "");
+    tokio::task::spawn_blocking(move || {
+        let stamp = registry.root().join("flushed");
+        let last = std::fs::metadata(&stamp).and_then(|metadata| metadata.modified());
+        let age = last
+            .ok()
+            .and_then(|last| SystemTime::now().duration_since(last).ok());
+        let is_lately = age.is_some_and(|age| age < FLUSH_INTERVAL);
+        if is_lately && unwritten().is_none_or(|bytes| bytes > SOON_FLUSHED) {
+            return;
         }
-        Err(error) => tracing::warn!(%error, "the snapshots could not be flushed to disk"),
-    });
-    if let Err(error) = spawned {
-        tracing::warn!(%error, "no thread to flush the snapshots on");
-    }
+        match registry.mark_synced() {
+            Ok(0) => {}
+            Ok(_) => {
+                // Without it the next run flushes again.
+                let _ = std::fs::write(stamp, "");
+            }
+            Err(error) => tracing::warn!(%error, "the snapshots could not be flushed to disk"),
+        }
+    })
+}
+
+/// How many bytes all programs have written that have not reached a disk, where the system says so.
+fn unwritten() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kibibytes = |name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse().ok()
+    };
+    let sum = kibibytes("Dirty:")?.saturating_add(kibibytes("Writeback:")?);
+    Some(sum.saturating_mul(1024))
 }

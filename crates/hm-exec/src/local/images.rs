@@ -79,9 +79,15 @@ impl LocalBackend {
     }
 
     async fn image(&self, request: &RunRequest, wanted: &Wanted<'_>) -> Result<Image> {
-        let target = request.options.images.resolve(&wanted.name);
-        let target = target.seen_from(&request.repo_root);
-        let resolved = self.vm.resolve(&target).await.map_err(|error| match error {
+        let options = &request.options;
+        let target = options
+            .images
+            .of_plan(&wanted.name, &request.repo_root, options.image_paths);
+        let resolved = match target {
+            Ok(target) => self.vm.resolve(&target).await,
+            Err(error) => Err(error),
+        };
+        let resolved = resolved.map_err(|error| match error {
             VmError::ImageNotFound { image, reason } => BackendError::NotFound(format!(
                 "image {image} of {}: {reason}; let another one stand in for it with `--image \
                  {name}=host` (this machine's own root, read-only) or `--image {name}=/path/to/rootfs.tar`, \

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use hm_pipeline_ir::KeyParts;
-use hm_vm::registry::{Lease, Registry};
+use hm_vm::registry::{Lease, Registry, SnapshotOrigin};
 use hm_vm::source::Source;
 use hm_vm::{Result, SnapshotId};
 
@@ -23,6 +23,8 @@ pub(super) struct Left {
     pub(super) stands_for: Option<KeyParts>,
     /// Where that is remembered for the next run's explanations.
     pub(super) slot: String,
+    /// The step.
+    pub(super) origin: SnapshotOrigin,
 }
 
 impl Snapshots {
@@ -58,7 +60,7 @@ impl Snapshots {
 
     /// Registers what a step has left.
     pub(super) fn keep(&self, left: &Left) -> Result<()> {
-        self.lease.adopt(&left.snapshot)?;
+        self.lease.adopt_from(&left.snapshot, Some(&left.origin))?;
         self.uses(&left.snapshot);
         if let Some(parts) = &left.stands_for {
             self.registry.record(&parts.key().to_string(), &left.snapshot)?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use harmont_client::models::{BuildOptions, StepNetwork};
 use hm_exec::{Resume, RunOptions};
 use hm_plugin_protocol::executor::SnapshotRef;
-use hm_vm::{ImageReference, Limits, Network};
+use hm_vm::{ImageReference, Limits, Network, PlanPaths};
 use serde_json::Value;
 
 /// The longest grace that a build may ask for.
@@ -57,6 +57,8 @@ pub(super) fn run_options(asked: &Value, own: &RunOptions, tree: &Path) -> Resul
         only: asked.only,
         from: asked.from,
         images,
+        // A path would be one of this agent's own.
+        image_paths: PlanPaths::Never,
         include_git: tree.join(".git").exists(),
         limits: Limits {
             memory: least(limits.memory, own.limits.memory),
@@ -124,7 +126,11 @@ mod tests {
     fn the_agents_own_settings_hold_where_a_build_asks_for_nothing_or_for_more() {
         let tree = Path::new("/none");
         let plain = run_options(&Value::Null, &own(), tree).expect("options");
-        assert_eq!(plain, own());
+        let expected = RunOptions {
+            image_paths: PlanPaths::Never,
+            ..own()
+        };
+        assert_eq!(plain, expected);
         let asked = json!({
             "network": "outbound", "artifact_bytes": 9, "grace_ms": 2500, "images": {"debian": "host"},
             "limits": {"memory": 2000, "milli_cpus": 1500, "pids": 5},

@@ -162,5 +162,5 @@ fn clear(directory: &std::path::Path) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    std::fs::create_dir_all(directory)
+    hm_vm::files::create_private(directory)
 }

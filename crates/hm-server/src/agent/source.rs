@@ -31,7 +31,7 @@ pub(super) async fn fetch(
     source: Option<&LeasedSource>,
     tree: PathBuf,
 ) -> Result<(), SourceError> {
-    std::fs::create_dir_all(&tree)?;
+    hm_vm::files::create_private(&tree)?;
     let Some(source) = source else {
         return Ok(());
     };
@@ -61,7 +61,7 @@ fn unpack(archive: &Path, tree: &Path, digest: Option<String>) -> Result<(), Sou
         offset: 0,
         length: None,
         destination: tree.to_owned(),
-        form: Form::RootFilesystem,
+        form: Form::Source,
         digest,
         diff_id: None,
         limits: UnpackLimits::default(),

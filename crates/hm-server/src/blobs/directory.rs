@@ -31,7 +31,7 @@ impl DirectoryBlobs {
     /// When it cannot be made.
     pub fn open(root: &Path) -> Result<Self> {
         let name = BlobName(root.display().to_string());
-        std::fs::create_dir_all(root).map_err(|source| BlobError::Storage {
+        hm_vm::files::create_private(root).map_err(|source| BlobError::Storage {
             name: name.0.clone(),
             source: Box::new(source),
         })?;

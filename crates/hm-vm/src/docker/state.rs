@@ -12,8 +12,8 @@
 //! locks/KEY       held while something is made that others may want too
 //! ```
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write};
+use std::fs::{File, TryLockError};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::{Result, VmError};
+use crate::{Result, VmError, files};
 
 /// How often a lock that another process holds is tried again.
 const AGAIN: Duration = Duration::from_millis(25);
@@ -54,7 +54,7 @@ impl State {
     pub(super) fn open(root: PathBuf) -> Result<Self> {
         for directory in DIRECTORIES {
             let path = root.join(directory);
-            std::fs::create_dir_all(&path).map_err(VmError::io("cannot create", path))?;
+            files::create_private(&path).map_err(VmError::io("cannot create", path))?;
         }
         let store = store_id(&root)?;
         let owner = Uuid::now_v7().simple().to_string();
@@ -157,7 +157,7 @@ impl State {
         let temporary = self.root.join("tmp").join(Uuid::new_v4().simple().to_string());
         let written = File::create(&temporary)
             .and_then(|mut file| file.write_all(bytes))
-            .and_then(|()| std::fs::rename(&temporary, path));
+            .and_then(|()| files::rename_over(&temporary, path));
         if written.is_err() {
             let _ = std::fs::remove_file(&temporary);
         }
@@ -167,7 +167,7 @@ impl State {
     pub(super) fn write_json<T: Serialize>(&self, path: &Path, value: &T) -> Result<()> {
         let bytes = serde_json::to_vec(value)
             .map_err(|error| VmError::Other(format!("cannot write {}: {error}", path.display())))?;
-        self.write(path, &bytes)
+        self.write(path, &files::seal(&bytes))
     }
 }
 
@@ -197,33 +197,22 @@ fn key(text: &str) -> String {
 
 /// The content of a file, nothing when it is not there.
 pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(VmError::io("cannot read", path)(error)),
-    }
+    files::read(path).map_err(VmError::io("cannot read", path))
 }
 
 /// What a file says; nothing when it is not there, or damaged.
 pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    Ok(read(path)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    let content = files::read_sealed(path).map_err(VmError::io("cannot read", path))?;
+    Ok(content.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 /// Removes a file that may be gone already.
 pub(super) fn remove(path: &Path) -> Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(VmError::io("cannot remove", path)(error)),
-        _ => Ok(()),
-    }
+    files::remove_any(path).map_err(VmError::io("cannot remove", path))
 }
 
 fn open_lock(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .open(path)
-        .map_err(VmError::io("cannot open", path))
+    files::open_lock(path).map_err(VmError::io("cannot open", path))
 }
 
 /// The directory's own id, given once.

@@ -59,7 +59,9 @@ impl Registry {
         }
         let mut directories = backend.cache_directories_at_hand().await?;
         let mut used = backend.usage().await?.bytes;
-        used += directories.iter().map(|directory| directory.bytes).sum::<u64>();
+        for directory in &directories {
+            used = used.saturating_add(directory.bytes);
+        }
         let within = |used: u64| {
             Ok::<_, VmError>(used <= budget.max_bytes && self.free_bytes()? >= budget.min_free_bytes)
         };
@@ -135,9 +137,13 @@ impl Registry {
         if used_since || self.pinned()?.contains(&candidate.id) {
             return Ok(false);
         }
-        files::create_dir(&self.dir("evicting"))?;
         let target = self.evicting_path(&candidate.id)?;
-        std::fs::rename(&path, target).map_err(VmError::io("cannot evict", path))?;
+        let moved = files::create_dir(&self.dir("evicting")).and_then(|()| {
+            crate::files::rename_over(&path, &target).map_err(VmError::io("cannot evict", &path))
+        });
+        // On a full disk there may be no block for the directory. Without its record the snapshot is one that nobody
+        // registered, which a later cleaning finds if this one dies.
+        moved.or_else(|_| files::remove(&path))?;
         Ok(true)
     }
 
@@ -158,7 +164,7 @@ impl Registry {
         match removed {
             Ok(freed) => {
                 collected.removed += 1;
-                collected.freed += freed;
+                collected.freed = collected.freed.saturating_add(freed);
                 freed
             }
             Err(error) => {

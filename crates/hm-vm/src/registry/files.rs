@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::files as shared;
 use crate::{Result, VmError};
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
@@ -37,7 +38,9 @@ fn try_put(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
         .create(true)
         .truncate(true)
         .open(&temporary)?;
-    let written = file.write_all(bytes).and_then(|()| fs::rename(&temporary, path));
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| shared::rename_over(&temporary, path));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
@@ -45,24 +48,22 @@ fn try_put(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 pub(super) fn create_dir(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(VmError::io("cannot create", path))
+    shared::create_private(path).map_err(VmError::io("cannot create", path))
 }
 
-/// The content of a file, or nothing when it is not there.
+/// The content of a file, or nothing when no file is there.
 pub(super) fn get(path: &Path) -> Result<Option<Vec<u8>>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if is_gone(&error) => Ok(None),
-        Err(source) => Err(VmError::io("cannot read", path)(source)),
-    }
+    shared::read(path).map_err(VmError::io("cannot read", path))
 }
 
-/// Removes a file that may be gone already.
+/// The content of a sealed file, or nothing when there is none that is whole.
+pub(super) fn get_sealed(path: &Path) -> Result<Option<Vec<u8>>> {
+    shared::read_sealed(path).map_err(VmError::io("cannot read", path))
+}
+
+/// Removes a file that may be gone already, or what lies in its place.
 pub(super) fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if !is_gone(&error) => Err(VmError::io("cannot remove", path)(error)),
-        _ => Ok(()),
-    }
+    shared::remove_any(path).map_err(VmError::io("cannot remove", path))
 }
 
 /// The names in a directory, none when it is not there.
@@ -84,28 +85,7 @@ pub(super) fn names(dir: &Path) -> Result<Vec<String>> {
 
 /// Opens a lock file, creating it and its directory when they are missing.
 pub(super) fn open_lock(path: PathBuf) -> Result<File> {
-    let open = || {
-        OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(&path)
-    };
-    let opened = match open() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            if let Some(parent) = path.parent() {
-                create_dir(parent)?;
-            }
-            open()
-        }
-        opened => opened,
-    };
-    opened.map_err(VmError::io("cannot open", &path))
+    shared::open_lock(&path).map_err(VmError::io("cannot open", path))
 }
 
-pub(super) fn is_gone(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
-}
+pub(super) use shared::{is_absent as is_gone, open_existing};

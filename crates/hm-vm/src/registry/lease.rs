@@ -6,7 +6,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use super::{Registry, files};
+use super::{Registry, SnapshotOrigin, files};
+use crate::files::line_digest;
 use crate::{Result, SnapshotId, VmError};
 
 /// What one run uses. The lock on its file goes with the process, however that ends, and the pins with it.
@@ -18,6 +19,26 @@ pub struct Lease {
     path: PathBuf,
     file: File,
     pinned: Mutex<HashSet<SnapshotId>>,
+}
+
+/// What living processes have pinned.
+#[derive(Debug, Default)]
+pub(super) struct Pinned {
+    snapshots: BTreeSet<SnapshotId>,
+    /// A living process's list is damaged: it may have pinned anything.
+    unreadable: bool,
+}
+
+impl Pinned {
+    pub(super) fn contains(&self, snapshot: &SnapshotId) -> bool {
+        self.unreadable || self.snapshots.contains(snapshot)
+    }
+}
+
+/// A line of a lease's file; nothing when it was damaged.
+fn decode_pin(line: &[u8]) -> Option<SnapshotId> {
+    let (snapshot, digest) = std::str::from_utf8(line).ok()?.split_once(' ')?;
+    (line_digest(snapshot.as_bytes()) == digest).then(|| SnapshotId(snapshot.to_owned()))
 }
 
 impl Registry {
@@ -56,22 +77,25 @@ impl Registry {
     }
 
     /// What living processes have pinned; drops the leases of dead ones. Call it with the exclusive gate held.
-    pub(super) fn pinned(&self) -> Result<BTreeSet<SnapshotId>> {
+    pub(super) fn pinned(&self) -> Result<Pinned> {
         let dir = self.dir("leases");
-        let mut pinned = BTreeSet::new();
+        let mut pinned = Pinned::default();
         for name in files::names(&dir)? {
             let path = dir.join(name);
-            let Ok(file) = File::open(&path) else { continue };
+            let Ok(file) = files::open_existing(&path) else {
+                continue;
+            };
             if file.try_lock().is_ok() {
                 files::remove(&path)?;
                 continue;
             }
             let bytes = files::get(&path)?.unwrap_or_default();
-            pinned.extend(
-                String::from_utf8_lossy(&bytes)
-                    .lines()
-                    .map(|line| SnapshotId(line.to_owned())),
-            );
+            for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+                match decode_pin(line) {
+                    Some(snapshot) => drop(pinned.snapshots.insert(snapshot)),
+                    None => pinned.unreadable = true,
+                }
+            }
         }
         Ok(pinned)
     }
@@ -100,8 +124,16 @@ impl Lease {
     /// # Errors
     /// When the files cannot be written.
     pub fn adopt(&self, snapshot: &SnapshotId) -> Result<()> {
+        self.adopt_from(snapshot, None)
+    }
+
+    /// As [`Lease::adopt`], and remembers what left it.
+    ///
+    /// # Errors
+    /// When the files cannot be written.
+    pub fn adopt_from(&self, snapshot: &SnapshotId, origin: Option<&SnapshotOrigin>) -> Result<()> {
         let _gate = self.registry.shared_gate()?;
-        self.registry.register(snapshot)?;
+        self.registry.register_from(snapshot, origin)?;
         self.hold(snapshot)
     }
 
@@ -116,10 +148,16 @@ impl Lease {
         let mut pinned = self.pinned.lock().unwrap_or_else(PoisonError::into_inner);
         if !pinned.contains(snapshot) {
             // The line break in front ends what a full disk may have cut short before.
-            let line = format!("\n{snapshot}\n");
-            (&self.file)
-                .write_all(line.as_bytes())
-                .map_err(VmError::io("cannot write", &self.path))?;
+            let line = format!("\n{snapshot} {}\n", line_digest(snapshot.0.as_bytes()));
+            let before = self.file.metadata().map(|metadata| metadata.len());
+            let written = (&self.file).write_all(line.as_bytes());
+            if written.is_err()
+                && let Ok(before) = before
+            {
+                // Half a line would keep everything from being evicted, and a full disk from being freed.
+                let _ = self.file.set_len(before);
+            }
+            written.map_err(VmError::io("cannot write", &self.path))?;
             pinned.insert(snapshot.clone());
         }
         Ok(())

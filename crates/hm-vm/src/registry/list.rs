@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::{Registry, files, record};
+use super::{Registry, SnapshotOrigin, files, record};
 use crate::{Result, SnapshotId};
 
 /// One registered snapshot.
@@ -12,6 +12,8 @@ use crate::{Result, SnapshotId};
 pub struct SnapshotRecord {
     /// The snapshot.
     pub id: SnapshotId,
+    /// What left it, where that was said.
+    pub origin: Option<SnapshotOrigin>,
     /// When it was last used.
     pub last_used: SystemTime,
     /// When it was registered.
@@ -74,6 +76,7 @@ impl Registry {
                 pinned: false,
                 synced: read.as_ref().is_some_and(|record| record.synced),
                 lost: read.as_ref().is_none_or(|record| record.is_lost(self.boot())),
+                origin: read.and_then(|record| record.origin),
             });
         }
         records.sort_by(|a, b| {

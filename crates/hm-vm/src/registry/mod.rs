@@ -28,4 +28,5 @@ mod tidy;
 pub use collect::{Budget, Collected};
 pub use lease::Lease;
 pub use list::SnapshotRecord;
+pub use record::SnapshotOrigin;
 pub use store::Registry;

@@ -2,11 +2,16 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::SnapshotId;
+use serde::{Deserialize, Serialize};
 
-/// Where in a snapshot's record the letter lies that says whether it was flushed: it is overwritten in place.
+use crate::{SnapshotId, files};
+
+/// Where in a snapshot's record the word lies that says whether it was flushed: it is overwritten in place, and so is not
+/// part of what the record's digest is of. No flipped bit makes one word of the other.
 pub(super) const SYNCED_AT: u64 = 4;
-pub(super) const SYNCED: &[u8; 1] = b"s";
+pub(super) const SYNCED: &[u8; 8] = b"synced!!";
+const UNSYNCED: &[u8; 8] = b"unsynced";
+const VERSION: &[u8] = b"hm2 ";
 
 /// A snapshot's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,38 +22,58 @@ pub(super) struct Record {
     pub(super) boot: String,
     /// When it was registered, in milliseconds since 1970.
     pub(super) created_ms: u64,
+    /// What left it.
+    pub(super) origin: Option<SnapshotOrigin>,
+}
+
+/// The step that left a snapshot: for people, who decide what can go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotOrigin {
+    /// The repository's directory.
+    pub repository: String,
+    /// The pipeline.
+    pub pipeline: String,
+    /// The step's key.
+    pub step: String,
 }
 
 impl Record {
-    pub(super) fn new(boot: &str, now: SystemTime) -> Self {
+    pub(super) fn new(boot: &str, now: SystemTime, origin: Option<SnapshotOrigin>) -> Self {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Self {
             synced: false,
             boot: boot.to_owned(),
             created_ms: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+            origin,
         }
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
-        let letter = if self.synced { 's' } else { 'u' };
-        format!("hm1 {letter}\n{}\n{}\nend\n", self.boot, self.created_ms).into_bytes()
+        let word = if self.synced { SYNCED } else { UNSYNCED };
+        // It is for people: without it the snapshot is as good.
+        let origin = serde_json::to_string(&self.origin).unwrap_or_else(|_| "null".into());
+        let content = format!("{}\n{}\n{origin}\n", self.boot, self.created_ms);
+        [VERSION, word, b"\n", &files::seal(content.as_bytes())].concat()
     }
 
     /// Nothing when the bytes are damaged or of another version.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(bytes).ok()?.strip_suffix("\nend\n")?;
+        let (word, rest) = bytes.strip_prefix(VERSION)?.split_at_checked(SYNCED.len())?;
+        let synced = word == SYNCED;
+        if !synced && word != UNSYNCED {
+            return None;
+        }
+        let content = files::unseal(rest.strip_prefix(b"\n")?)?;
+        let text = std::str::from_utf8(content).ok()?.strip_suffix('\n')?;
         let mut lines = text.split('\n');
-        let synced = match lines.next()? {
-            "hm1 s" => true,
-            "hm1 u" => false,
-            _ => return None,
-        };
         let boot = lines.next()?.to_owned();
         let created_ms = lines.next()?.parse().ok()?;
+        let origin = serde_json::from_str(lines.next()?).ok()?;
         lines.next().is_none().then_some(Self {
             synced,
             boot,
             created_ms,
+            origin,
         })
     }
 
@@ -66,12 +91,14 @@ impl Record {
 
 /// A cache key's file: the snapshot, then the key itself.
 pub(super) fn encode_key(key: &str, snapshot: &SnapshotId) -> Vec<u8> {
-    format!("{snapshot}\n{key}\n").into_bytes()
+    files::seal(format!("{snapshot}\n{key}\n").as_bytes())
 }
 
 /// The snapshot and the key, or nothing when the bytes are damaged.
 pub(super) fn decode_key(bytes: &[u8]) -> Option<(SnapshotId, &str)> {
-    let text = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?;
+    let text = std::str::from_utf8(files::unseal(bytes)?)
+        .ok()?
+        .strip_suffix('\n')?;
     let (snapshot, key) = text.split_once('\n')?;
     is_snapshot_id(snapshot).then(|| (SnapshotId(snapshot.to_owned()), key))
 }
@@ -104,12 +131,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cut_record_is_no_record(synced in any::<bool>(), created_ms in any::<u64>(), cut in 0usize..100) {
-            let record = Record { synced, boot: "a-boot".into(), created_ms };
+        fn a_cut_or_damaged_record_is_no_record(
+            synced in any::<bool>(), created_ms in any::<u64>(), cut in 0usize..300, bit in 0u8..8,
+        ) {
+            let origin = SnapshotOrigin { repository: "/a\nb".into(), pipeline: "ci".into(), step: "s".into() };
+            let record = Record { synced, boot: "a-boot".into(), created_ms, origin: synced.then_some(origin) };
             let bytes = record.encode();
             prop_assert_eq!(Record::decode(&bytes), Some(record));
             if cut < bytes.len() {
                 prop_assert_eq!(Record::decode(&bytes[..cut]), None);
+                let mut damaged = bytes.clone();
+                damaged[cut] ^= 1 << bit;
+                prop_assert_eq!(Record::decode(&damaged), None);
             }
         }
 
@@ -123,10 +156,11 @@ mod tests {
     }
 
     #[test]
-    fn the_flushed_letter_is_where_it_is_overwritten() {
-        let mut bytes = Record::new("boot", SystemTime::now()).encode();
+    fn the_flushed_word_is_where_it_is_overwritten() {
+        let mut bytes = Record::new("boot", SystemTime::now(), None).encode();
         assert!(Record::decode(&bytes).is_some_and(|record| record.is_lost("another")));
-        bytes[usize::try_from(SYNCED_AT).expect("small")] = SYNCED[0];
+        let at = usize::try_from(SYNCED_AT).expect("small");
+        bytes[at..at + SYNCED.len()].copy_from_slice(SYNCED);
         assert!(Record::decode(&bytes).is_some_and(|record| record.synced && !record.is_lost("another")));
     }
 

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde_json::Value;
 
 use super::files;
-use super::record::{self, Record};
+use super::record::{self, Record, SnapshotOrigin};
 use crate::{Result, SnapshotId, VmError};
 
 /// Remembers on disk which cache key a snapshot stands for. Cheap to open and to clone; every method may be
@@ -92,6 +92,10 @@ impl Registry {
     /// # Errors
     /// When its record cannot be written or the id is none.
     pub fn register(&self, snapshot: &SnapshotId) -> Result<()> {
+        self.register_from(snapshot, None)
+    }
+
+    pub(super) fn register_from(&self, snapshot: &SnapshotId, origin: Option<&SnapshotOrigin>) -> Result<()> {
         let path = self.snapshot_path(snapshot)?;
         if self.read_record(&path)?.is_some() {
             return Ok(());
@@ -99,7 +103,7 @@ impl Registry {
         files::put(
             &self.root,
             &path,
-            &Record::new(&self.boot, SystemTime::now()).encode(),
+            &Record::new(&self.boot, SystemTime::now(), origin.cloned()).encode(),
         )
     }
 
@@ -135,7 +139,8 @@ impl Registry {
     /// # Errors
     /// When they cannot be written.
     pub fn remember(&self, slot: &str, parts: &Value) -> Result<()> {
-        files::put(&self.root, &self.slot_path(slot), parts.to_string().as_bytes())
+        let sealed = crate::files::seal(parts.to_string().as_bytes());
+        files::put(&self.root, &self.slot_path(slot), &sealed)
     }
 
     /// The parts that were remembered last for a slot.
@@ -144,14 +149,11 @@ impl Registry {
     /// When the file is there and cannot be read; one that is damaged is removed and is nothing.
     pub fn recall(&self, slot: &str) -> Result<Option<Value>> {
         let path = self.slot_path(slot);
-        let Some(bytes) = files::get(&path)? else {
-            return Ok(None);
-        };
-        if let Ok(parts) = serde_json::from_slice(&bytes) {
-            return Ok(Some(parts));
+        let parts = files::get_sealed(&path)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        if parts.is_none() {
+            files::remove(&path)?;
         }
-        files::remove(&path)?;
-        Ok(None)
+        Ok(parts)
     }
 
     /// Whether a snapshot is registered and no power loss can have damaged it.

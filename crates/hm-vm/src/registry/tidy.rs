@@ -45,7 +45,9 @@ impl Registry {
                 }
             }
         }
-        files::put(self.root(), &self.dir("tidied"), b"")
+        // A full disk has no room for it: then the next cleaning looks again.
+        let _ = files::put(self.root(), &self.dir("tidied"), b"");
+        Ok(())
     }
 
     /// Removes damaged records: their snapshots are then unregistered, and go as such.

@@ -192,13 +192,47 @@ impl FramePlan {
     /// # Errors
     /// When it cannot be written.
     pub(super) fn build(self, frames: &Path) -> Result<Frame> {
-        Frame::find_or_write(frames, &self.digest(), || self)
+        let name = self.digest();
+        let directory = frames.join(&name);
+        if directory.symlink_metadata().is_ok() && !self.is_whole(&directory) {
+            // Something damaged it: it hides what steps must not see, so it is made anew.
+            let _ = crate::files::remove_any(&directory);
+        }
+        Frame::find_or_write(frames, &name, || self)
+    }
+
+    /// Whether a frame on the disk is as it was written.
+    fn is_whole(&self, directory: &Path) -> bool {
+        let items = self.parts.iter().flat_map(|(part, items)| {
+            let root = directory.join(part);
+            items.iter().map(move |(path, item)| (root.join(path), item))
+        });
+        let mut items = items.map(|(path, item)| {
+            let Ok(metadata) = std::fs::symlink_metadata(&path) else {
+                // One that was gone by then was left out.
+                return matches!(item, Item::Copy(original) if File::open(&original.path).is_err());
+            };
+            match item {
+                Item::Directory(mode) | Item::Opaque(mode) => {
+                    metadata.is_dir() && metadata.mode() & 0o7777 == *mode
+                }
+                Item::File(text) => {
+                    metadata.is_file() && std::fs::read(&path).is_ok_and(|there| there == text.as_bytes())
+                }
+                Item::Copy(original) => metadata.is_file() && metadata.len() == original.size,
+                Item::Symlink(target) => std::fs::read_link(&path).is_ok_and(|there| there == *target),
+                Item::Whiteout => FileType::from_raw_mode(metadata.mode()) == FileType::CharacterDevice,
+            }
+        });
+        items.all(|whole| whole)
     }
 
     fn write(&self, to: &Path) -> io::Result<()> {
         for (part, items) in &self.parts {
             let root = to.join(part);
-            std::fs::create_dir_all(&root)?;
+            crate::files::create_private(to)?;
+            std::fs::create_dir(&root)?;
+            std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o755))?;
             for (path, item) in items {
                 let path = root.join(path);
                 match item {
@@ -253,6 +287,10 @@ impl Frame {
                 .map_err(VmError::io("cannot write", &temporary))?;
             match std::fs::rename(&temporary, &directory) {
                 Ok(()) => {}
+                Err(_) if !directory.is_dir() && directory.symlink_metadata().is_ok() => {
+                    crate::files::rename_over_any(&temporary, &directory)
+                        .map_err(VmError::io("cannot write", &directory))?;
+                }
                 // Another process was quicker.
                 Err(_) if directory.is_dir() => {
                     std::fs::remove_dir_all(&temporary).map_err(VmError::io("cannot remove", &temporary))?;

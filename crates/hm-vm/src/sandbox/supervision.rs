@@ -66,7 +66,10 @@ impl Supervision {
         }
         let root: Option<PathBuf> = self.setup.stage.parent().map(|root| root.join("empty"));
         for directory in [Some(self.setup.stage.clone()), root].into_iter().flatten() {
-            std::fs::create_dir_all(&directory).map_err(VmError::io("cannot create", &directory))?;
+            crate::files::create_private(&directory)
+                // Steps may see it, whoever they run as.
+                .and_then(|()| std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)))
+                .map_err(VmError::io("cannot create", &directory))?;
         }
         // As root, what steps wrote has setuid programs in it: other users must not reach them.
         if let Some(root) = self.setup.stage.parent() {

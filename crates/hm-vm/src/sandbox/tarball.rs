@@ -11,7 +11,7 @@ use super::SandboxConfig;
 use super::layers::{FileOp, FileReply, RawPath, perform};
 use crate::oci::Unpacking;
 use crate::oci::unpack::{self, Form};
-use crate::{ImageReference, ResolvedImage, Result, VmError};
+use crate::{ImageReference, ResolvedImage, Result, VmError, files};
 
 /// Unpacks an archive; runs where the owners of its files exist.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -40,17 +40,17 @@ pub(super) fn seen_path(config: &SandboxConfig, path: &Path, metadata: &Metadata
 
 /// What a file was found to be.
 pub(super) fn seen(record: &Path) -> Option<String> {
-    let digest = std::fs::read_to_string(record).ok()?;
+    let digest = String::from_utf8(files::read_sealed(record).ok()??).ok()?;
     (digest.starts_with(PREFIX) || digest.starts_with("sha256:")).then_some(digest)
 }
 
 /// Remembers what a file was found to be.
 pub(super) fn remember(record: &Path, digest: &str) -> Result<()> {
     let write = || {
-        std::fs::create_dir_all(record.parent().unwrap_or(record))?;
+        files::create_private(record.parent().unwrap_or(record))?;
         let temporary = record.with_extension(uuid::Uuid::new_v4().simple().to_string());
-        std::fs::write(&temporary, digest)?;
-        std::fs::rename(&temporary, record)
+        std::fs::write(&temporary, files::seal(digest.as_bytes()))?;
+        files::rename_over(&temporary, record)
     };
     write().map_err(VmError::io("cannot write", record))
 }
@@ -95,10 +95,10 @@ pub(super) fn unpacked(
     if destination.is_dir() {
         return Ok(Some(destination));
     }
-    std::fs::create_dir_all(images(config)).map_err(VmError::io("cannot create", images(config)))?;
+    files::create_private(&images(config)).map_err(VmError::io("cannot create", images(config)))?;
     // One process unpacks, the others wait for it.
     let lock_path = images(config).join(format!("{digest}.lock"));
-    let lock = File::create(&lock_path).map_err(VmError::io("cannot create", &lock_path))?;
+    let lock = files::open_lock(&lock_path).map_err(VmError::io("cannot create", &lock_path))?;
     lock.lock().map_err(VmError::io("cannot lock", &lock_path))?;
     if !destination.is_dir() {
         let temporary = images(config).join(format!("{digest}.partial"));

@@ -4,7 +4,7 @@
 //! in use has a `lease` that its user holds locked; nobody removes it meanwhile.
 
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::error::SourceError;
 use super::manifest::{Header, Manifest};
 use super::tree::Tree;
+use crate::files;
 
 /// How many frozen sources of one worktree can be opened again.
 const KEPT: usize = 20;
@@ -51,7 +52,7 @@ impl Room {
     pub fn create(&self, worktree: &[u8]) -> Result<(), SourceError> {
         for name in ["bases", "deltas", "frozen", "tmp"] {
             let path = self.path.join(name);
-            fs::create_dir_all(&path).map_err(SourceError::io("cannot create", &path))?;
+            files::create_private(&path).map_err(SourceError::io("cannot create", &path))?;
         }
         let origin = self.path.join("origin");
         if origin.exists() {
@@ -66,22 +67,7 @@ impl Room {
     }
 
     fn open_lock(&self) -> Result<File, SourceError> {
-        let open = || {
-            OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&self.lock)
-        };
-        open()
-            .or_else(|error| match self.lock.parent() {
-                Some(parent) if error.kind() == ErrorKind::NotFound => {
-                    fs::create_dir_all(parent)?;
-                    open()
-                }
-                _ => Err(error),
-            })
-            .map_err(SourceError::io("cannot open the lock", &self.lock))
+        files::open_lock(&self.lock).map_err(SourceError::io("cannot open the lock", &self.lock))
     }
 
     /// Takes the worktree's lock, which ends with the file; waits for whoever has it.
@@ -174,7 +160,7 @@ impl Room {
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), SourceError> {
         let temporary = self.temporary();
         fs::write(&temporary, bytes).map_err(SourceError::io("cannot write", &temporary))?;
-        fs::rename(&temporary, path).map_err(SourceError::io("cannot write", path))
+        files::rename_over(&temporary, path).map_err(SourceError::io("cannot write", path))
     }
 
     /// Stores what is known of a frozen source and makes it the newest.
@@ -262,7 +248,7 @@ impl Room {
     }
 
     fn remove_layer(&self, path: &Path) -> Result<(), SourceError> {
-        let lease = File::open(path.join("lease"));
+        let lease = files::open_existing(&path.join("lease"));
         let is_used = |lease| rustix::fs::flock(lease, FlockOperation::NonBlockingLockExclusive).is_err();
         if lease.as_ref().is_ok_and(is_used) {
             return Ok(());
@@ -294,14 +280,17 @@ pub(super) fn names(directory: &Path) -> Vec<String> {
 
 /// Whether somebody holds the lease on a layer now.
 fn is_leased(layer: &Path) -> bool {
-    let lease = File::open(layer.join("lease"));
+    let lease = files::open_existing(&layer.join("lease"));
     lease.is_ok_and(|lease| rustix::fs::flock(lease, FlockOperation::NonBlockingLockExclusive).is_err())
 }
 
 /// Takes the lease on a layer, after whoever is looking at it or removing it; `None` when it is gone.
 fn lease(layer: &Path) -> Option<File> {
     let path = layer.join("lease");
-    let file = File::open(&path).ok()?;
+    if !layer.join("tree").is_dir() {
+        return None;
+    }
+    let file = files::open_existing(&path).ok()?;
     rustix::fs::flock(&file, FlockOperation::LockShared).ok()?;
     // It may have been removed between the two.
     let (held, there) = (file.metadata().ok()?, path.metadata().ok()?);

@@ -387,7 +387,8 @@ pub(super) fn stat_of(stat: &rustix::fs::Stat) -> Stat {
         mtime: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
         ctime: nanoseconds(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
         ino: stat.st_ino as u64,
-        mode: stat.st_mode as u32 & 0o7777,
+        // The copy is hm's: a setuid or setgid bit on it would hand hm's rights to whoever can reach it.
+        mode: stat.st_mode as u32 & 0o777,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use hm_vm::oci::unpack::{UnpackError, unpack};
+use hm_vm::oci::unpack::{Form, Unpack, UnpackError, unpack};
 use hm_vm::testing::oci::{ImageBuilder, Layer, Packing, digest};
 use tar::EntryType;
 
@@ -10,6 +10,43 @@ use super::support::{Place, World, entries};
 
 fn link(kind: EntryType, path: &str, target: &str) -> Layer {
     Layer::new().entry(kind, path, target, 0o777, &[])
+}
+
+#[test]
+fn source_archive_gives_no_rights_away() {
+    let capability = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let layer = Layer::new()
+        .owned_by(1234, 1234)
+        .directory("dir", 0o7000)
+        .file_with("dir/setuid", 0o6755, "x")
+        .file_with("secret", 0, "x")
+        .xattr("security.capability", &capability)
+        .xattr("user.note", b"x")
+        .file_with("capable", 0o755, "x")
+        .entry(EntryType::Fifo, "pipe", "", 0o7666, &[])
+        .file(".wh.name", "x");
+    let place = Place::new();
+    let order = Unpack {
+        form: Form::Source,
+        ..place.order(&layer.blob().0)
+    };
+    unpack(&order).unwrap();
+    let own = std::fs::metadata(place.root()).unwrap();
+    for (name, mode) in [
+        ("dir", 0o700),
+        ("dir/setuid", 0o755),
+        ("secret", 0o400),
+        ("capable", 0o755),
+        ("pipe", 0o666),
+        (".wh.name", 0o644),
+    ] {
+        let path = place.root().join(name);
+        let metadata = std::fs::symlink_metadata(&path).unwrap();
+        assert_eq!(metadata.mode() & 0o7777, mode, "{name}");
+        assert_eq!((metadata.uid(), metadata.gid()), (own.uid(), own.gid()), "{name}");
+        let mut names = [0; 256];
+        assert_eq!(rustix::fs::llistxattr(&path, &mut names).unwrap(), 0, "{name}");
+    }
 }
 
 #[test]

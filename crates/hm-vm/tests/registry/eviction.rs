@@ -194,9 +194,12 @@ async fn what_an_earlier_boot_left_unflushed_is_a_miss_and_goes() {
     let of_another_boot = |id: &SnapshotId| {
         let path = registry.root().join("snapshots").join(&id.0);
         let text = std::fs::read_to_string(&path).expect("record");
-        let mut lines: Vec<_> = text.split('\n').collect();
-        lines[1] = "another-boot";
-        std::fs::write(&path, lines.join("\n")).expect("record");
+        let (word, sealed) = text.split_once('\n').expect("two parts");
+        let content = hm_vm::files::unseal(sealed.as_bytes()).expect("a whole record");
+        let content = std::str::from_utf8(content).expect("text");
+        let (_, rest) = content.split_once('\n').expect("lines");
+        let sealed = hm_vm::files::seal(format!("another-boot\n{rest}").as_bytes());
+        std::fs::write(&path, [word.as_bytes(), b"\n", &sealed].concat()).expect("record");
     };
     of_another_boot(&snapshots[0]);
     assert_eq!(registry.lookup(&format!("{:016x}", 0)).expect("lookup"), None);

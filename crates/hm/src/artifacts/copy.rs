@@ -1,11 +1,14 @@
 //! Copies artifacts into a directory of the user's: `DIR/STEP/PATH`.
+//!
+//! What lies in the directory may be a repository's: below it no link is followed.
 
-use std::fs::{self, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 use hm_exec::local::{Artifact, ArtifactStore};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::fail::{Failure, Result};
 
@@ -19,6 +22,7 @@ pub fn copy_out<'a>(
     to: &Path,
 ) -> Result<u64> {
     let mut copied = 0;
+    let mut destination = Destination::open(to)?;
     for artifact in artifacts {
         let path = Path::new(&artifact.path);
         // Whatever a damaged list says, nothing is written elsewhere.
@@ -28,8 +32,8 @@ pub fn copy_out<'a>(
                 artifact.path
             )));
         }
-        let target = to.join(step_directory(&artifact.step)).join(path);
-        copy(store, artifact, &target)?;
+        let below = step_directory(&artifact.step).join(path);
+        destination.write(store, artifact, &below)?;
         copied += 1;
     }
     Ok(copied)
@@ -47,24 +51,90 @@ fn step_directory(key: &str) -> PathBuf {
     key.split('/').map(part).collect()
 }
 
-fn copy(store: &ArtifactStore, artifact: &Artifact, target: &Path) -> Result<()> {
-    let mut content = store.open(artifact)?;
-    let directory = target.parent().unwrap_or(target);
-    fs::create_dir_all(directory).map_err(Failure::io("cannot create", directory))?;
-    // Under another name first, so that a copy is whole or not there, and no link is written through.
-    let half = directory.join(format!(".hm-{}", uuid::Uuid::new_v4()));
-    let copied = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(if artifact.executable { 0o777 } else { 0o666 })
-        .open(&half)
-        .and_then(|mut file| io::copy(&mut content, &mut file))
-        .and_then(|_| fs::rename(&half, target));
-    if copied.is_err() {
-        // The failure says more than a leftover would.
-        let _ = fs::remove_file(&half);
+/// The directory of the user's.
+struct Destination {
+    path: PathBuf,
+    root: OwnedFd,
+    /// The directory that was written to last: artifacts come in order.
+    last: Option<(PathBuf, OwnedFd)>,
+}
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
+
+impl Destination {
+    fn open(path: &Path) -> Result<Self> {
+        fs::create_dir_all(path).map_err(Failure::io("cannot create", path))?;
+        let root = rustix::fs::open(path, DIRECTORY, Mode::empty())
+            .map_err(|errno| Failure::io("cannot open", path)(errno.into()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            root,
+            last: None,
+        })
     }
-    copied.map_err(Failure::io("cannot write", target))
+
+    fn write(&mut self, store: &ArtifactStore, artifact: &Artifact, below: &Path) -> Result<()> {
+        let target = self.path.join(below);
+        let failed = |errno: Errno| Failure::io("cannot write", &target)(errno.into());
+        let (Some(above), Some(name)) = (below.parent(), below.file_name()) else {
+            return Err(failed(Errno::INVAL));
+        };
+        let directory = self.directory(above)?;
+        // Under another name first, so that a copy is whole or not there, and no link is written through.
+        let half = format!(".hm-{}", uuid::Uuid::new_v4());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(if artifact.executable { 0o777 } else { 0o666 });
+        let file = rustix::fs::openat(directory, &half, flags, mode).map_err(failed)?;
+        let copied = store
+            .copy(artifact, &mut File::from(file))
+            .map_err(Failure::from)
+            .and_then(|()| rustix::fs::renameat(directory, &half, directory, name).map_err(failed));
+        if copied.is_err() {
+            // The failure says more than a leftover would.
+            let _ = rustix::fs::unlinkat(directory, &half, AtFlags::empty());
+        }
+        copied
+    }
+
+    /// Opens a directory below, step by step, and makes what is missing.
+    fn directory(&mut self, below: &Path) -> Result<&OwnedFd> {
+        if self.last.as_ref().is_none_or(|(last, _)| last != below) {
+            let mut here = PathBuf::new();
+            let mut opened: Option<OwnedFd> = None;
+            for part in below.components() {
+                here.push(part);
+                let above = opened.as_ref().unwrap_or(&self.root);
+                opened = Some(enter(above, part.as_os_str(), &self.path.join(&here))?);
+            }
+            let Some(opened) = opened else {
+                return Ok(&self.root);
+            };
+            self.last = Some((below.to_owned(), opened));
+        }
+        Ok(self.last.as_ref().map_or(&self.root, |(_, directory)| directory))
+    }
+}
+
+/// Opens a directory of this name, or makes it.
+fn enter(above: &OwnedFd, name: &std::ffi::OsStr, path: &Path) -> Result<OwnedFd> {
+    let open = || rustix::fs::openat(above, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty());
+    let opened = match open() {
+        Err(Errno::NOENT) => match rustix::fs::mkdirat(above, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => open(),
+            Err(errno) => Err(errno),
+        },
+        opened => opened,
+    };
+    match opened {
+        Err(Errno::LOOP | Errno::NOTDIR) => Err(Failure::usage(
+            format!(
+                "{} is no directory of its own: it is a link, or a file",
+                path.display()
+            ),
+            ["artifacts are written through no link: remove it, or name another directory"],
+        )),
+        opened => opened.map_err(|errno| Failure::io("cannot create", path)(errno.into())),
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `hm cache`: the snapshots on disk, and what else takes up space there.
 
 use hm_exec::local::ArtifactStore;
-use hm_vm::registry::{Budget, Collected, Registry};
+use hm_vm::registry::{Budget, Collected, Registry, SnapshotOrigin};
 use hm_vm::{CacheDirectory, VmBackend, VmError};
 
 use super::table;
@@ -25,7 +25,7 @@ pub fn cache(mut context: Context, args: &CacheArgs) -> Result<u8> {
     let runtime = super::runtime()?;
     let text = runtime.block_on(async {
         match &args.command {
-            CacheCommand::Ls { json } => list(&registry, *json),
+            CacheCommand::Ls { json } => list(&registry, vm.as_ref(), *json).await,
             CacheCommand::Du { json } => usage(&context, vm.as_ref(), &config, *json).await,
             CacheCommand::Prune { budget, images } => {
                 // Who names a budget means it, even below the floor.
@@ -48,7 +48,11 @@ pub fn cache(mut context: Context, args: &CacheArgs) -> Result<u8> {
                 sources(&context, &config)
                     .remove_unused()
                     .map_err(VmError::from)?;
+                let damaged = context.runs()?.remove_damaged()?;
                 let mut text = told(&collected) + &sweep_artifacts(&config)?;
+                if damaged > 0 {
+                    text += &format!("removed {damaged} damaged records of runs\n");
+                }
                 if *images {
                     text += &collect_images(vm.as_ref(), 0).await?;
                 }
@@ -83,13 +87,22 @@ fn sweep_artifacts(config: &Config) -> Result<String> {
     })
 }
 
-fn list(registry: &Registry, json: bool) -> Result<String> {
+async fn list(registry: &Registry, vm: &dyn VmBackend, json: bool) -> Result<String> {
     let mut records = registry.list()?;
     records.sort_by_key(|record| std::cmp::Reverse(record.last_used));
+    let mut sizes = Vec::new();
+    for record in &records {
+        // One that goes away meanwhile takes up nothing.
+        sizes.push(vm.reclaimable(&record.id).await.unwrap_or(0));
+    }
     if json {
-        let lines = records.iter().map(|record| {
+        let lines = records.iter().zip(&sizes).map(|(record, bytes)| {
             let line = serde_json::json!({
                 "id": record.id,
+                "repository": record.origin.as_ref().map(|origin| &origin.repository),
+                "pipeline": record.origin.as_ref().map(|origin| &origin.pipeline),
+                "step": record.origin.as_ref().map(|origin| &origin.step),
+                "bytes": bytes,
                 "last_used": chrono::DateTime::<chrono::Utc>::from(record.last_used),
                 "created": chrono::DateTime::<chrono::Utc>::from(record.created),
                 "keys": record.keys,
@@ -103,17 +116,42 @@ fn list(registry: &Registry, json: bool) -> Result<String> {
         return Ok(String::new());
     }
     let mut rows = vec![
-        ["SNAPSHOT", "LAST USED", "CREATED", "KEYS", "IN USE"]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "STEP",
+            "PIPELINE",
+            "SIZE",
+            "LAST USED",
+            "CREATED",
+            "KEPT FOR",
+            "REPOSITORY",
+            "SNAPSHOT",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
-    for record in &records {
+    for (record, bytes) in records.iter().zip(sizes) {
+        let of = |part: fn(&SnapshotOrigin) -> &String| {
+            record
+                .origin
+                .as_ref()
+                .map_or("?", |origin| part(origin).as_str())
+                .to_owned()
+        };
+        let why = match record {
+            record if record.pinned => "a run or shell",
+            record if record.lost => "nothing: lost",
+            record if record.keys.is_empty() => "hm shell, hm rerun",
+            _ => "cache hits",
+        };
         rows.push(vec![
-            record.id.to_string(),
+            of(|origin| &origin.step),
+            of(|origin| &origin.pipeline),
+            table::size(bytes),
             table::when(record.last_used),
             table::when(record.created),
-            record.keys.len().to_string(),
-            if record.pinned { "yes" } else { "no" }.to_owned(),
+            why.to_owned(),
+            of(|origin| &origin.repository),
+            record.id.to_string(),
         ]);
     }
     Ok(table::columns(&rows))

@@ -70,7 +70,7 @@ impl Execution {
         let store = RunStore::new(&config.data_dir);
         let mut record = self.record(context, config, backend.name());
         record.server = runner.server().map(str::to_owned);
-        let recorder = store.begin(&record, &self.request.plan.ir_json)?;
+        let recorder = store.begin(&mut record, &self.request.plan.ir_json)?;
         let started = tokio::select! {
             started = backend.start(self.request) => started.map_err(|error| self.secrets.explain(error)),
             () = signals.next() => Err(Failure::Interrupted),
@@ -104,7 +104,7 @@ impl Execution {
         };
         if let Err(failure) = recorder
             .finish(&mut record, status)
-            .and_then(|()| store.retain_newest())
+            .and_then(|()| store.retain_newest(config.cache.min_free_bytes))
         {
             context.printer.warning(&failure.report().message);
         }
@@ -159,6 +159,8 @@ impl Execution {
             finished_at: None,
             status: None,
             pid: std::process::id(),
+            plan_digest: None,
+            events_digest: None,
         }
     }
 }

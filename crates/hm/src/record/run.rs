@@ -66,6 +66,12 @@ pub struct RunRecord {
     pub status: Option<RecordedStatus>,
     /// The process.
     pub pid: u32,
+    /// The digest of the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_digest: Option<String>,
+    /// The digest of the events, once all of them are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events_digest: Option<String>,
 }
 
 /// How a recorded run ended.

@@ -1,10 +1,12 @@
 //! Where recorded runs lie, and how one is found again.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use hm_vm::files;
 
 use super::reader::Events;
 use super::{Recorder, RunRecord};
@@ -40,7 +42,7 @@ impl RunStore {
     ///
     /// # Errors
     /// When the data directory cannot be written.
-    pub fn begin(&self, record: &RunRecord, plan: &str) -> Result<Recorder> {
+    pub fn begin(&self, record: &mut RunRecord, plan: &str) -> Result<Recorder> {
         let dir = self.root.join(record.run_id.to_string());
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
@@ -58,6 +60,7 @@ impl RunStore {
         private(&path)
             .and_then(|mut file| file.write_all(plan.as_bytes()))
             .map_err(Failure::io("cannot write", &path))?;
+        record.plan_digest = Some(blake3::hash(plan.as_bytes()).to_hex().to_string());
         run.write(record)?;
         Ok(Recorder::new(run, events))
     }
@@ -112,18 +115,51 @@ impl RunStore {
         }
     }
 
-    /// Removes the oldest runs beyond those kept; never one that still runs.
+    /// Removes the oldest runs beyond those kept, and more of them while the disk has less than `min_free` bytes left; never
+    /// the newest, nor one that still runs.
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub fn retain_newest(&self) -> Result<()> {
-        self.retain(RETAINED, RETAINED_BYTES)
+    pub fn retain_newest(&self, min_free: u64) -> Result<()> {
+        self.retain(RETAINED, RETAINED_BYTES)?;
+        // What snapshots may not take up, records may not either.
+        let mut runs = self.runs()?;
+        while runs.len() > 1 && self.free_bytes().is_some_and(|free| free < min_free) {
+            let Some(oldest) = runs.pop() else { break };
+            if !oldest.is_running() {
+                let _ = oldest.remove();
+            }
+        }
+        Ok(())
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let disk = rustix::fs::statvfs(&self.root).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    /// Removes the records that cannot be read; never one of a run that still runs. Returns how many.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn remove_damaged(&self) -> Result<u64> {
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.root).into_iter().flatten().flatten() {
+            let run = Run { dir: entry.path() };
+            let is_whole = run.record().is_ok() && run.plan().is_ok() && run.events(false).is_ok();
+            if !is_whole && !run.is_running() {
+                files::remove_any(&run.dir).map_err(Failure::io("cannot remove", &run.dir))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 
     fn retain(&self, most: usize, most_bytes: u64) -> Result<()> {
-        let mut bytes = 0;
+        let mut bytes: u64 = 0;
         for (newer, run) in self.runs()?.into_iter().enumerate() {
-            bytes += fs::metadata(run.events_path()).map_or(0, |metadata| metadata.len());
+            let events = fs::metadata(run.events_path()).map_or(0, |metadata| metadata.len());
+            bytes = bytes.saturating_add(events);
             let kept = newer == 0 || (newer < most && bytes <= most_bytes);
             if !kept && !run.is_running() {
                 // Another hm may be removing it too.
@@ -156,8 +192,27 @@ impl Run {
     /// When it cannot be read.
     pub fn record(&self) -> Result<RunRecord> {
         let path = self.dir.join("run.json");
-        let text = fs::read(&path).map_err(Failure::io("cannot read", &path))?;
-        serde_json::from_slice(&text).map_err(|error| Failure::io("cannot read", &path)(error.into()))
+        let text = files::read(&path).map_err(Failure::io("cannot read", &path))?;
+        let text = text.ok_or_else(|| self.damaged("run.json"))?;
+        // An earlier hm wrote it without a digest.
+        let content = if text.starts_with(b"{") {
+            Some(text.as_slice())
+        } else {
+            files::unseal(&text)
+        };
+        content
+            .and_then(|content| serde_json::from_slice(content).ok())
+            .ok_or_else(|| self.damaged("run.json"))
+    }
+
+    fn damaged(&self, file: &str) -> Failure {
+        Failure::usage(
+            format!(
+                "the record of run {} is damaged: {file} is not what was written there",
+                self.short_id()
+            ),
+            ["`hm cache clean` removes damaged records"],
+        )
     }
 
     /// The plan, byte for byte.
@@ -166,7 +221,15 @@ impl Run {
     /// When it cannot be read.
     pub fn plan(&self) -> Result<String> {
         let path = self.plan_path();
-        fs::read_to_string(&path).map_err(Failure::io("cannot read", &path))
+        let text = files::read(&path).map_err(Failure::io("cannot read", &path))?;
+        let text = text.and_then(|text| String::from_utf8(text).ok());
+        let text = text.ok_or_else(|| self.damaged("plan.json"))?;
+        match self.record()?.plan_digest {
+            Some(digest) if blake3::hash(text.as_bytes()).to_hex().as_str() != digest => {
+                Err(self.damaged("plan.json"))
+            }
+            _ => Ok(text),
+        }
     }
 
     /// The recorded events, in order.
@@ -175,14 +238,25 @@ impl Run {
     /// When they cannot be read.
     pub fn events(&self, follow: bool) -> Result<Events> {
         let path = self.events_path();
-        let file = File::open(&path).map_err(Failure::io("cannot read", &path))?;
+        let mut file = files::open_existing(&path).map_err(|_| self.damaged("events.jsonl"))?;
+        if !file.metadata().is_ok_and(|there| there.is_file()) {
+            return Err(self.damaged("events.jsonl"));
+        }
+        // Those of a run that goes on, or that was killed, have no digest.
+        if let Some(digest) = self.record()?.events_digest {
+            let found = files::digest_of(&mut file).map_err(Failure::io("cannot read", &path))?;
+            if found != digest {
+                return Err(self.damaged("events.jsonl"));
+            }
+            file.rewind().map_err(Failure::io("cannot read", &path))?;
+        }
         Ok(Events::new(self.clone(), file, follow))
     }
 
     /// Whether the process that records it is alive.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        File::open(self.events_path())
+        files::open_existing(&self.events_path())
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
@@ -196,13 +270,13 @@ impl Run {
         let text = serde_json::to_vec_pretty(record)
             .map_err(|error| Failure::io("cannot write", &path)(error.into()))?;
         private(&half)
-            .and_then(|mut file| file.write_all(&text))
-            .and_then(|()| fs::rename(&half, &path))
+            .and_then(|mut file| file.write_all(&files::seal(&text)))
+            .and_then(|()| files::rename_over(&half, &path))
             .map_err(Failure::io("cannot write", &path))
     }
 
     pub(super) fn remove(&self) -> io::Result<()> {
-        fs::remove_dir_all(&self.dir)
+        files::remove_any(&self.dir)
     }
 
     fn plan_path(&self) -> PathBuf {

@@ -226,3 +226,57 @@ fn a_canceled_step_leaves_none_and_one_out_of_time_does() {
     world.hm(&RUN).expect(1);
     assert_eq!(listed(&world, &[]), pairs(&[("slow", "slow.log")]));
 }
+
+#[test]
+fn artifacts_are_written_through_no_link_below_their_directory() {
+    let world = World::new();
+    world.write_plan(&[
+        json!({"key": "s", "cmd": "mkdir d; echo new > d/file", "artifacts": [{"paths": ["d/*"]}]}),
+    ]);
+    let victim = world.path().join("victim");
+    fs::create_dir_all(victim.join("d")).expect("a directory");
+    let link = |target: &Path, name: &str| {
+        let path = world.path().join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        std::os::unix::fs::symlink(target, path).expect("a link");
+    };
+    link(&victim, "one/s");
+    link(&victim.join("d"), "two/s/d");
+    link(Path::new("../victim"), "three/s");
+    world.hm(&RUN).expect(0);
+    for name in ["one", "two", "three"] {
+        let to = world.path().join(name).display().to_string();
+        let said = world.hm(&["artifacts", "--to", &to]).expect(2);
+        assert!(said.stderr().contains("through no link"), "{said}");
+        let said = world.hm(&[&RUN[..], &["--artifacts", &to]].concat());
+        assert!(said.stderr().contains("through no link"), "{said}");
+    }
+    assert_eq!(fs::read_dir(victim.join("d")).expect("a directory").count(), 0);
+    // Where the directory itself is, is its owner's choice.
+    fs::create_dir(world.path().join("real")).expect("a directory");
+    link(&world.path().join("real"), "chosen");
+    let to = world.path().join("chosen").display().to_string();
+    world.hm(&["artifacts", "--to", &to]).expect(0);
+    let copied = fs::read_to_string(world.path().join("real/s/d/file")).expect("a copy");
+    assert_eq!(copied, "new\n");
+}
+
+#[test]
+fn damaged_artifact_is_not_copied_and_its_step_runs_again() {
+    let world = World::new();
+    let mut step = json!({"key": "one", "cmd": "echo one > one.txt", "artifacts": [{"paths": ["*.txt"]}]});
+    step["cache"] = json!({"policy": "forever", "key": "k"});
+    world.write_plan(&[step]);
+    world.hm(&RUN).expect(0);
+    fs::write(&contents(&world)[0], "two\n").expect("damage");
+    let to = world.path().join("copies").display().to_string();
+    let said = world.hm(&["artifacts", "--to", &to]);
+    assert!(
+        said.stderr().contains("is not one.txt as step `one` made it"),
+        "{said}"
+    );
+    assert!(!world.path().join("copies/one/one.txt").exists());
+    let said = world.hm(&RUN).expect(0);
+    assert!(said.stdout().contains("its artifact one.txt is gone"), "{said}");
+    world.hm(&["artifacts", "--to", &to]).expect(0);
+}

@@ -21,13 +21,19 @@ fn the_snapshots_of_a_run_are_listed_measured_and_removed() {
     assert_eq!(snapshots(&world).len(), 2);
     assert_eq!(usage(&world)["snapshots"], 2);
     assert!(usage(&world)["bytes"].as_u64().expect("bytes") > 0);
+    let table = world.hm(&["cache", "ls"]).expect(0).stdout();
     assert!(
-        world
-            .hm(&["cache", "ls"])
-            .expect(0)
-            .stdout()
-            .starts_with("SNAPSHOT ")
+        table.starts_with("STEP ") && table.contains("cache hits"),
+        "{table}"
     );
+    for snapshot in snapshots(&world) {
+        assert_eq!(snapshot["pipeline"], "ci");
+        assert_eq!(snapshot["repository"], world.repo().display().to_string());
+        assert!(
+            snapshot["step"].is_string() && snapshot["bytes"].is_u64(),
+            "{snapshot}"
+        );
+    }
     let said = world.hm(&["cache", "clean"]).expect(0);
     assert!(said.stdout().starts_with("removed 2 snapshots"), "{said}");
     assert_eq!(

@@ -245,6 +245,11 @@ impl Said {
         String::from_utf8_lossy(&self.output.stderr).into_owned()
     }
 
+    /// Whether this is the exit code.
+    pub fn expected(&self, code: i32) -> bool {
+        self.output.status.code() == Some(code)
+    }
+
     /// Fails the test, with everything that was said, when the exit code is another.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {

@@ -16,6 +16,7 @@ mod commands;
 mod completions;
 mod config;
 mod dashboard;
+mod data;
 mod docker;
 mod doctor;
 mod events;

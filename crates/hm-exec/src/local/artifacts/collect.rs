@@ -182,14 +182,17 @@ fn unmatched(patterns: &[String], copied: &Exported) -> Option<String> {
     };
     let idle: Vec<String> = patterns
         .iter()
-        .filter(|pattern| !paths().any(|path| takes(pattern, path)))
+        .filter(|pattern| {
+            let takes = taker(pattern);
+            !paths().any(|path| takes(path))
+        })
         .map(|pattern| format!("`{pattern}`"))
         .collect();
     (!idle.is_empty()).then(|| format!("there is no file for its artifacts {}", idle.join(", ")))
 }
 
-/// Whether a pattern names a path, or a directory above it.
-fn takes(pattern: &str, path: &Path) -> bool {
+/// Tells whether a pattern names a path, or a directory above it. Made once for all paths: there may be thousands.
+fn taker(pattern: &str) -> impl Fn(&Path) -> bool + use<> {
     let parts: Vec<&str> = pattern
         .split('/')
         .filter(|part| !matches!(*part, "" | "."))
@@ -200,7 +203,13 @@ fn takes(pattern: &str, path: &Path) -> bool {
         .build()
         .map(|glob| glob.compile_matcher());
     // `.` is all of it.
-    parts.is_empty() || glob.is_ok_and(|glob| path.ancestors().any(|path| glob.is_match(path)))
+    let is_all = parts.is_empty();
+    move |path| {
+        is_all
+            || glob
+                .as_ref()
+                .is_ok_and(|glob| path.ancestors().any(|path| glob.is_match(path)))
+    }
 }
 
 fn left_out(copied: &Exported) -> Option<String> {

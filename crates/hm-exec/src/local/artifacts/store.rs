@@ -1,12 +1,12 @@
 //! Where artifacts lie.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use hm_plugin_protocol::events::TestSummary;
-use hm_vm::{SnapshotId, VmError};
+use hm_vm::{SnapshotId, VmError, files};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -58,29 +58,61 @@ impl ArtifactStore {
     /// When it is there and cannot be read.
     pub fn of_run(&self, run: Uuid) -> Result<Vec<Artifact>> {
         let path = self.run(run);
-        match fs::read(&path) {
-            Ok(lines) => Ok(parse_lines(&lines).collect()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(VmError::io("cannot read", path)(error).into()),
+        let lines = files::read(&path).map_err(VmError::io("cannot read", &path))?;
+        let lines = lines.unwrap_or_default();
+        let (artifacts, damaged) = parse_lines(&lines);
+        if damaged {
+            return Err(VmError::Corrupt {
+                path,
+                reason: "the list of the run's artifacts is not what was written there".into(),
+            }
+            .into());
         }
+        Ok(artifacts)
     }
 
-    /// Opens an artifact's content.
+    /// Copies an artifact's content.
     ///
     /// # Errors
-    /// When it is gone.
-    pub fn open(&self, artifact: &Artifact) -> Result<File> {
+    /// When it is gone, cannot be written, or is not what the step made: then it is removed, so that the step runs again.
+    pub fn copy(&self, artifact: &Artifact, to: &mut impl Write) -> Result<()> {
         let path = self.file(&artifact.digest).ok_or_else(|| VmError::Corrupt {
             path: self.root.clone(),
             reason: format!("`{}` is no digest", artifact.digest),
         })?;
-        Ok(File::open(&path).map_err(VmError::io("cannot open", path))?)
+        let mut content = File::open(&path).map_err(VmError::io("cannot open", &path))?;
+        let mut hasher = blake3::Hasher::new();
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            let count = match content.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(VmError::io("cannot read", path)(error).into()),
+            };
+            let piece = buffer.get(..count).unwrap_or_default();
+            hasher.update(piece);
+            to.write_all(piece)
+                .map_err(VmError::io("cannot write a copy of", &path))?;
+        }
+        if hasher.finalize().to_hex().as_str() == artifact.digest {
+            return Ok(());
+        }
+        let _ = fs::remove_file(&path);
+        Err(VmError::Corrupt {
+            path,
+            reason: format!(
+                "it is not {} as step `{}` made it; the next run of the step makes it anew",
+                artifact.path, artifact.step
+            ),
+        }
+        .into())
     }
 
     /// How many bytes all contents have.
     #[must_use]
     pub fn usage(&self) -> u64 {
-        files(&self.root.join("files"))
+        two_below(&self.root.join("files"))
             .filter_map(|path| fs::metadata(path).ok())
             .map(|metadata| metadata.len())
             .sum()
@@ -134,12 +166,17 @@ impl ArtifactStore {
         io::copy(&mut file, &mut hasher).map_err(VmError::io("cannot read", from))?;
         let digest = hasher.finalize().to_hex().to_string();
         let place = self.root.join("files").join(&digest[..2]);
-        directory(&place)?;
-        let place = place.join(&digest);
-        if !place.exists() {
+        let size = file.metadata().map_err(VmError::io("cannot read", from))?.len();
+        let there = fs::symlink_metadata(place.join(&digest));
+        // Another size is damage; the same size is looked at when it is copied out.
+        if !there.is_ok_and(|there| there.is_file() && there.len() == size) {
             file.set_permissions(Permissions::from_mode(0o600))
-                .and_then(|()| fs::rename(from, &place))
                 .map_err(VmError::io("cannot move", from))?;
+            let place = place.join(&digest);
+            if files::rename_over(from, &place).is_err() {
+                directory(place.parent().unwrap_or(&place))?;
+                files::rename_over(from, &place).map_err(VmError::io("cannot move", from))?;
+            }
         }
         Ok(digest)
     }
@@ -150,7 +187,10 @@ impl ArtifactStore {
         let failed = || VmError::io("cannot write", path.clone());
         let mut lines = Vec::new();
         for artifact in artifacts {
-            serde_json::to_writer(&mut lines, artifact).map_err(|error| failed()(error.into()))?;
+            let line = serde_json::to_vec(artifact).map_err(|error| failed()(error.into()))?;
+            lines.extend_from_slice(&line);
+            lines.push(b'\t');
+            lines.extend_from_slice(files::line_digest(&line).as_bytes());
             lines.push(b'\n');
         }
         if lines.is_empty() {
@@ -160,7 +200,13 @@ impl ArtifactStore {
         let mut file = private(&path)?;
         // Several steps may end at once.
         file.lock().map_err(failed())?;
-        file.write_all(&lines).map_err(failed())
+        let before = file.metadata().map_err(failed())?.len();
+        let written = file.write_all(&lines);
+        if written.is_err() {
+            // A list that ends in half a line would be a damaged one.
+            let _ = file.set_len(before);
+        }
+        written.map_err(failed())
     }
 
     /// Remembers what the step left that made a snapshot.
@@ -177,8 +223,8 @@ impl ArtifactStore {
         let half = self.temporary()?.join("manifest");
         let text = serde_json::to_vec(artifacts).map_err(|error| failed()(error.into()))?;
         let written = private(&half)?
-            .write_all(&text)
-            .and_then(|()| fs::rename(&half, &path));
+            .write_all(&files::seal(&text))
+            .and_then(|()| files::rename_over(&half, &path));
         // A leftover goes with the next sweep.
         let _ = half.parent().map(fs::remove_dir_all);
         written.map_err(failed())
@@ -189,9 +235,11 @@ impl ArtifactStore {
     /// # Errors
     /// In plain words: why it cannot be listed again.
     pub(super) fn recall(&self, backend: &str, snapshot: &SnapshotId) -> Result<Vec<Artifact>, String> {
-        let text = fs::read(self.snapshot(backend, snapshot)).map_err(|_| "its artifacts are gone")?;
-        let artifacts: Vec<Artifact> =
-            serde_json::from_slice(&text).map_err(|_| "the list of its artifacts is damaged")?;
+        let text = files::read(&self.snapshot(backend, snapshot)).map_err(|error| error.to_string())?;
+        let text = text.ok_or("its artifacts are gone")?;
+        let artifacts: Option<Vec<Artifact>> =
+            files::unseal(&text).and_then(|text| serde_json::from_slice(text).ok());
+        let artifacts = artifacts.ok_or("the list of its artifacts is damaged")?;
         let gone = artifacts.iter().find(|artifact| !self.has(artifact));
         match gone {
             Some(artifact) => Err(format!("its artifact {} is gone", artifact.path)),
@@ -203,19 +251,34 @@ impl ArtifactStore {
         let metadata = self
             .file(&artifact.digest)
             .and_then(|path| fs::metadata(path).ok());
-        metadata.is_some_and(|metadata| metadata.len() == artifact.bytes)
+        metadata.is_some_and(|metadata| metadata.is_file() && metadata.len() == artifact.bytes)
     }
 }
 
-/// What the lines of a run's list say. A line that was cut short by a kill is left out.
-pub(super) fn parse_lines(lines: &[u8]) -> impl Iterator<Item = Artifact> {
-    lines
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice(line).ok())
+/// What the lines of a run's list say, and whether one of them is not what was written. A last line that was cut short by a
+/// kill is left out. An earlier hm wrote lines without a digest.
+pub(super) fn parse_lines(lines: &[u8]) -> (Vec<Artifact>, bool) {
+    let mut artifacts = Vec::new();
+    let mut damaged = false;
+    for line in lines.split_inclusive(|byte| *byte == b'\n') {
+        let Some(line) = line.strip_suffix(b"\n") else {
+            break;
+        };
+        let text = match line.iter().rposition(|byte| *byte == b'\t') {
+            Some(tab) if files::line_digest(&line[..tab]).as_bytes() == &line[tab + 1..] => &line[..tab],
+            Some(_) => b"",
+            None => line,
+        };
+        match serde_json::from_slice(text) {
+            Ok(artifact) => artifacts.push(artifact),
+            Err(_) => damaged = true,
+        }
+    }
+    (artifacts, damaged)
 }
 
 /// What is two levels below a directory.
-pub(super) fn files(root: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+pub(super) fn two_below(root: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     entries(root).flat_map(|directory| entries(&directory))
 }
 
@@ -226,21 +289,12 @@ pub(super) fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<>
 }
 
 fn directory(path: &Path) -> Result<(), VmError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(VmError::io("cannot create", path))
+    files::create_private(path).map_err(VmError::io("cannot create", path))
 }
 
 /// A file that is appended to, and that only its owner may read.
 fn private(path: &Path) -> Result<File, VmError> {
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(VmError::io("cannot open", path))
+    files::open_lock(path).map_err(VmError::io("cannot open", path))
 }
 
 /// The beginning of a file, or all of it when it has no more than `most` bytes.

@@ -6,10 +6,10 @@ use std::fs::{self, TryLockError};
 use std::path::Path;
 use std::time::Duration;
 
-use hm_vm::{SnapshotId, VmError};
+use hm_vm::{SnapshotId, VmError, files};
 use uuid::Uuid;
 
-use super::store::{Artifact, ArtifactStore, entries, files, parse_lines};
+use super::store::{Artifact, ArtifactStore, entries, parse_lines, two_below};
 use crate::Result;
 
 /// How long a snapshot's list stays although the snapshot is not known: it is written before the snapshot is registered.
@@ -65,7 +65,7 @@ impl ArtifactStore {
         self.sweep_runs(&keep, &mut named);
         self.sweep_snapshots(&keep, &mut named);
         let mut swept = Swept::default();
-        for path in files(&self.root().join("files")) {
+        for path in two_below(&self.root().join("files")) {
             let is_named = path
                 .file_name()
                 .and_then(OsStr::to_str)
@@ -74,7 +74,7 @@ impl ArtifactStore {
                 continue;
             }
             let bytes = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
-            if fs::remove_file(&path).is_ok() {
+            if files::remove_any(&path).is_ok() {
                 swept.removed += 1;
                 swept.freed += bytes;
             }
@@ -89,10 +89,10 @@ impl ArtifactStore {
                 .and_then(OsStr::to_str)
                 .and_then(|id| id.parse().ok());
             if run.is_some_and(|run: Uuid| keep.runs.contains(&run)) {
-                let lines = fs::read(&path).unwrap_or_default();
-                named.extend(parse_lines(&lines).map(|artifact| artifact.digest));
+                let lines = files::read(&path).ok().flatten().unwrap_or_default();
+                named.extend(parse_lines(&lines).0.into_iter().map(|artifact| artifact.digest));
             } else {
-                let _ = fs::remove_file(&path);
+                let _ = files::remove_any(&path);
             }
         }
     }
@@ -106,11 +106,11 @@ impl ArtifactStore {
             for path in entries(&backend) {
                 let stays = known.is_none_or(|known| is_known(&path, known)) || is_new(&path);
                 if stays {
-                    let text = fs::read(&path).unwrap_or_default();
+                    let text = files::read_sealed(&path).ok().flatten().unwrap_or_default();
                     let artifacts: Vec<Artifact> = serde_json::from_slice(&text).unwrap_or_default();
                     named.extend(artifacts.into_iter().map(|artifact| artifact.digest));
                 } else {
-                    let _ = fs::remove_file(&path);
+                    let _ = files::remove_any(&path);
                 }
             }
         }

@@ -5,7 +5,7 @@ use hm_vm::SnapshotId;
 use uuid::Uuid;
 
 use super::junit;
-use super::store::files;
+use super::store::two_below;
 use super::{Artifact, ArtifactStore, Keep};
 
 fn store() -> (tempfile::TempDir, ArtifactStore) {
@@ -29,7 +29,7 @@ fn taken(store: &ArtifactStore, path: &str, content: &str) -> Artifact {
 }
 
 fn contents(store: &ArtifactStore) -> usize {
-    files(&store.root().join("files")).count()
+    two_below(&store.root().join("files")).count()
 }
 
 #[test]
@@ -53,8 +53,8 @@ fn a_content_is_kept_once_and_as_long_as_somebody_names_it() {
     assert_eq!((swept.removed, swept.freed, swept.busy), (1, 5, false));
     assert_eq!(store.of_run(kept).expect("listed"), [one.clone(), two]);
     assert!(store.of_run(gone).expect("none").is_empty());
-    assert!(store.open(&one).is_ok());
-    assert_eq!(files(&store.root().join("tmp")).count(), 0);
+    assert!(store.copy(&one, &mut std::io::sink()).is_ok());
+    assert_eq!(two_below(&store.root().join("tmp")).count(), 0);
     assert_eq!(store.sweep(|| Ok(Keep::default())).expect("swept").removed, 1);
 }
 
@@ -107,7 +107,7 @@ fn nothing_is_swept_while_something_is_added() {
     assert!(store.sweep(|| Ok(Keep::default())).expect("swept").busy);
     drop(adding);
     assert_eq!(store.sweep(|| Ok(Keep::default())).expect("swept").removed, 1);
-    assert!(store.open(&made).is_err());
+    assert!(store.copy(&made, &mut std::io::sink()).is_err());
 }
 
 #[test]

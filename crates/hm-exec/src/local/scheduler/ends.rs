@@ -7,6 +7,7 @@ use hm_pipeline_ir::StepIndex;
 use hm_plugin_protocol::events::{BuildEvent, CANCELED, StepEndStatus, TIMED_OUT};
 use hm_plugin_protocol::executor::SnapshotRef;
 use hm_vm::VmError;
+use hm_vm::registry::SnapshotOrigin;
 use tokio::task::{Id, JoinError};
 
 use super::super::artifacts::Listed;
@@ -97,6 +98,11 @@ impl Scheduler {
                 snapshot,
                 stands_for: state.decided.parts.clone().filter(|_| passed),
                 slot: if passed { run.slot(step) } else { String::new() },
+                origin: SnapshotOrigin {
+                    repository: run.request.repo_root.display().to_string(),
+                    pipeline: run.request.pipeline_slug.clone(),
+                    step: step.key.to_string(),
+                },
             });
         }
         self.end_with(

@@ -1,6 +1,6 @@
 //! Appending to one log.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -94,7 +94,7 @@ impl Writer {
 
     /// Begins a segment. The ones before it are on the disk.
     fn begin(&self) -> io::Result<Segment> {
-        fs::create_dir_all(&self.directory)?;
+        hm_vm::files::create_private(&self.directory)?;
         let path = layout::segment(&self.directory, self.head + 1);
         let file = OpenOptions::new().append(true).create(true).open(path)?;
         let first = self.head == 0;

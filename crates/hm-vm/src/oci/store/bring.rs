@@ -81,7 +81,7 @@ impl ImageStore {
     fn one_layer(&self, path: &Path) -> Result<(Local, LayerForm)> {
         files::private_directory(self.root())?;
         let blobs = self.root().join("blobs");
-        std::fs::create_dir_all(&blobs).map_err(VmError::io("cannot create", &blobs))?;
+        crate::files::create_private(&blobs).map_err(VmError::io("cannot create", &blobs))?;
         let metadata = std::fs::metadata(path).map_err(|error| VmError::ImageNotFound {
             image: ImageReference::new(path.to_string_lossy()),
             reason: error.to_string(),

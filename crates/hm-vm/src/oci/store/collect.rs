@@ -222,7 +222,7 @@ impl ImageStore {
             if lock.try_lock().is_err() {
                 continue;
             }
-            std::fs::create_dir_all(&trash).map_err(VmError::io("cannot create", &trash))?;
+            crate::files::create_private(&trash).map_err(VmError::io("cannot create", &trash))?;
             let path = trash.join(uuid::Uuid::new_v4().simple().to_string());
             let directory = self.layer_dir(&name);
             std::fs::rename(&directory, &path).map_err(VmError::io("cannot remove", directory))?;

@@ -282,7 +282,7 @@ impl ImageStore {
         files::private_directory(self.root()).map_err(Asked::Store)?;
         let name = format!("{}.{}", hex(&config.digest), uuid::Uuid::new_v4().simple());
         let file = self.root().join("blobs").join(name);
-        let made = std::fs::create_dir_all(self.root().join("blobs"));
+        let made = crate::files::create_private(&self.root().join("blobs"));
         made.map_err(VmError::io("cannot create", self.root().join("blobs")))
             .map_err(Asked::Store)?;
         let wanted = (config.digest.as_str(), config.size);

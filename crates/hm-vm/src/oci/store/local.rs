@@ -162,7 +162,7 @@ impl ImageStore {
     fn unpacked(&self, path: &Path) -> Result<Temporary> {
         files::private_directory(self.root())?;
         let directory = self.root().join("blobs");
-        std::fs::create_dir_all(&directory).map_err(VmError::io("cannot create", &directory))?;
+        crate::files::create_private(&directory).map_err(VmError::io("cannot create", &directory))?;
         let temporary = Temporary(directory.join(format!("{}.tar", uuid::Uuid::new_v4().simple())));
         let mut to = File::create_new(&temporary.0).map_err(VmError::io("cannot create", &temporary.0))?;
         unpack::decompress(path, &mut to, &directory, self.settings().limits).map_err(|error| {

@@ -159,7 +159,9 @@ impl ImageStore {
                 digest: record.digest.clone(),
                 layers: record.layers.len(),
                 missing: missing.len(),
-                bytes: missing.iter().map(|(_, layer)| layer.size).sum(),
+                bytes: missing
+                    .iter()
+                    .fold(0u64, |sum, (_, layer)| sum.saturating_add(layer.size)),
             },
         );
         let origin = match origin {
@@ -268,7 +270,7 @@ impl ImageStore {
                 self.check_room(layer.size)?;
                 let file = self.root().join("blobs").join(format!("{}.partial", hex(digest)));
                 let blobs = self.root().join("blobs");
-                std::fs::create_dir_all(&blobs).map_err(VmError::io("cannot create", blobs))?;
+                crate::files::create_private(&blobs).map_err(VmError::io("cannot create", blobs))?;
                 let tell = |done| {
                     let progress = ImageProgress::Downloading {
                         layer: number,
@@ -299,7 +301,8 @@ impl ImageStore {
     }
 
     fn check_room(&self, size: u64) -> Result<()> {
-        let free = rustix::fs::statvfs(self.root()).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
+        let free = rustix::fs::statvfs(self.root())
+            .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
         let keep = self.settings().limits.keep_free;
         if size.saturating_add(keep) > free {
             return Err(VmError::Other(format!(
@@ -313,7 +316,7 @@ impl ImageStore {
     fn unpack(&self, name: &str, diff_id: &str, packed: &Packed) -> Result<()> {
         let (directory, partial) = (self.layer_dir(name), self.layer_dir(&format!("{name}.partial")));
         let parent = self.root().join("l");
-        std::fs::create_dir_all(&parent).map_err(VmError::io("cannot create", &parent))?;
+        crate::files::create_private(&parent).map_err(VmError::io("cannot create", &parent))?;
         // Of a machine that lost its power, or whose report did.
         if directory.exists() {
             self.remove_tree(directory.clone())?;

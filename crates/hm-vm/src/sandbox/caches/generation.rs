@@ -1,13 +1,13 @@
 //! One cache directory under its lock: which generation is current, and which can go.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::sandbox::layers::LayerStore;
-use crate::{Result, VmError};
+use crate::{Result, VmError, files};
 
 /// How a name that is being made begins.
 const UNFINISHED: &str = "new-";
@@ -41,13 +41,8 @@ impl Locked {
     fn lock(directory: &Path, wait: impl Fn(&File) -> std::io::Result<()>) -> Result<Self> {
         let path = directory.join("lock");
         loop {
-            std::fs::create_dir_all(directory).map_err(VmError::io("cannot create", directory))?;
-            let lock = match OpenOptions::new()
-                .read(true)
-                .append(true)
-                .create(true)
-                .open(&path)
-            {
+            files::create_private(directory).map_err(VmError::io("cannot create", directory))?;
+            let lock = match files::open_lock_file(&path) {
                 // Removed since it was made.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 opened => opened.map_err(VmError::io("cannot open", &path))?,
@@ -80,7 +75,7 @@ impl Locked {
         let path = generation.join("lease");
         let lease = match File::open(&path) {
             // Its disk lost it: the next one that is kept takes its place.
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if files::is_absent(&error) => return Ok(None),
             opened => opened.map_err(VmError::io("cannot open", &path))?,
         };
         lease.lock_shared().map_err(VmError::io("cannot lock", path))?;
@@ -95,7 +90,7 @@ impl Locked {
     pub(super) fn advance(&self, layers: &LayerStore, written: PathBuf) -> Result<()> {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let unfinished = self.generation(&format!("{UNFINISHED}{id}"));
-        std::fs::create_dir_all(&unfinished).map_err(VmError::io("cannot create", &unfinished))?;
+        files::create_private(&unfinished).map_err(VmError::io("cannot create", &unfinished))?;
         let below = self.current()?;
         let make = || {
             let lease = unfinished.join("lease");
@@ -105,8 +100,8 @@ impl Locked {
             let finished = self.generation(&id);
             std::fs::rename(&unfinished, &finished).map_err(VmError::io("cannot rename", &unfinished))?;
             let (temporary, path) = (self.directory.join("current.new"), self.directory.join("current"));
-            std::fs::write(&temporary, &id)
-                .and_then(|()| std::fs::rename(&temporary, &path))
+            std::fs::write(&temporary, files::seal(id.as_bytes()))
+                .and_then(|()| files::rename_over(&temporary, &path))
                 .map_err(VmError::io("cannot write", path))
         };
         let made = make();
@@ -147,7 +142,8 @@ impl Locked {
 
 /// The name of the current generation.
 pub(super) fn current(directory: &Path) -> Option<String> {
-    let id = std::fs::read_to_string(directory.join("current")).ok()?;
+    let content = files::read_sealed(&directory.join("current")).ok()??;
+    let id = String::from_utf8(content).ok()?;
     let is_name = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
     is_name.then_some(id)
 }

@@ -81,7 +81,7 @@ impl CacheStore {
 
     fn directories(&self) -> Result<Vec<(String, PathBuf)>> {
         let entries = match std::fs::read_dir(&self.root) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if crate::files::is_absent(&error) => return Ok(Vec::new()),
             entries => entries.map_err(VmError::io("cannot list", &self.root))?,
         };
         let named = |entry: std::fs::DirEntry| Some((entry.file_name().into_string().ok()?, entry.path()));

@@ -148,7 +148,12 @@ impl Drop for LiveLayer {
 
 fn create_dir(path: &Path) -> Result<()> {
     match std::fs::create_dir(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => create_dir_all(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            if let Some(parent) = path.parent() {
+                create_dir_all(parent)?;
+            }
+            std::fs::create_dir(path).map_err(VmError::io("cannot create", path))
+        }
         created => created.map_err(VmError::io("cannot create", path)),
     }
 }

@@ -1,12 +1,11 @@
 //! What processes that were killed have left behind.
 
-use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::LayerStore;
 use super::store::{Inner, entries};
-use crate::{Result, VmError};
+use crate::Result;
 
 /// A layer that nothing names may be one that is just being sealed, unless it is older than this.
 const SETTLED: Duration = Duration::from_secs(600);
@@ -48,7 +47,9 @@ impl Inner {
         for entry in entries(&self.root.join("layers"))? {
             let name = entry.file_name().to_string_lossy().into_owned();
             if !references.contains_key(&name) && is_old(&entry) {
-                self.trash.take(&entry.path())?;
+                if let Some(path) = self.take_layer(&name)? {
+                    self.trash.delete(&path)?;
+                }
                 self.forget_layer(&name);
             }
         }
@@ -62,16 +63,17 @@ impl Inner {
                 let _ = std::fs::remove_file(entry.path());
             }
         }
-        let stamp = self.root.join("reclaimed");
-        std::fs::write(&stamp, b"").map_err(VmError::io("cannot write", stamp))
+        // A full disk has no room for it: then the next run looks again.
+        let _ = std::fs::write(self.root.join("reclaimed"), b"");
+        Ok(())
     }
 }
 
 /// Whether the process that made a run's directory is gone. Call it with the exclusive lock held.
 fn is_dead(run: &Path) -> bool {
-    match File::open(run.join("lock")) {
+    match crate::files::open_existing(&run.join("lock")) {
         Ok(lock) => lock.try_lock().is_ok(),
-        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        Err(error) => crate::files::is_absent(&error),
     }
 }
 

@@ -7,7 +7,7 @@ use super::chain::StoredSnapshot;
 use super::store::{Inner, new_id, rename_into};
 use super::{LayerChain, LayerStore, LiveLayer, MAX_DEPTH, WORKSPACE_PART};
 use crate::source::Source;
-use crate::{Result, SnapshotId, VmError};
+use crate::{Result, SnapshotId, VmError, files};
 
 impl LayerStore {
     /// Seals what was written into a snapshot above `base`. Nothing may write to the layer any more. A step
@@ -86,7 +86,7 @@ impl Inner {
         };
         let path = self.snapshot_path(id);
         let temporary = path.with_extension("new");
-        let bytes = to_json(&stored)?;
+        let bytes = files::seal(&to_json(&stored)?);
         let write = || std::fs::write(&temporary, &bytes);
         let written = match write() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -95,7 +95,7 @@ impl Inner {
             }
             written => written,
         };
-        let written = written.and_then(|()| std::fs::rename(&temporary, &path));
+        let written = written.and_then(|()| files::rename_over(&temporary, &path));
         if written.is_err() {
             let _ = std::fs::remove_file(&temporary);
         }

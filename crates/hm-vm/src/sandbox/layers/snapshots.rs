@@ -1,18 +1,17 @@
 //! Snapshots: found, checked, measured, removed.
 
 use std::collections::HashMap;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use super::chain::StoredSnapshot;
 use super::ops::{FileOp, FileReply};
-use super::store::{Inner, SIZE, corrupt, entries};
+use super::store::{Inner, META, SIZE, corrupt, entries};
 use super::{LayerChain, LayerRef, LayerStore};
 use crate::source::Source;
-use crate::{Result, SnapshotCheck, SnapshotId, Usage, VmError};
+use crate::{Result, SnapshotCheck, SnapshotId, Usage, VmError, files};
 
 impl LayerStore {
     /// What a snapshot is stacked from.
@@ -64,12 +63,7 @@ impl LayerStore {
             let _exclusive = store.lock_exclusive()?;
             let stored = store.stored(&snapshot.0);
             let path = store.snapshot_path(&snapshot.0);
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(VmError::io("cannot remove", path)(error));
-                }
-                _ => {}
-            }
+            files::remove_any(&path).map_err(VmError::io("cannot remove", &path))?;
             store
                 .snapshots
                 .lock()
@@ -80,7 +74,7 @@ impl LayerStore {
             let references = store.references()?;
             for id in stored.layers.iter().filter(|id| !references.contains_key(*id)) {
                 sharing.extend(store.sharing(id, &references));
-                thrown.extend(store.trash.take(&store.layer_dir(id))?);
+                thrown.extend(store.take_layer(id)?);
                 store.forget_layer(id);
             }
         }
@@ -108,7 +102,8 @@ impl LayerStore {
             .layers
             .iter()
             .filter(|id| references.get(*id).is_none_or(|count| *count <= 1));
-        own.map(|id| store.size(id)).sum()
+        own.map(|id| store.size(id))
+            .try_fold(0u64, |sum, size| Ok(sum.saturating_add(size?)))
     }
 
     /// What all layers take up. Measures those that were not measured before, and remembers that.
@@ -122,7 +117,8 @@ impl LayerStore {
             snapshots: self.snapshots()?.len() as u64,
         };
         for entry in entries(&store.root.join("layers"))? {
-            usage.bytes += store.size(&entry.file_name().to_string_lossy())?;
+            let bytes = store.size(&entry.file_name().to_string_lossy())?;
+            usage.bytes = usage.bytes.saturating_add(bytes);
         }
         Ok(usage)
     }
@@ -159,12 +155,12 @@ impl Inner {
         if let Some(known) = known {
             return Ok(path.exists().then_some(known));
         }
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(VmError::io("cannot read", path)(error)),
+        let Some(bytes) = files::read(&path).map_err(VmError::io("cannot read", &path))? else {
+            return Ok(None);
         };
-        let stored: StoredSnapshot = serde_json::from_slice(&bytes).map_err(|_| corrupt(&path))?;
+        let stored: Option<StoredSnapshot> =
+            files::unseal(&bytes).and_then(|content| serde_json::from_slice(content).ok());
+        let stored = stored.ok_or_else(|| corrupt(&path))?;
         let stored = Arc::new(stored);
         self.snapshots
             .lock()
@@ -211,6 +207,9 @@ impl Inner {
     /// A layer's share of real blocks, from its file or measured; nothing when the layer is gone.
     fn size(&self, id: &str) -> Result<u64> {
         let dir = self.layer_dir(id);
+        if !dir.is_dir() {
+            return Ok(0);
+        }
         if let Some(size) = read_size(&dir) {
             return Ok(size);
         }
@@ -225,23 +224,38 @@ impl Inner {
     }
 
     pub(super) fn forget_size(&self, id: &str) {
-        let _ = std::fs::remove_file(self.layer_dir(id).join(SIZE));
+        let _ = files::remove_any(&self.layer_dir(id).join(SIZE));
+    }
+
+    /// Takes a layer that nothing names out of the store; returns what is to be deleted.
+    pub(super) fn take_layer(&self, id: &str) -> Result<Option<PathBuf>> {
+        let path = self.layer_dir(id);
+        match self.trash.take(&path) {
+            // On a full disk there may be no block for the trash. Without its description a half deleted layer is none.
+            Err(_) => {
+                let meta = path.join(META);
+                files::remove_any(&meta).map_err(VmError::io("cannot remove", meta))?;
+                Ok(Some(path))
+            }
+            taken => taken,
+        }
     }
 }
 
 /// A size that was remembered, and the blocks of the file that it is in.
 fn read_size(dir: &Path) -> Option<u64> {
-    let mut file = std::fs::File::open(dir.join(SIZE)).ok()?;
-    let mut text = String::new();
-    file.read_to_string(&mut text).ok()?;
-    let bytes: u64 = text.strip_suffix('\n')?.parse().ok()?;
-    Some(bytes + file.metadata().ok()?.blocks() * 512)
+    let path = dir.join(SIZE);
+    let content = files::read_sealed(&path).ok()??;
+    let bytes: u64 = std::str::from_utf8(&content).ok()?.parse().ok()?;
+    Some(bytes.saturating_add(std::fs::metadata(&path).ok()?.blocks() * 512))
 }
 
 /// Remembers a size. Where that fails it is measured again next time.
 fn write_size(dir: &Path, bytes: u64) {
     let temporary = dir.join(format!("size.{}", std::process::id()));
-    if std::fs::write(&temporary, format!("{bytes}\n")).is_ok() {
-        let _ = std::fs::rename(&temporary, dir.join(SIZE));
+    let written = std::fs::write(&temporary, files::seal(bytes.to_string().as_bytes()))
+        .and_then(|()| files::rename_over(&temporary, &dir.join(SIZE)));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
     }
 }

@@ -1,7 +1,7 @@
 //! Where layers lie, and the locks that guard them.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use super::chain::{LayerMeta, LayerRef, StoredSnapshot};
 use super::ops::{FileOp, FileOps, FileReply, Marks, perform};
 use super::shadow::Verdicts;
 use super::trash::Trash;
-use crate::{Result, VmError};
+use crate::{Result, VmError, files};
 
 /// The layers of one sandbox backend. Cheap to open and to clone; every method may be called from many
 /// threads and many processes at once. Dropping the last clone removes what it has in the making.
@@ -138,24 +138,24 @@ impl Inner {
             return Ok(self.layer_ref(id, meta));
         }
         let path = self.layer_dir(id).join(META);
-        let bytes = std::fs::read(&path).map_err(VmError::io("cannot read", &path))?;
-        let stored: StoredMeta = postcard::from_bytes(&bytes).map_err(|_| corrupt(&path))?;
-        if stored.end != end() {
-            return Err(corrupt(&path));
-        }
-        Ok(self.remember_layer(id, stored.meta))
+        let stored: Option<StoredMeta> = files::read_sealed(&path)
+            .map_err(VmError::io("cannot read", &path))?
+            .and_then(|bytes| postcard::from_bytes(&bytes).ok());
+        // One that is not there was damaged as well: a layer is never without it.
+        let stored = stored.filter(|stored| stored.marks == marks());
+        Ok(self.remember_layer(id, stored.ok_or_else(|| corrupt(&path))?.meta))
     }
 
     /// Writes what is to be known of a layer into its directory.
     pub(super) fn write_meta(dir: &Path, meta: &LayerMeta) -> Result<()> {
         let stored = StoredMeta {
             meta: meta.clone(),
-            end: end(),
+            marks: marks(),
         };
         let bytes = postcard::to_stdvec(&stored)
             .map_err(|error| VmError::Other(format!("cannot store a layer: {error}")))?;
         let path = dir.join(META);
-        std::fs::write(&path, bytes).map_err(VmError::io("cannot write", path))
+        std::fs::write(&path, files::seal(&bytes)).map_err(VmError::io("cannot write", path))
     }
 
     pub(super) fn remember_layer(&self, id: &str, meta: LayerMeta) -> LayerRef {
@@ -226,19 +226,18 @@ pub(super) const META: &str = "layer.bin";
 /// The file in a layer that holds its size, once measured.
 pub(super) const SIZE: &str = "size";
 
-/// Tells a file of this version that was written to its end, by the marks of its layer: whoever uses others would
-/// see what the layer hides.
-fn end() -> u32 {
+/// The marks of a layer in its file: whoever uses others would see what the layer hides.
+fn marks() -> u32 {
     match Marks::of_process() {
-        Marks::User => 0x686d_4c31,
-        Marks::Trusted => 0x686d_4c32,
+        Marks::User => 1,
+        Marks::Trusted => 2,
     }
 }
 
 #[derive(serde::Serialize, serde::Deserialize)]
 struct StoredMeta {
     meta: LayerMeta,
-    end: u32,
+    marks: u32,
 }
 
 pub(super) fn new_id() -> String {
@@ -248,12 +247,12 @@ pub(super) fn new_id() -> String {
 pub(super) fn corrupt(path: &Path) -> VmError {
     VmError::Corrupt {
         path: path.to_owned(),
-        reason: "it was not written to its end".into(),
+        reason: "it is not what was written there; `hm cache clean` removes it".into(),
     }
 }
 
 pub(super) fn create_dir_all(path: &Path) -> Result<()> {
-    std::fs::create_dir_all(path).map_err(VmError::io("cannot create", path))
+    files::create_private(path).map_err(VmError::io("cannot create", path))
 }
 
 /// Renames, creating the target's parent when it is missing.
@@ -273,21 +272,11 @@ pub(super) fn rename_into(from: &Path, to: &Path) -> Result<()> {
 pub(super) fn entries(dir: &Path) -> Result<Vec<std::fs::DirEntry>> {
     match std::fs::read_dir(dir).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
         Ok(entries) => Ok(entries),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if files::is_absent(&error) => Ok(Vec::new()),
         Err(error) => Err(VmError::io("cannot list", dir)(error)),
     }
 }
 
 fn open_lock(path: &Path) -> Result<File> {
-    let open = || OpenOptions::new().read(true).append(true).create(true).open(path);
-    let opened = match open() {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            if let Some(parent) = path.parent() {
-                create_dir_all(parent)?;
-            }
-            open()
-        }
-        opened => opened,
-    };
-    opened.map_err(VmError::io("cannot open", path))
+    files::open_lock(path).map_err(VmError::io("cannot open", path))
 }

@@ -36,7 +36,7 @@ impl Trash {
         let moved = match std::fs::rename(path, &target) {
             // Where there is nothing to take, the store may be gone, and stays so.
             Err(error) if gone(&error) && !self.dir.exists() && path.exists() => {
-                std::fs::create_dir_all(&self.dir).map_err(VmError::io("cannot create", &self.dir))?;
+                crate::files::create_private(&self.dir).map_err(VmError::io("cannot create", &self.dir))?;
                 std::fs::rename(path, &target)
             }
             moved => moved,
@@ -101,6 +101,11 @@ fn empty(receiver: &Receiver<PathBuf>, files: &dyn FileOps) {
 }
 
 fn delete(files: &dyn FileOps, path: &Path) -> Result<u64> {
+    if path.symlink_metadata().is_ok_and(|there| !there.is_dir()) {
+        // Something else lay in a directory's place.
+        crate::files::remove_any(path).map_err(VmError::io("cannot remove", path))?;
+        return Ok(0);
+    }
     let op = FileOp::RemoveTree { path: path.into() };
     let FileReply::Removed { freed, denied } = perform(op.clone())? else {
         return Ok(0);

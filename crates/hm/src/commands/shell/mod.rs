@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hm_vm::source::{Source, SourceOptions};
-use hm_vm::{ExecRequest, Vm};
+use hm_vm::{ExecRequest, PlanPaths, Vm};
 
 use crate::backend::{self, Machines};
 use crate::cli::ShellArgs;
@@ -59,7 +59,9 @@ async fn enter(
             vm.restore(snapshot).await?
         }
         Start::Image(image) => {
-            let image = place.images.resolve(image).seen_from(&place.repo_root);
+            let image = place
+                .images
+                .of_plan(image, &place.repo_root, PlanPaths::WithinSource)?;
             vm.create(&vm.resolve(&image).await?).await?
         }
         Start::DefaultImage => vm.create(&vm.resolve(&vm.default_image()).await?).await?,

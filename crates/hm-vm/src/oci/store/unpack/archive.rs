@@ -70,7 +70,7 @@ impl<R: Read> Archive<R> {
     /// The next entry; nothing at the end.
     pub(in crate::oci) fn next(&mut self) -> Result<Option<Head>, UnpackError> {
         let mut extensions = Extensions::default();
-        let mut length = 0;
+        let mut length: u64 = 0;
         loop {
             self.skip()?;
             let Some(header) = self.header()? else {
@@ -88,7 +88,7 @@ impl<R: Read> Archive<R> {
             if !extends {
                 return self.entry(&header, kind, size, extensions).map(Some);
             }
-            length += size;
+            length = size.saturating_add(length);
             if length > LONGEST_EXTENSION {
                 return Err(UnpackError::TooMuch(format!(
                     "an entry's extended headers have {length} bytes"
@@ -351,6 +351,54 @@ mod tests {
         assert_eq!(time(b"-1.25"), Some((-2, 750_000_000)));
         assert_eq!(time(b"1.1234567891"), Some((1, 123_456_789)));
         assert_eq!(time(b"soon"), None);
+    }
+
+    /// A header with a size of any number, and its right checksum.
+    fn header(kind: EntryType, size: u64) -> Vec<u8> {
+        let mut header = Header::new_gnu();
+        header.set_path("x").expect("a name");
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.set_size(size);
+        header.set_cksum();
+        header.as_bytes().to_vec()
+    }
+
+    /// Fails whoever reads more than there is any reason to.
+    struct Endless(u64);
+
+    impl Read for Endless {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0 += buffer.len() as u64;
+            if self.0 > 64 << 20 {
+                return Err(io::Error::other("more was read than any header has"));
+            }
+            buffer.fill(b' ');
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn extension_sizes_that_wrap_are_refused() {
+        for (first, second) in [
+            (1, u64::MAX),
+            (LONGEST_EXTENSION, u64::MAX),
+            (0, u64::MAX),
+            (2, u64::MAX - 1),
+        ] {
+            let mut bytes = header(EntryType::GNULongName, first);
+            bytes.resize(
+                512 + usize::try_from(first.next_multiple_of(512)).expect("small"),
+                b'n',
+            );
+            bytes.extend(header(EntryType::XHeader, second));
+            let mut archive = Archive::new(bytes.as_slice().chain(Endless(0)));
+            let read = archive.next();
+            assert!(
+                matches!(read, Err(UnpackError::TooMuch(_))),
+                "{first} {second}: {read:?}"
+            );
+        }
     }
 
     #[test]

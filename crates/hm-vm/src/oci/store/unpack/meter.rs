@@ -127,8 +127,8 @@ impl<R> Limited<R> {
         }
         if unpacked >= self.look_at {
             self.look_at = unpacked + LOOK_AGAIN;
-            let free =
-                rustix::fs::fstatvfs(&self.disk).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
+            let free = rustix::fs::fstatvfs(&self.disk)
+                .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
             if free < limits.keep_free.saturating_add(LOOK_AGAIN) {
                 return Err(UnpackError::TooMuch(format!(
                     "the disk has {free} bytes left, and {} have to stay free",

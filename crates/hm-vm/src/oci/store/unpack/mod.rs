@@ -8,6 +8,7 @@
 //! - Device nodes in `/dev` are left out, for a step gets its own; anywhere else they are refused.
 //! - Owners are kept where there are ids for them, modes with their setuid bits, times, `user.*` attributes and
 //!   capabilities. Attributes that overlayfs itself would read are left out.
+//! - A source tree ([`Form::Source`]) keeps neither owners, attributes nor setuid, setgid and sticky bits.
 //! - Directories that an archive has no entry for are made with mode 755.
 
 mod archive;

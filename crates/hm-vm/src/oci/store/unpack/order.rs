@@ -25,6 +25,8 @@ pub enum Form {
     Layer,
     /// A whole root filesystem, in which such names are names.
     RootFilesystem,
+    /// A source tree: files of whoever unpacks it, with neither owners, attributes nor setuid, setgid and sticky bits.
+    Source,
 }
 
 /// An order to unpack. Carried out where the owners of the files exist.
@@ -109,7 +111,7 @@ pub fn unpack(order: &Unpack) -> Result<Unpacked, UnpackError> {
             tally: unpacked.clone(),
         },
     );
-    let mut tree = Tree::new(root()?, order.form == Form::Layer);
+    let mut tree = Tree::new(root()?, order.form);
     let entries = entries(&mut input, &mut tree, order.limits.entries)?;
     // What follows the archive's end belongs to the digests too.
     io::copy(&mut input, &mut io::sink()).map_err(UnpackError::reading)?;

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use super::archive::Head;
 use super::error::{UnpackError, shown};
 use super::names::{Names, Place};
+use super::order::Form;
 use crate::sandbox::layers::Marks;
 
 const OPAQUE: &str = "user.overlay.opaque";
@@ -25,8 +26,7 @@ type Result<T, E = UnpackError> = std::result::Result<T, E>;
 
 pub(super) struct Tree {
     root: Rc<OwnedFd>,
-    /// Whether some names mean whiteouts.
-    layer: bool,
+    form: Form,
     /// Whether files can belong to others.
     owners: bool,
     /// The directory that was written to last: entries come in order.
@@ -39,11 +39,11 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn new(root: OwnedFd, layer: bool) -> Self {
+    pub(super) fn new(root: OwnedFd, form: Form) -> Self {
         Self {
             root: Rc::new(root),
-            layer,
-            owners: rustix::process::geteuid().is_root() && has_other_ids(),
+            form,
+            owners: form != Form::Source && rustix::process::geteuid().is_root() && has_other_ids(),
             last: None,
             directories: Vec::new(),
             kept: 0,
@@ -53,7 +53,7 @@ impl Tree {
 
     /// What a name means here.
     pub(super) fn place(&self, path: &[u8]) -> Result<Place> {
-        if self.layer {
+        if self.form == Form::Layer {
             return Place::in_layer(path);
         }
         Ok(Names::of(path)?.map_or(Place::Nowhere, Place::Here))
@@ -121,7 +121,7 @@ impl Tree {
         self.clear(&parent, names)?;
         rustix::fs::mknodat(&*parent, names.last(), FileType::Fifo, Mode::RUSR, 0).map_err(cannot())?;
         self.owner_and_time(&parent, names, head)?;
-        let mode = Mode::from_raw_mode(head.mode & 0o7777);
+        let mode = self.mode(head, 0o600);
         rustix::fs::chmodat(&*parent, names.last(), mode, AtFlags::empty()).map_err(cannot())
     }
 
@@ -334,15 +334,27 @@ impl Tree {
             let (user, group) = ids(head)?;
             without_id(rustix::fs::fchown(file, Some(user), Some(group))).map_err(cannot())?;
         }
-        for (name, value) in head.xattrs.iter().filter(|(name, _)| is_kept(name)) {
+        let is_source = self.form == Form::Source;
+        for (name, value) in head.xattrs.iter().filter(|(name, _)| !is_source && is_kept(name)) {
             match rustix::fs::fsetxattr(file, name.as_slice(), value, XattrFlags::empty()) {
                 // Whoever unpacks as a user, or on another file system, does without.
                 Ok(()) | Err(Errno::NOTSUP | Errno::PERM) => {}
                 Err(errno) => return Err(cannot()(errno)),
             }
         }
-        rustix::fs::fchmod(file, Mode::from_raw_mode(head.mode & 0o7777)).map_err(cannot())?;
+        let least = if head.kind.is_dir() { 0o700 } else { 0o400 };
+        rustix::fs::fchmod(file, self.mode(head, least)).map_err(cannot())?;
         rustix::fs::futimens(file, &times(head)).map_err(cannot())
+    }
+
+    /// The mode that an entry gets. A source's file is another user's program with hm's owner: no bit of it gives that
+    /// owner's rights away, and its owner can always read it.
+    fn mode(&self, head: &Head, least: u32) -> Mode {
+        let mode = match self.form {
+            Form::Source => head.mode & 0o777 | least,
+            Form::Layer | Form::RootFilesystem => head.mode & 0o7777,
+        };
+        Mode::from_raw_mode(mode)
     }
 
     /// Of what cannot be opened.
