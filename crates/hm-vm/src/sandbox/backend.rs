@@ -191,7 +191,13 @@ impl VmBackend for SandboxBackend {
     }
 
     async fn shutdown(&self) {
-        self.shared.spares.clear();
-        self.shared.supervision.end();
+        let shared = self.shared.clone();
+        let ended = blocking(move || {
+            shared.spares.clear();
+            shared.supervision.end();
+            Ok(())
+        });
+        // There is nothing to be done about a panic in there.
+        let _ = ended.await;
     }
 }

@@ -27,6 +27,12 @@ const ENDING: Timespec = Timespec {
     tv_nsec: 0,
 };
 
+/// How long whoever drops a supervisor waits for it.
+const AT_ONCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+
 /// A running supervisor. Dropping it ends every step that it has started.
 #[derive(Debug)]
 pub(super) struct Supervisor {
@@ -34,7 +40,8 @@ pub(super) struct Supervisor {
     sending: Mutex<()>,
     pending: Arc<Pending>,
     next: AtomicU64,
-    process: Mutex<Child>,
+    /// None once it was ended.
+    process: Mutex<Option<Child>>,
 }
 
 /// Who waits for what. `None` once the supervisor is gone.
@@ -85,7 +92,7 @@ impl Supervisor {
                 move || pending.listen(socket.as_fd())
             })
             .map_err(|error| VmError::Setup(format!("cannot start a thread: {error}")))?;
-        let (sending, next, process) = (Mutex::default(), AtomicU64::new(0), Mutex::new(process));
+        let (sending, next, process) = (Mutex::default(), AtomicU64::new(0), Mutex::new(Some(process)));
         Ok(Self {
             socket,
             sending,
@@ -193,15 +200,39 @@ impl Supervisor {
     }
 }
 
+impl Supervisor {
+    /// Ends it, and every step that it has started, and waits for that.
+    pub(super) fn end(&self) {
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
+        if let Some(mut process) = lock(&self.process).take() {
+            end(&mut process, ENDING);
+        }
+    }
+}
+
 impl Drop for Supervisor {
     fn drop(&mut self) {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
-        let mut process = lock(&self.process);
-        if !ends_within(&process, ENDING) {
-            let _ = process.kill();
+        let Some(mut process) = lock(&self.process).take() else {
+            return;
+        };
+        // It mostly ends at once. A task that drops this must not wait for one that does not.
+        if tokio::runtime::Handle::try_current().is_ok() && !ends_within(&process, AT_ONCE) {
+            // Without a thread it is reaped at this process's end.
+            let _ = std::thread::Builder::new()
+                .name("hm-supervisor-end".into())
+                .spawn(move || end(&mut process, ENDING));
+            return;
         }
-        let _ = process.wait();
+        end(&mut process, ENDING);
     }
+}
+
+fn end(process: &mut Child, time: Timespec) {
+    if !ends_within(process, time) {
+        let _ = process.kill();
+    }
+    let _ = process.wait();
 }
 
 fn ends_within(process: &Child, time: Timespec) -> bool {

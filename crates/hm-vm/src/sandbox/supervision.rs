@@ -92,12 +92,14 @@ impl Supervision {
 
     /// Ends the supervisor, and with it every command.
     pub(super) fn end(&self) {
-        drop(
-            self.supervisor
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(),
-        );
+        let supervisor = self
+            .supervisor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(supervisor) = supervisor {
+            supervisor.end();
+        }
     }
 }
 

@@ -32,6 +32,10 @@ use crate::{
 /// How often a running command's use of the disk is looked at.
 const DISK_WATCH: Duration = Duration::from_millis(200);
 
+/// Which part of all files that a disk can hold steps leave free, and the most of them.
+const FILES_LEFT: u64 = 20;
+const MOST_FILES_LEFT: u64 = 100_000;
+
 /// How long a slow reader may take to read what a command that was terminated said last.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -143,21 +147,38 @@ impl SandboxVm {
         };
         let uppers = written_to(root, caches);
         let root = self.backend.layers.root();
+        let (mut pause, mut before) = (DISK_WATCH, None);
         loop {
-            tokio::time::sleep(DISK_WATCH).await;
-            let free = rustix::fs::statvfs(root).map_or(u64::MAX, |disk| disk.f_bavail * disk.f_frsize);
-            let short = free < self.backend.config.min_free;
-            if !short && limit.is_none() {
+            tokio::time::sleep(pause).await;
+            let Ok(disk) = rustix::fs::statvfs(root) else {
+                continue;
+            };
+            let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+            // Some file systems have as many files as they have space, and count none.
+            let few_files =
+                disk.f_files > 0 && disk.f_favail < (disk.f_files / FILES_LEFT).min(MOST_FILES_LEFT);
+            let short = few_files || free < self.backend.config.min_free;
+            let now = Some((free, disk.f_favail));
+            if !short && (limit.is_none() || now == before) {
                 continue;
             }
+            before = now;
             let uppers = uppers.clone();
-            let written = tokio::task::spawn_blocking(move || measure(&uppers))
-                .await
-                .unwrap_or(0);
+            let began = tokio::time::Instant::now();
+            let written = tokio::task::spawn_blocking(move || measure(&uppers)).await;
+            let (written, files) = written.unwrap_or_default();
+            // A large tree takes long to look through: a twentieth of the time at most.
+            pause = DISK_WATCH.max(began.elapsed() * 19);
             if let Some(limit) = limit.filter(|limit| written > *limit) {
                 return format!("stopped: it had written {written} bytes, its disk limit is {limit}");
             }
             // Whoever has written little is not the one that fills the disk.
+            if few_files && files > 4096 {
+                return format!(
+                    "stopped: the disk can hold hardly any more files ({} are left); it had made {files}",
+                    disk.f_favail
+                );
+            }
             if short && written > 16 << 20 {
                 return format!(
                     "stopped: the disk is nearly full ({free} bytes free); it had written {written} bytes"
@@ -181,18 +202,19 @@ fn written_to(root: &MountedRoot, caches: Vec<PathBuf>) -> Vec<PathBuf> {
     uppers.chain(caches).collect()
 }
 
-fn measure(uppers: &[PathBuf]) -> u64 {
-    uppers
-        .iter()
-        .map(|upper| {
-            match perform(FileOp::Measure {
-                path: RawPath(upper.clone()),
-            }) {
-                Ok(FileReply::Measured { bytes, .. }) => bytes,
-                _ => 0,
-            }
-        })
-        .sum()
+/// The bytes and the files that were written there.
+fn measure(uppers: &[PathBuf]) -> (u64, u64) {
+    let measured = uppers.iter().map(|upper| {
+        match perform(FileOp::Measure {
+            path: RawPath(upper.clone()),
+        }) {
+            Ok(FileReply::Measured { bytes, files, .. }) => (bytes, files),
+            _ => (0, 0),
+        }
+    });
+    measured.fold((0, 0), |(bytes, files), (more, others)| {
+        (bytes + more, files + others)
+    })
 }
 
 #[async_trait]
@@ -273,7 +295,7 @@ impl Vm for SandboxVm {
         {
             let uppers = written_to(root, caches);
             let measured = tokio::task::spawn_blocking(move || measure(&uppers)).await;
-            let written = measured.unwrap_or(0);
+            let (written, _) = measured.unwrap_or_default();
             if written > limit {
                 outcome.killed = Some(KillReason::DiskFull);
                 over_disk = Some(format!(

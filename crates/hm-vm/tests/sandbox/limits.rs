@@ -11,7 +11,10 @@ use super::support::{World, run, said};
 everyone![
     a_limit_is_kept_or_said_not_to_be,
     processes_and_processors_are_limited_or_said_not_to_be,
-    a_step_that_waited_for_its_network_ends_on_its_own
+    a_step_that_waited_for_its_network_ends_on_its_own,
+    limits_are_visible_in_the_step,
+    step_is_the_first_for_the_oom_killer,
+    step_starts_within_any_hard_limit,
 ];
 
 async fn a_limit_is_kept_or_said_not_to_be(world: &World) {
@@ -137,4 +140,113 @@ async fn a_step_that_waited_for_its_network_ends_on_its_own(world: &World) {
     assert_eq!(ran.out(), "short\n");
     first.destroy().await.unwrap();
     second.destroy().await.unwrap();
+}
+
+async fn limits_are_visible_in_the_step(world: &World) {
+    let files = "/sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes";
+    let mut request = ExecRequest::shell(format!(
+        "cat {files} 2>/dev/null; touch /sys/fs/cgroup/made 2>/dev/null && echo written; true"
+    ));
+    request.limits.memory = Some(256 << 20);
+    let ran = world.run(&request).await;
+    if ran.outcome.notes.iter().any(|note| note.contains("not enforced")) {
+        eprintln!("skipped: this machine gives this user no memory cgroup");
+        return;
+    }
+    assert_eq!(ran.out(), "268435456\n", "{}", said(&ran));
+}
+
+async fn step_is_the_first_for_the_oom_killer(world: &World) {
+    let own = || std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    let before = own();
+    assert_eq!(world.passes("cat /proc/self/oom_score_adj").await, "1000\n");
+    assert_eq!(own(), before);
+}
+
+async fn step_starts_within_any_hard_limit(world: &World) {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    for (resource, most) in [(Resource::Nproc, 8000), (Resource::Nofile, 1000)] {
+        let bound = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        setrlimit(resource, bound).unwrap();
+    }
+    assert_eq!(world.passes("ulimit -n; ulimit -Hn").await, "1000\n1000\n");
+}
+
+/// A cgroup around this test and all that it starts, so that nothing else of the machine is harmed.
+struct Bound(std::path::PathBuf);
+
+impl Bound {
+    fn of_memory(bytes: u64) -> Option<Self> {
+        let directory =
+            Path::new("/sys/fs/cgroup/memory").join(format!("hm-test-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir(&directory).ok()?;
+        let bound = Self(directory);
+        std::fs::write(bound.0.join("memory.limit_in_bytes"), bytes.to_string()).ok()?;
+        std::fs::write(bound.0.join("cgroup.procs"), "0").ok()?;
+        Some(bound)
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let _ = std::fs::write("/sys/fs/cgroup/memory/cgroup.procs", "0");
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+async fn allocates_without_end(world: &World) {
+    let other = "import time; data = b'x' * 100_000_000; time.sleep(600)";
+    let other = std::process::Command::new("/usr/bin/python3")
+        .args(["-I", "-c", other])
+        .spawn()
+        .unwrap();
+    let mut other = super::support::Guard(other);
+    let ran = world
+        .python("data = []\nwhile True: data.append(b'x' * 10_000_000)")
+        .await;
+    assert_eq!(
+        ran.outcome.killed,
+        Some(KillReason::OutOfMemory),
+        "{}",
+        said(&ran)
+    );
+    assert!(
+        ran.outcome
+            .notes
+            .iter()
+            .any(|note| note.contains("out of memory")),
+        "{}",
+        said(&ran)
+    );
+    assert!(other.0.try_wait().unwrap().is_none(), "the other program was hit");
+    assert_eq!(world.passes("echo next").await, "next\n");
+}
+
+#[test]
+fn step_that_allocates_without_end_dies_alone_as_root() {
+    match Bound::of_memory(600 << 20) {
+        Some(_bound) => super::persons::as_root(allocates_without_end),
+        None => eprintln!("skipped: no memory cgroup of version 1 can bound this test"),
+    }
+}
+
+#[test]
+fn step_that_allocates_without_end_dies_alone_as_user() {
+    let bound = Bound::of_memory(600 << 20);
+    if bound.is_none() && is_root() {
+        eprintln!("skipped: no memory cgroup of version 1 can bound this test");
+        return;
+    }
+    let name = concat!(
+        module_path!(),
+        "::step_that_allocates_without_end_dies_alone_as_user"
+    );
+    if is_root() || std::env::var_os("HM_TEST_AGAIN").is_some() {
+        super::persons::as_user(name, allocates_without_end);
+    } else {
+        eprintln!("skipped: only root can bound this test");
+    }
 }

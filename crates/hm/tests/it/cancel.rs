@@ -74,24 +74,27 @@ fn signal(name: &str, pid: u32) {
     assert!(sent.expect("kill").success());
 }
 
+/// The processes that have the mark in their environment, hm itself included.
+fn marked(mark: &str) -> Vec<u32> {
+    let is_marked = |pid: &u32| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let mut variables = environment.split(|byte| *byte == 0);
+        variables.any(|variable| variable == mark.as_bytes())
+    };
+    let entries = fs::read_dir("/proc").expect("/proc");
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(is_marked)
+        .collect()
+}
+
 impl Running {
     fn signal(&self, name: &str) {
         signal(name, self.child.id());
     }
 
-    /// The processes that have the mark in their environment, hm itself included.
     fn processes(&self) -> Vec<u32> {
-        let marked = |pid: &u32| {
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment
-                .split(|byte| *byte == 0)
-                .any(|variable| variable == self.mark.as_bytes())
-        };
-        let entries = fs::read_dir("/proc").expect("/proc");
-        entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(marked)
-            .collect()
+        marked(&self.mark)
     }
 
     /// Fails the test when hm has ended and something is left of its run, beside its record and its snapshots.
@@ -352,4 +355,97 @@ fn steps_ignore_no_signal() {
     for mask in ["SigBlk:\t0000000000000000", "SigIgn:\t0000000000000000"] {
         assert!(shown.contains(mask), "{shown}");
     }
+}
+
+#[test]
+fn plan_of_one_step_starts_one_network() {
+    if !std::path::Path::new("/usr/bin/pasta").exists() {
+        eprintln!("skipped: pasta is not installed");
+        return;
+    }
+    let world = World::new();
+    world.write(
+        "p.json",
+        &World::plan(&[("a", "echo step-'runs'; sleep 2", None)]),
+    );
+    let mut command = world.command(&["run", "--plan", "p.json", "--format", "plain"]);
+    command.env("HM_PARALLELISM", "1000000").stdout(Stdio::piped());
+    let mut child = command.spawn().expect("hm starts");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let mut line = String::new();
+    while !line.contains("step-runs") {
+        line.clear();
+        assert!(
+            output.read_line(&mut line).expect("hm speaks") > 0,
+            "the step never started"
+        );
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let networks = Footprint::below(child.id());
+    let pastas = networks
+        .names()
+        .iter()
+        .filter(|name| name.contains("pasta"))
+        .count();
+    let ended = std::io::copy(&mut output, &mut std::io::sink());
+    assert!(ended.is_ok() && child.wait().expect("hm ends").success());
+    assert!(pastas <= 1, "{pastas} networks: {:?}", networks.names());
+}
+
+/// Fifty times at a random moment, on the backend that `HM_BACKEND` names, or the sandbox.
+#[test]
+fn interrupt_at_any_moment_leaves_nothing() {
+    let world = World::new();
+    let mark = format!("HM_TEST_MARK={}", world.path().display());
+    world.write(
+        "p.json",
+        &World::plan(&[("a", "sleep 0.2; echo a > a", None), ("b", MANY, Some("a"))]),
+    );
+    let temporary = world.path().join("tmp");
+    fs::create_dir(&temporary).expect("a directory");
+    let mut longest = Duration::ZERO;
+    let mut random = u64::from(std::process::id()) | 1;
+    for round in 0..50 {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let moment = Duration::from_millis(random % 1500);
+        let mut command = world.command(&["run", "--plan", "p.json", "--format", "plain", "-e", &mark]);
+        command.envs(std::env::var_os("HM_BACKEND").map(|backend| ("HM_BACKEND", backend)));
+        command
+            .env("TMPDIR", &temporary)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = command.spawn().expect("hm starts");
+        std::thread::sleep(moment);
+        let footprint = Footprint::below(child.id());
+        let began = Instant::now();
+        signal("-INT", child.id());
+        let status = child.wait().expect("hm ends");
+        longest = longest.max(began.elapsed());
+        // Before it handles signals, it ends by this one.
+        let ended =
+            status.code() == Some(130) || std::os::unix::process::ExitStatusExt::signal(&status) == Some(2);
+        assert!(ended, "round {round}, after {moment:?}: {status}");
+        assert_eq!(marked(&mark), [0; 0], "round {round}, after {moment:?}");
+        for place in [
+            "tmp",
+            "data/sandbox/stage",
+            "data/sandbox/live",
+            "data/sandbox/trash",
+        ] {
+            let entries = fs::read_dir(world.path().join(place));
+            let left: Vec<_> = entries
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path())
+                .collect();
+            assert!(left.is_empty(), "round {round}, after {moment:?}: {left:?}");
+        }
+        soon("the end of all that the run had", || {
+            footprint.left().is_empty() && mounts_of(world.path()).is_empty()
+        });
+    }
+    eprintln!("the longest end took {longest:?}");
 }

@@ -1,5 +1,6 @@
 //! Starting a step.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hm_pipeline_ir::StepIndex;
@@ -33,7 +34,7 @@ impl Scheduler {
         };
         if !self.prepared {
             self.prepared = true;
-            run.vm.prepare(self.slots);
+            run.vm.prepare(self.slots.min(self.at_once()));
         }
         let state = &mut self.steps[index.as_usize()];
         state.phase = Phase::Running(Instant::now());
@@ -78,6 +79,17 @@ impl Scheduler {
         });
         self.owners.insert(task.id(), index);
         self.running += 1;
+    }
+
+    /// The most steps of the plan that can still run at once: a chain's run one after another.
+    fn at_once(&self) -> usize {
+        let graph = self.run.graph();
+        let to_run = graph.steps().filter(|(index, _)| {
+            let state = &self.steps[index.as_usize()];
+            state.phase != Phase::Done && matches!(state.decided.decision, Decision::Run(_))
+        });
+        let chains: BTreeSet<usize> = to_run.map(|(index, _)| graph.chain_of(index)).collect();
+        chains.len().max(1)
     }
 
     fn start_point(&self, index: StepIndex) -> Result<Start, BackendError> {

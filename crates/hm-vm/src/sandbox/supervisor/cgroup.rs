@@ -1,13 +1,16 @@
 //! Memory, processor and process limits by cgroups: version 2 where its controllers are delegated to us,
 //! version 1 as root.
 //!
-//! A run has one directory, `hm.PID`, in each hierarchy, and in it one for each step at one time, used by one step
-//! after another. What a supervisor that was killed left is empty and goes when the next one begins.
+//! A run has one directory of its own in each hierarchy, which bounds the memory of all its steps together, and in it one
+//! for each step at one time, used by one step after another. What a supervisor that was killed left is empty and goes when
+//! the next one begins.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::hierarchies::{RunDirectory, memberships};
+use super::memory;
 use crate::Limits;
 use crate::sandbox::protocol::Identity;
 
@@ -29,7 +32,7 @@ const CONTROLLERS: [(Controller, &str); 3] = [
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Version {
+pub(super) enum Version {
     One,
     Two,
 }
@@ -41,6 +44,9 @@ pub(super) struct Cgroups {
     controllers: BTreeMap<Controller, (Version, PathBuf)>,
     made: u64,
     free: Vec<StepCgroup>,
+    runs: Vec<RunDirectory>,
+    /// What all steps together may have of the memory.
+    memory: Option<u64>,
 }
 
 /// One step's cgroups.
@@ -65,7 +71,40 @@ impl Cgroups {
                 Version::One => {}
             }
         }
+        found.bound_memory();
         found
+    }
+
+    /// Bounds the memory of all steps together, so that what runs out of it is a step, and nothing else of the machine.
+    fn bound_memory(&mut self) {
+        let Some((version, run)) = self.controllers.get(&Controller::Memory) else {
+            return;
+        };
+        let Some(bound) = memory::bound() else { return };
+        let file = match version {
+            Version::Two => "memory.max",
+            Version::One => "memory.limit_in_bytes",
+        };
+        if std::fs::write(run.join(file), bound.to_string()).is_ok() {
+            self.memory = Some(bound);
+        }
+    }
+
+    /// What all steps together may have of the memory, where that is bounded.
+    pub(super) const fn memory(&self) -> Option<u64> {
+        self.memory
+    }
+
+    /// Makes the run's directory below `parent`, or finds it there.
+    fn run(&mut self, parent: &Path) -> Option<PathBuf> {
+        let own = self.runs.iter().find(|run| run.path.parent() == Some(parent));
+        if let Some(own) = own {
+            return Some(own.path.clone());
+        }
+        let made = RunDirectory::make(parent)?;
+        let path = made.path.clone();
+        self.runs.push(made);
+        Some(path)
     }
 
     /// Version 2: the nearest ancestor below which we may make a directory that controls something.
@@ -76,7 +115,7 @@ impl Cgroups {
         {
             let may_move = identity == Identity::Root
                 || rustix::fs::access(ancestor.join("cgroup.procs"), rustix::fs::Access::WRITE_OK).is_ok();
-            let Some(run) = may_move.then(|| make_run(ancestor)).flatten() else {
+            let Some(run) = may_move.then(|| self.run(ancestor)).flatten() else {
                 continue;
             };
             let offered = std::fs::read_to_string(run.join("cgroup.controllers")).unwrap_or_default();
@@ -94,7 +133,8 @@ impl Cgroups {
             if any {
                 return;
             }
-            let _ = std::fs::remove_dir(run);
+            let _ = std::fs::remove_dir(&run);
+            self.runs.retain(|made| made.path != run);
         }
     }
 
@@ -102,7 +142,7 @@ impl Cgroups {
         for (controller, name) in CONTROLLERS {
             if names.iter().any(|offer| offer == name)
                 && !self.controllers.contains_key(&controller)
-                && let Some(run) = make_run(own)
+                && let Some(run) = self.run(own)
             {
                 self.controllers.insert(controller, (Version::One, run));
             }
@@ -169,9 +209,7 @@ impl Cgroups {
 
     /// Removes what this run made; its processes are gone.
     pub(super) fn remove(&self) {
-        for (_, run) in self.controllers.values() {
-            remove_run(run);
-        }
+        self.runs.iter().for_each(RunDirectory::remove);
     }
 }
 
@@ -220,7 +258,7 @@ impl StepCgroup {
             self.write_either(Controller::Cpu, ("cpu.max", "cpu.cfs_quota_us"), &text)?;
         }
         self.limits = limits.clone();
-        self.kills_before = if limits.memory.is_some() { self.kills() } else { 0 };
+        self.kills_before = self.kills();
         self.refusals_before = self.refusals();
         Ok(())
     }
@@ -270,9 +308,28 @@ impl StepCgroup {
         self.count(Controller::Pids, "pids.events", "pids.events", "max ")
     }
 
+    /// Whether [`StepCgroup::ran_out_of_memory`] would know.
+    pub(super) fn counts_kills(&self) -> bool {
+        self.controllers.contains_key(&Controller::Memory)
+    }
+
     /// Whether the kernel killed a process here for want of memory since the limits were set.
     pub(super) fn ran_out_of_memory(&self) -> bool {
-        self.limits.memory.is_some() && self.kills() > self.kills_before
+        self.kills() > self.kills_before
+    }
+
+    /// Its directory of version 2, where there is one.
+    pub(super) fn unified(&self) -> Option<&Path> {
+        let mut all = self.controllers.values();
+        all.find_map(|(version, directory)| (*version == Version::Two).then_some(directory.as_path()))
+    }
+
+    /// Its directories of version 1 by the names of their controllers.
+    pub(super) fn hierarchies(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        CONTROLLERS.iter().filter_map(|(controller, name)| {
+            let (version, directory) = self.controllers.get(controller)?;
+            (*version == Version::One).then_some((*name, directory.as_path()))
+        })
     }
 
     fn kills(&self) -> u64 {
@@ -318,119 +375,9 @@ fn missing(limits: &Limits, has: impl Fn(Controller) -> bool) -> Vec<String> {
     .collect()
 }
 
-/// A directory of our own below `parent`, after those of dead supervisors are gone.
-fn make_run(parent: &Path) -> Option<PathBuf> {
-    for entry in std::fs::read_dir(parent).ok()?.flatten() {
-        let name = entry.file_name();
-        let pid = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("hm."))
-            .and_then(|pid| pid.parse::<u32>().ok());
-        if let Some(pid) = pid
-            && !Path::new("/proc").join(pid.to_string()).exists()
-        {
-            remove_run(&entry.path());
-        }
-    }
-    let run = parent.join(format!("hm.{}", std::process::id()));
-    match std::fs::create_dir(&run) {
-        Ok(()) => Some(run),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Some(run),
-        Err(_) => None,
-    }
-}
-
-fn remove_run(run: &Path) {
-    for slot in std::fs::read_dir(run).into_iter().flatten().flatten() {
-        // Its files are the kernel's: they are not to be removed.
-        let _ = std::fs::remove_dir(slot.path());
-    }
-    let _ = std::fs::remove_dir(run);
-}
-
-/// The hierarchies that this process is in: version, names of the controllers, and its directory there.
-fn memberships(membership: &str, mountinfo: &str) -> Vec<(Version, Vec<String>, PathBuf)> {
-    let mut mounted: Vec<(Version, Vec<String>, PathBuf, PathBuf)> = Vec::new();
-    for line in mountinfo.lines() {
-        // See proc_pid_mountinfo(5): "… root mount-point options optional… - type source super-options".
-        let Some((front, back)) = line.split_once(" - ") else {
-            continue;
-        };
-        let mut front = front.split(' ').skip(3);
-        let (Some(root), Some(point)) = (front.next(), front.next()) else {
-            continue;
-        };
-        let mut back = back.split(' ');
-        let version = match back.next() {
-            Some("cgroup2") => Version::Two,
-            Some("cgroup") => Version::One,
-            _ => continue,
-        };
-        let options = back
-            .nth(1)
-            .unwrap_or_default()
-            .split(',')
-            .map(ToOwned::to_owned)
-            .collect();
-        mounted.push((version, options, root.into(), point.into()));
-    }
-    let mut found = Vec::new();
-    for line in membership.lines() {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (Some(names), Some(own)) = (fields.next(), fields.next()) else {
-            continue;
-        };
-        let names: Vec<_> = names
-            .split(',')
-            .filter(|name| !name.is_empty())
-            .map(ToOwned::to_owned)
-            .collect();
-        let mount = mounted.iter().find(|(version, options, _, _)| match version {
-            Version::Two => names.is_empty(),
-            Version::One => names.iter().any(|name| options.contains(name)),
-        });
-        if let Some((version, _, root, point)) = mount {
-            let below = Path::new(own)
-                .strip_prefix(root)
-                .unwrap_or_else(|_| Path::new(""));
-            let own = if below.as_os_str().is_empty() {
-                point.clone()
-            } else {
-                point.join(below)
-            };
-            found.push((*version, names, own));
-        }
-    }
-    // Version 2 first: where it controls something, version 1 cannot.
-    found.sort_by_key(|(version, ..)| *version == Version::One);
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hierarchies_of_both_versions_are_found() {
-        let membership = "4:memory:/\n8:pids:/a\n0::/user.slice/x\n";
-        let mounts = "\
-            30 20 0:26 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
-            31 20 0:27 / /sys/fs/cgroup/pids rw,relatime shared:1 - cgroup cgroup rw,pids\n\
-            32 20 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
-        let found = memberships(membership, mounts);
-        let places: Vec<_> = found
-            .iter()
-            .map(|(version, _, own)| (*version, own.to_str().unwrap()))
-            .collect();
-        assert_eq!(
-            places,
-            [
-                (Version::Two, "/sys/fs/cgroup/unified/user.slice/x"),
-                (Version::One, "/sys/fs/cgroup/memory"),
-                (Version::One, "/sys/fs/cgroup/pids/a"),
-            ]
-        );
-    }
 
     #[test]
     fn a_limit_that_nothing_controls_is_told() {

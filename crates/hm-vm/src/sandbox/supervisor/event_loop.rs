@@ -12,7 +12,7 @@ use super::entry::{Entry, Place};
 use super::network::{Slot, Slots};
 use super::pods::Pods;
 use super::roots::Roots;
-use super::{confine, parent, step};
+use super::{confine, memory, parent, step};
 use crate::sandbox::protocol::{self, Ending, Reply, Request, Setup, Spawn, Work, Worked};
 use crate::sandbox::sys::{self, Cloned};
 use crate::sandbox::{export, layers, tarball};
@@ -63,6 +63,8 @@ enum Task {
         cgroup: Option<StepCgroup>,
         limits: Limits,
         killed: Option<KillReason>,
+        /// How often the kernel had run out of memory when it began.
+        kills_before: u64,
     },
     Work,
 }
@@ -156,6 +158,7 @@ impl EventLoop {
                 self.reap(id)?;
             }
             self.start_waiting()?;
+            self.slots.make_one();
         }
     }
 
@@ -183,8 +186,14 @@ impl EventLoop {
                 .starting()
                 .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
         );
+        // More networks are to be made as soon as nothing else is to be done.
+        let now = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let patience = self.slots.are_wanted().then_some(now);
         loop {
-            match rustix::event::poll(&mut fds, None) {
+            match rustix::event::poll(&mut fds, patience.as_ref()) {
                 Err(rustix::io::Errno::INTR) => {}
                 other => {
                     other?;
@@ -329,6 +338,7 @@ impl EventLoop {
                     cgroup,
                     limits,
                     killed: None,
+                    kills_before: memory::kills(),
                 };
                 let child = Child {
                     pidfd,
@@ -483,10 +493,12 @@ impl EventLoop {
                 cgroup,
                 limits,
                 killed,
+                kills_before,
             } => {
                 let notes = cgroup
                     .as_ref()
                     .map_or_else(|| cgroup::unlimited(&limits), StepCgroup::notes);
+                let counted = cgroup.as_ref().is_some_and(StepCgroup::counts_kills);
                 let out_of_memory = cgroup.as_ref().is_some_and(StepCgroup::ran_out_of_memory);
                 self.disconnect(connection);
                 cgroup
@@ -504,18 +516,36 @@ impl EventLoop {
                 } = &mut ending
                 {
                     let died = *status != crate::ExitStatus::Code(0);
+                    // Where no cgroup counts them: a process that was killed while the kernel killed for want of memory.
+                    let killed_by_kernel =
+                        matches!(status.code(), 137) && !counted && memory::kills() > kills_before;
+                    let out_of_memory = out_of_memory || killed_by_kernel;
                     *why = killed.or_else(|| (out_of_memory && died).then_some(KillReason::OutOfMemory));
                     all.extend(notes);
-                    if let (Some(KillReason::OutOfMemory), Some(memory)) = (&why, limits.memory) {
-                        all.push(format!(
-                            "stopped: it needed more memory than its limit of {memory} bytes"
-                        ));
+                    if *why == Some(KillReason::OutOfMemory) {
+                        all.push(out_of_memory_words(limits.memory, self.cgroups.memory()));
                     }
                 }
                 Reply::Ended(id, ending)
             }
         };
         protocol::send(self.socket.as_fd(), &reply, &[])
+    }
+}
+
+/// Which memory was too little.
+fn out_of_memory_words(own: Option<u64>, of_all: Option<u64>) -> String {
+    match (own, of_all) {
+        (Some(own), _) => {
+            format!("stopped: out of memory: it needed more memory than its limit of {own} bytes")
+        }
+        (None, Some(of_all)) => format!(
+            "stopped: out of memory: all steps together may have {of_all} bytes of this machine's; fewer steps at once \
+             (--parallelism) need less"
+        ),
+        (None, None) => {
+            "stopped: out of memory: this machine had no more, and the kernel killed a process of it".into()
+        }
     }
 }
 

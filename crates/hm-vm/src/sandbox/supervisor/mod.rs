@@ -15,6 +15,8 @@ mod cgroup;
 mod confine;
 mod entry;
 mod event_loop;
+mod hierarchies;
+mod memory;
 mod mounts;
 mod network;
 mod parent;

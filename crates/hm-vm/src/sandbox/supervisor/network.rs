@@ -48,6 +48,8 @@ pub(super) struct Slots {
     identity: Identity,
     free: Vec<Slot>,
     starting: VecDeque<Starting>,
+    /// How many are to be free or on their way.
+    wanted: usize,
 }
 
 impl Slots {
@@ -57,16 +59,25 @@ impl Slots {
             identity,
             free: Vec::new(),
             starting: VecDeque::new(),
+            wanted: 0,
         }
     }
 
-    /// Begins to make slots with connections out, until `count` are free or on their way.
+    /// Has slots with connections out made, until `count` are free or on their way: by [`Slots::make_one`].
     pub(super) fn prepare(&mut self, count: usize) {
-        for _ in self.of(Network::Outbound) + self.starting.len()..count {
-            // Whoever takes the slot sees the error again.
-            if self.begin(Network::Outbound).is_err() {
-                break;
-            }
+        self.wanted = self.wanted.max(count);
+    }
+
+    /// Whether [`Slots::make_one`] has something to do.
+    pub(super) fn are_wanted(&self) -> bool {
+        self.of(Network::Outbound) + self.starting.len() < self.wanted
+    }
+
+    /// Begins to make one of the slots that are wanted. One at a time, so that hm is heard between any two of them.
+    pub(super) fn make_one(&mut self) {
+        // Whoever takes the slot sees the error again.
+        if self.are_wanted() && self.begin(Network::Outbound).is_err() {
+            self.wanted = 0;
         }
     }
 
@@ -101,6 +112,9 @@ impl Slots {
             }
         }
         let index = self.free.iter().position(|slot| slot.network == network)?;
+        if network == Network::Outbound {
+            self.wanted = self.wanted.saturating_sub(1);
+        }
         Some(Ok(self.free.swap_remove(index)))
     }
 

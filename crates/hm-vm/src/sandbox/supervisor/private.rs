@@ -37,7 +37,7 @@ pub(super) fn mount(entry: &Entry<'_>, spawn: &Spawn, user: Option<&User>) -> io
     }
     let hosts = hosts.map(|hosts| {
         let own = mounts::read(root, Path::new(HOSTS)).unwrap_or_default();
-        with_names(&own, hosts)
+        with_names(&own, hosts, has_ipv6())
     });
     let private = entry.place.stage.join(PRIVATE);
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
@@ -82,15 +82,24 @@ fn room(hosts: Option<&str>, secrets: &[(String, Hidden)]) -> usize {
     (pages(hosts.map_or(0, str::len)) + files.map(pages).sum::<usize>() + 1) * PAGE
 }
 
-/// A hosts file with names that lead to localhost.
-fn with_names(hosts: &str, names: &[String]) -> String {
+/// Whether the network that this process is in has a `::1`.
+fn has_ipv6() -> bool {
+    std::fs::read_to_string("/proc/self/net/if_inet6").is_ok_and(|addresses| !addresses.is_empty())
+}
+
+/// A hosts file with names that lead to localhost: to the same addresses as `localhost` itself.
+fn with_names(hosts: &str, names: &[String], ipv6: bool) -> String {
     let mut text = hosts.to_owned();
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
-    text.push_str("127.0.0.1 ");
-    text.push_str(&names.join(" "));
-    text.push('\n');
+    let addresses = ["127.0.0.1", "::1"];
+    for address in &addresses[..1 + usize::from(ipv6)] {
+        text.push_str(address);
+        text.push(' ');
+        text.push_str(&names.join(" "));
+        text.push('\n');
+    }
     text
 }
 
@@ -138,7 +147,8 @@ mod tests {
             ("10.0.0.1 x\n", "10.0.0.1 x\n127.0.0.1 db cache\n"),
             ("10.0.0.1 x", "10.0.0.1 x\n127.0.0.1 db cache\n"),
         ] {
-            assert_eq!(with_names(own, &names), expected);
+            assert_eq!(with_names(own, &names, false), expected);
+            assert_eq!(with_names(own, &names, true), format!("{expected}::1 db cache\n"));
         }
     }
 }

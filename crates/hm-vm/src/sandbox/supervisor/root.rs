@@ -5,7 +5,9 @@ use std::path::Path;
 
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use super::mounts::{Place, mount, remount_read_only, told};
+use super::cgroup::StepCgroup;
+use super::entry;
+use super::mounts::{Place, bind, mount, remount_read_only, told};
 use crate::sandbox::protocol::Identity;
 
 /// Files of /proc that real root could do harm by, and the ones that tell about the host's memory.
@@ -21,7 +23,8 @@ const PROC_HIDDEN: &[&str] = &[
 ];
 
 /// Makes this process's mount namespace the step's: nothing of the host is left in it.
-pub(super) fn enter(root: &Path, dev: &Path, identity: Identity) -> io::Result<()> {
+pub(super) fn enter(place: &entry::Place<'_>, cgroup: Option<&StepCgroup>) -> io::Result<()> {
+    let (root, dev, identity) = (place.root, place.dev, place.identity);
     let quiet = MountFlags::NOSUID | MountFlags::NOEXEC;
     let fresh = |kind: &str, on: &str, flags: MountFlags, options: &str| {
         mount(
@@ -42,13 +45,38 @@ pub(super) fn enter(root: &Path, dev: &Path, identity: Identity) -> io::Result<(
     fresh("proc", "proc", quiet | MountFlags::NODEV, "")?;
     protect_proc(Place::find(root, Path::new("proc"))?.path(), dev, identity)?;
     // Without it a step sees an empty /sys, which is not worth failing for.
-    let _ = fresh("sysfs", "sys", quiet | MountFlags::NODEV | MountFlags::RDONLY, "");
+    let system = fresh("sysfs", "sys", quiet | MountFlags::NODEV | MountFlags::RDONLY, "");
+    if let (Ok(()), Some(cgroup)) = (system, cgroup) {
+        // Nor is it that a step cannot see its limits.
+        let _ = show_limits(root, cgroup);
+    }
 
     std::env::set_current_dir(root)?;
     rustix::process::pivot_root(".", ".").map_err(told("cannot pivot into the step's root"))?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(told("cannot leave the host's root"))?;
     std::env::set_current_dir("/")?;
     Ok(())
+}
+
+/// Shows the step its own cgroup, read-only, where programs look for their limits.
+fn show_limits(root: &Path, cgroup: &StepCgroup) -> io::Result<()> {
+    const SHOWN: &str = "sys/fs/cgroup";
+    let quiet = MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
+    let show = |directory: &Path, on: &Path| {
+        bind(directory, Place::find(root, on)?.path())?;
+        remount_read_only(Place::find(root, on)?.path(), quiet)
+    };
+    if let Some(directory) = cgroup.unified() {
+        return show(directory, Path::new(SHOWN));
+    }
+    let shown = Place::find(root, Path::new(SHOWN))?;
+    mount("tmpfs", shown.path(), "tmpfs", quiet, "mode=0755,size=64k")?;
+    let shown = Place::find(root, Path::new(SHOWN))?;
+    for (name, directory) in cgroup.hierarchies() {
+        std::fs::create_dir(shown.path().join(name))?;
+        show(directory, &Path::new(SHOWN).join(name))?;
+    }
+    remount_read_only(shown.path(), quiet)
 }
 
 fn protect_proc(proc: &Path, dev: &Path, identity: Identity) -> io::Result<()> {

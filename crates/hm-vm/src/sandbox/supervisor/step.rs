@@ -20,6 +20,10 @@ use crate::sandbox::sys::{self, Cloned};
 /// How many processes all steps of a run may have where there is no cgroup to bound each step.
 const UNGROUPED_PROCESSES: u64 = 16_384;
 
+/// How many files each process of a step may have open unless it asks for more, and the most that it may ask for.
+const OPEN_FILES: u64 = 65_536;
+const MOST_OPEN_FILES: u64 = 1_048_576;
+
 /// How often the processes that handle SIGTERM are looked for.
 const HANDLERS: Duration = Duration::from_millis(20);
 
@@ -53,11 +57,14 @@ fn run(entry: &Entry<'_>, spawn: Box<Spawn>, fds: &[OwnedFd]) -> io::Result<Exit
     if entry.cgroup.is_none() {
         limit_processes()?;
     }
+    lower(Resource::Nofile, OPEN_FILES, MOST_OPEN_FILES)
+        .map_err(|error| io::Error::other(format!("cannot limit the number of open files: {error}")))?;
+    offer_to_oom_killer();
     let place = &entry.place;
     let user = spawn.user.as_deref();
     let user = user.map(|user| User::find(place.root, user)).transpose()?;
     private::mount(entry, &spawn, user.as_ref())?;
-    root::enter(place.root, place.dev, place.identity)?;
+    root::enter(place, entry.cgroup)?;
     rustix::system::sethostname(b"hm")
         .map_err(|error| io::Error::other(format!("cannot set the host name: {error}")))?;
     match sys::clone_process(0)? {
@@ -82,12 +89,32 @@ fn run(entry: &Entry<'_>, spawn: Box<Spawn>, fds: &[OwnedFd]) -> io::Result<Exit
 /// Without a cgroup, the bound is on what the user's ids have in this user namespace: on all steps together.
 /// Real root is not bound by it.
 fn limit_processes() -> io::Result<()> {
-    let bound = Rlimit {
-        current: Some(UNGROUPED_PROCESSES),
-        maximum: Some(UNGROUPED_PROCESSES),
-    };
-    rustix::process::setrlimit(Resource::Nproc, bound)
+    lower(Resource::Nproc, UNGROUPED_PROCESSES, UNGROUPED_PROCESSES)
         .map_err(|error| io::Error::other(format!("cannot limit the number of processes: {error}")))
+}
+
+/// Lowers a limit of this process and of all that it starts. Where it is lower already, it stays: an ordinary user cannot
+/// raise one.
+fn lower(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
+    let own = rustix::process::getrlimit(resource);
+    let least = |own: Option<u64>, bound: u64| Some(own.map_or(bound, |own| own.min(bound)));
+    let maximum = least(own.maximum, maximum);
+    let bound = Rlimit {
+        // Within what is allowed, the usual number is given even where whoever started hm had fewer.
+        current: least(maximum, current),
+        maximum,
+    };
+    Ok(rustix::process::setrlimit(resource, bound)?)
+}
+
+/// Has the kernel take this process and all that it starts before anything else of the machine when memory runs out. Done
+/// where it can be: a hardened /proc may refuse it.
+fn offer_to_oom_killer() {
+    use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+    // A process whose ids have changed owns its files of /proc only while it may be dumped.
+    let _ = set_dumpable_behavior(DumpableBehavior::Dumpable);
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
 /// Reaps whatever is orphaned in the namespace until the command itself ends, and hands on a SIGTERM that comes meanwhile.

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use crate::{Result, VmError};
 
-/// Bytes of real blocks, and whether some of it could not be seen. An inode counts for its share of names:
+/// Bytes of real blocks, files and directories, and whether some of it could not be seen. An inode counts for its share of names:
 /// summed over all layers that name it, it counts once.
-pub(super) fn measure(root: &Path) -> Result<(u64, bool)> {
+pub(super) fn measure(root: &Path) -> Result<(u64, u64, bool)> {
     let mut bytes = 0;
+    let mut files = 0;
     let mut denied = false;
     let mut directories = vec![root.to_owned()];
     while let Some(directory) = directories.pop() {
@@ -27,6 +28,7 @@ pub(super) fn measure(root: &Path) -> Result<(u64, bool)> {
         };
         for entry in entries {
             let entry = entry.map_err(VmError::io("cannot measure", &directory))?;
+            files += 1;
             match entry.metadata() {
                 Ok(metadata) if metadata.is_dir() => {
                     bytes += metadata.blocks() * 512;
@@ -39,5 +41,5 @@ pub(super) fn measure(root: &Path) -> Result<(u64, bool)> {
             }
         }
     }
-    Ok((bytes, denied))
+    Ok((bytes, files, denied))
 }

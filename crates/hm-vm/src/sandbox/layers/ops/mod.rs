@@ -79,6 +79,8 @@ pub enum FileReply {
     Measured {
         /// Bytes of real blocks.
         bytes: u64,
+        /// Files and directories.
+        files: u64,
         /// Some of it could not be seen by this process.
         denied: bool,
     },
@@ -147,8 +149,7 @@ pub fn perform(op: FileOp) -> Result<FileReply> {
             .map(|dir| list::list(dir.as_ref()))
             .collect::<Result<_>>()
             .map(FileReply::Listed),
-        FileOp::Measure { path } => {
-            measure::measure(path.as_ref()).map(|(bytes, denied)| FileReply::Measured { bytes, denied })
-        }
+        FileOp::Measure { path } => measure::measure(path.as_ref())
+            .map(|(bytes, files, denied)| FileReply::Measured { bytes, files, denied }),
     }
 }
