@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::retry::retried;
-use crate::{HarmontClient, HarmontError, Result};
+use crate::{HarmontClient, HarmontError, Result, SourceHosts};
 
 /// What the server does with an agent's poll beyond the time that it was asked to wait.
 const GRACE: Duration = Duration::from_secs(30);
@@ -141,15 +141,18 @@ impl HarmontClient {
         wait: Duration,
     ) -> Result<Option<Lease>> {
         let body = json!({ "agent": agent, "labels": labels, "wait_seconds": wait.as_secs() });
-        let request = self
-            .request_to(Method::POST, &["agent", "v1", "lease"])?
-            .timeout(wait + GRACE)
-            .json(&body);
-        let response = self.send(request).await?;
-        if response.status() == StatusCode::NO_CONTENT {
-            return Ok(None);
-        }
-        self.answer(response).await.map(Some)
+        self.with_fresh_token(|| async {
+            let request = self
+                .request_to(Method::POST, &["agent", "v1", "lease"])?
+                .timeout(wait + GRACE)
+                .json(&body);
+            let response = self.send(request).await?;
+            if response.status() == StatusCode::NO_CONTENT {
+                return Ok(None);
+            }
+            self.answer(response).await.map(Some)
+        })
+        .await
     }
 
     /// Holds a build. Answers whether it is to be stopped: at once when it is, else after about `wait` at most. A server
@@ -162,7 +165,7 @@ impl HarmontClient {
         let body = json!({ "attempt": lease.attempt, "wait_seconds": wait.as_secs() });
         // A server that has gone silent is asked again before the lease ends.
         let longest = wait + wait.clamp(SHORTEST_GRACE, GRACE);
-        retried(|| async {
+        self.insisting(|| async {
             let request = self
                 .request_to(Method::POST, &Lease::path(&build, "heartbeat"))?
                 .timeout(longest);
@@ -183,7 +186,7 @@ impl HarmontClient {
             ("attempt", lease.attempt.to_string()),
             ("first", first.to_string()),
         ];
-        retried(|| async {
+        self.insisting(|| async {
             let request = self
                 .request_to(Method::POST, &Lease::path(&build, "events"))?
                 .query(&query)
@@ -212,7 +215,7 @@ impl HarmontClient {
             "status": verdict,
             "error": error,
         });
-        retried(|| async {
+        self.insisting(|| async {
             let request = self.request_to(Method::POST, &Lease::path(&build, "complete"))?;
             let Completed {} = self.answer(self.send(request.json(&body)).await?).await?;
             Ok(())
@@ -220,25 +223,40 @@ impl HarmontClient {
         .await
     }
 
-    /// Gives a build back, through no fault of its own.
+    /// Gives a build back: with the reason why it cannot be run here, or with none where the agent is only being stopped.
     ///
     /// # Errors
     /// As [`HarmontClient::hold`].
-    pub async fn release(&self, lease: &Lease, agent: &str) -> Result<()> {
+    pub async fn release(&self, lease: &Lease, agent: &str, reason: Option<&str>) -> Result<()> {
         let build = lease.build_id.to_string();
-        let body = json!({ "attempt": lease.attempt, "agent": agent });
-        retried(|| async {
+        let body = json!({ "attempt": lease.attempt, "agent": agent, "reason": reason });
+        self.insisting(|| async {
             let request = self.request_to(Method::POST, &Lease::path(&build, "release"))?;
             self.send(request.json(&body)).await.map(drop)
         })
         .await
     }
 
-    /// A build's source archive, as it comes.
+    /// An agent's request: sent again when that may help, and with another token where there is one.
+    async fn insisting<T, F>(&self, work: impl Fn() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        self.with_fresh_token(|| retried(&work)).await
+    }
+
+    /// A build's source archive, as it comes. What lies on somebody else's server is fetched from `hosts` alone.
     ///
     /// # Errors
-    /// When it is not there, or the connection breaks.
-    pub async fn source_archive(&self, source: &LeasedSource) -> Result<BoxStream<'static, Result<Bytes>>> {
+    /// When it is not there, or the connection breaks; [`HarmontError::Usage`] where it may not be fetched.
+    pub async fn source_archive(
+        &self,
+        source: &LeasedSource,
+        hosts: &SourceHosts,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+        if source.token.is_none() {
+            return self.foreign_archive(&source.url, hosts).await;
+        }
         let response = retried(|| async {
             let mut request = self.http.get(&source.url);
             if let Some(token) = &source.token {
@@ -251,6 +269,28 @@ impl HarmontClient {
         Ok(response
             .bytes_stream()
             .map_err(move |error| client.broken(&error))
+            .boxed())
+    }
+}
+
+impl HarmontClient {
+    async fn foreign_archive(
+        &self,
+        url: &str,
+        hosts: &SourceHosts,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let parsed = url
+            .parse()
+            .map_err(|error| HarmontError::Usage(format!("`{url}` is no URL: {error}")))?;
+        let foreign = Self {
+            http: hosts.client(&parsed).map_err(HarmontError::Usage)?,
+            base: parsed.origin().ascii_serialization(),
+            token: None,
+        };
+        let response = retried(|| async { foreign.send(foreign.http.get(parsed.clone())).await }).await?;
+        Ok(response
+            .bytes_stream()
+            .map_err(move |error| foreign.broken(&error))
             .boxed())
     }
 }

@@ -44,8 +44,14 @@ pub struct LogChunk {
     /// What is said, with its line ends.
     pub content: String,
     /// When, in nanoseconds since 1970, where that is known.
-    #[serde(default)]
+    #[serde(default, rename = "ts")]
     pub ts_unix_ns: Option<i64>,
+}
+
+/// What there was before, as one event.
+#[derive(Deserialize)]
+struct History {
+    chunks: Vec<LogChunk>,
 }
 
 /// What happens to a job's log.
@@ -131,7 +137,7 @@ impl Subject for JobLog {
         let going_on = |items| Ok(Read { items, over: false });
         match event.event.as_str() {
             "history" => {
-                let mut chunks: Vec<LogChunk> = parse(event)?;
+                let History { mut chunks } = parse(event)?;
                 chunks.retain(|chunk| self.is_new(chunk));
                 // A later one is what was said while there was no connection.
                 going_on(if std::mem::replace(&mut self.begun, true) {

@@ -12,8 +12,8 @@
 //! ```
 //!
 //! What is safe to send twice is sent again, with growing pauses, when the server cannot be reached or says that it is
-//! overloaded; a live stream goes on after the last event that arrived. This crate never reads the environment and
-//! keeps no credentials: the caller passes the token in.
+//! overloaded; a live stream goes on after the last event that arrived. This crate keeps no credentials: the
+//! caller passes the token in. Of the environment it reads the proxies alone, by the crate that sends the requests.
 #![forbid(unsafe_code)]
 
 mod account;
@@ -21,6 +21,7 @@ pub mod agent;
 mod builds;
 mod client;
 mod error;
+mod foreign;
 mod job_log;
 pub mod login;
 pub mod models;
@@ -32,5 +33,6 @@ mod sse;
 
 pub use client::{DEFAULT_BASE_URL, HarmontClient};
 pub use error::{HarmontError, Result};
+pub use foreign::SourceHosts;
 pub use job_log::{LogChunk, LogEvent, StreamKind};
 pub use records::BuildRecord;

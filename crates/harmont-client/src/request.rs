@@ -83,7 +83,7 @@ impl HarmontClient {
             .extend(path);
         let mut request = self.http.request(method, url);
         if let Some(token) = &self.token {
-            let text = format!("Bearer {}", token.expose_secret());
+            let text = format!("Bearer {}", token.current().expose_secret());
             let mut value = reqwest::header::HeaderValue::from_str(&text).map_err(|_| {
                 HarmontError::Usage("the token has characters that no token has: log in again".into())
             })?;
@@ -162,6 +162,11 @@ impl HarmontClient {
                     .url()
                     .map_or_else(|| text.clone(), |url| text.replace(url.as_str(), url.path()))
             };
+        }
+        if let Some(proxy) = self.proxy().filter(|_| error.is_connect()) {
+            reason = format!(
+                "{reason} (through the proxy {proxy} that the environment names; `no_proxy` says what is reached without one)"
+            );
         }
         HarmontError::Transport {
             base: self.base.clone(),

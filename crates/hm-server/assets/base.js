@@ -83,6 +83,10 @@ document.addEventListener("DOMContentLoaded", () => {
     return element;
   };
   shown("theme").addEventListener("click", hm.theme);
+  // Whoever was on the way to a line of a log goes on there after the login; the server never sees this part of an address.
+  if (location.hash) {
+    for (const next of document.querySelectorAll('form input[name="next"]')) next.value += location.hash;
+  }
   const dialog = document.getElementById("keys");
   const help = () => (dialog.open ? dialog.close() : dialog.showModal());
   shown("keys-open").addEventListener("click", help);

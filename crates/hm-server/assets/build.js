@@ -13,6 +13,7 @@
   let source = null;
 
   const steps = () => [...document.querySelectorAll("#steps .step")];
+  const filter = document.getElementById("filter");
   const byJob = new Map(steps().map((step) => [step.dataset.job, step]));
   const nodes = new Map([...document.querySelectorAll("[data-node]")].map((node) => [node.dataset.node, node]));
 
@@ -191,6 +192,9 @@
 
   const open = (step, on) => {
     step.open = on;
+    // What is open is to be seen.
+    const fold = on && step.closest(".folded");
+    if (fold) fold.open = true;
   };
 
   const change = (part) => {
@@ -202,6 +206,7 @@
     step.querySelector(".step-facts").innerHTML = part.facts;
     if (focused && document.activeElement === document.body) step.querySelector("summary").focus();
     step.dataset.state = part.state;
+    step.dataset.ms = part.ms;
     step.toggleAttribute("data-bad", part.bad);
     const node = nodes.get(part.job);
     if (node) {
@@ -217,8 +222,45 @@
     hm.tick();
   };
 
+  // --- Which steps, and in which order ------------------------------------------------------------------------
+
+  const list = document.getElementById("steps");
+  const folded = document.getElementById("folded");
+  const planned = [...list.children];
+  const onlyFailed = document.getElementById("only-failed");
+  const byTime = document.getElementById("by-time");
+  const isOn = (button) => button.getAttribute("aria-pressed") === "true";
+  const toggle = (button, act) => {
+    button.addEventListener("click", () => {
+      button.setAttribute("aria-pressed", String(!isOn(button)));
+      act();
+    });
+    button.hidden = steps().length < 2;
+  };
+  // What the filter shows of them is up to the filter.
+  const choose = () => {
+    hm.filter(filter, steps());
+    if (isOn(onlyFailed)) for (const step of steps()) step.hidden ||= !step.hasAttribute("data-bad");
+    if (!folded) return;
+    const inside = [...folded.querySelectorAll(".step")];
+    folded.hidden = inside.every((step) => step.hidden);
+    if (filter.value) folded.open = true;
+  };
+  const order = () => {
+    if (!isOn(byTime)) {
+      list.append(...planned);
+      return;
+    }
+    const slowest = (one, other) => Number(other.dataset.ms ?? 0) - Number(one.dataset.ms ?? 0);
+    list.append(...planned.filter((item) => item !== folded).sort(slowest), ...(folded ? [folded] : []));
+    if (folded) folded.append(...[...folded.querySelectorAll(".step")].sort(slowest));
+  };
+  toggle(onlyFailed, choose);
+  toggle(byTime, order);
+
   // Links to the steps that failed, above everything else.
   const failures = () => {
+    choose();
     const links = steps()
       .filter((step) => step.hasAttribute("data-bad"))
       .map((step) => {
@@ -396,7 +438,7 @@
 
   // --- Keys -------------------------------------------------------------------------------------------------
 
-  const visible = () => steps().filter((step) => !step.hidden);
+  const visible = () => steps().filter((step) => !step.hidden && (step.closest(".folded")?.open ?? true));
   const current = () => document.querySelector(".step.here");
   hm.keys.j = () => hm.move(visible(), 1);
   hm.keys.k = () => hm.move(visible(), -1);
@@ -447,14 +489,20 @@
   hm.keys.c = () => press("cancel");
   hm.keys.r = () => press("retry");
 
-  const filter = document.getElementById("filter");
-  filter.addEventListener("input", () => hm.filter(filter, steps()));
+  filter.addEventListener("input", choose);
 
   for (const step of steps()) {
     const log = logOf(step);
     if (log && step.open) toEnd(log);
   }
   shown = steps().find((step) => step.open && step.dataset.state === "running") ?? null;
+  // The picture's first failed step, else the first that runs, in its middle.
+  const picture = document.querySelector(".picture");
+  const first = picture?.querySelector('[data-state="failed"] rect, [data-state="timed_out"] rect') ?? picture?.querySelector('[data-state="running"] rect');
+  if (first) {
+    picture.scrollTop = first.y.baseVal.value - picture.clientHeight / 2;
+    picture.scrollLeft = first.x.baseVal.value - picture.clientWidth / 2;
+  }
   target().catch(() => {});
   listen();
 }

@@ -13,7 +13,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::auth::{RateLimits, Signer, SigningError};
 use crate::blobs::{BlobError, DirectoryBlobs};
-use crate::build::{Fault, LiveBuilds};
+use crate::build::{Agents, Clock, Fault, LiveBuilds};
 use crate::config::ServerConfig;
 use crate::logs::FileLogBus;
 use crate::model::{NewOrganization, NewToken, NewUser, Role, TokenKind};
@@ -95,6 +95,8 @@ impl Server {
             signer: Signer::open(&data.join("signing.key"))?,
             rates: RateLimits::new(&config.rates),
             live: LiveBuilds::default(),
+            agents: Agents::default(),
+            clock: Clock::start(),
             stopping: CancellationToken::new(),
             document: OnceLock::new(),
             config,

@@ -7,7 +7,7 @@ use utoipa::openapi::OpenApi;
 
 use crate::auth::{RateLimits, Signer};
 use crate::blobs::Blobs;
-use crate::build::LiveBuilds;
+use crate::build::{Agents, Clock, LiveBuilds};
 use crate::config::ServerConfig;
 use crate::logs::LogBus;
 use crate::queue::Queue;
@@ -23,6 +23,10 @@ pub(crate) struct App {
     pub(crate) signer: Signer,
     pub(crate) rates: RateLimits,
     pub(crate) live: LiveBuilds,
+    /// Who has asked for builds.
+    pub(crate) agents: Agents,
+    /// What leases are of.
+    pub(crate) clock: Clock,
     /// Ends what would otherwise wait for long: streams and polls.
     pub(crate) stopping: CancellationToken,
     /// Made with the routes, or when it is asked for before them.

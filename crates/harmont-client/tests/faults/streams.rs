@@ -59,7 +59,7 @@ fn chunks(numbers: impl IntoIterator<Item = u64>) -> String {
 
 fn history(numbers: impl IntoIterator<Item = u64>) -> String {
     let chunks: Vec<String> = numbers.into_iter().map(chunk).collect();
-    format!("event: history\ndata: [{}]\n\n", chunks.join(","))
+    format!("event: history\ndata: {{\"chunks\":[{}]}}\n\n", chunks.join(","))
 }
 
 const DONE: &str = "event: done\ndata: {}\n\n";
@@ -179,7 +179,7 @@ async fn a_log_that_is_none_says_so_and_ends() {
     for (nonsense, words) in [
         ("event: chunk\ndata: {\"seq\":\"x\"}\n\n", "u64"),
         ("event: chunk\ndata: \u{1b}[2J\n\n", "expected"),
-        ("event: history\ndata: {}\n\n", "expected"),
+        ("event: history\ndata: {}\n\n", "chunks"),
     ] {
         let (log, _) = log_of(move |_| events(chunks([1]) + nonsense + &chunks([2]))).await;
         let [Ok(LogEvent::Chunk(_)), Err(error @ HarmontError::Decode { .. })] = log.as_slice() else {
@@ -197,7 +197,7 @@ async fn a_log_that_is_none_says_so_and_ends() {
 
 #[tokio::test]
 async fn what_a_newer_server_says_beside_is_passed_over() {
-    let newer = r#"{"seq":4,"stream_kind":9,"content":"new","colour":"red","ts_unix_ns":5}"#;
+    let newer = r#"{"seq":4,"stream_kind":9,"content":"new","colour":"red","ts":5}"#;
     let (log, _) = log_of(move |_| {
         events(format!(
             ": hello\n\nevent: mood\ndata: fine\n\nretry: 5\n\nevent: chunk\ndata: {newer}\n\n{DONE}"

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use harmont_client::agent::{Lease, Verdict};
-use harmont_client::{HarmontClient, HarmontError};
-use hm_exec::{BackendError, BuildStatus, ExecutionBackend, Plan, RunOptions, RunRequest, SourceMeta};
+use harmont_client::{HarmontClient, HarmontError, SourceHosts};
+use hm_exec::{
+    BackendError, BackendHandle, BuildStatus, ExecutionBackend, Plan, RunOptions, RunRequest, SourceMeta,
+};
+use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -16,8 +19,8 @@ use super::secrets::{self, SecretProvider};
 use super::source::{self, SourceError};
 use super::{holding, telling};
 
-/// The longest pause before the server is told again how a build ended.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// How long the agent still speaks of its builds once it is to stop: whatever is not done by then, the server learns from its silence.
+const LAST_WORDS: Duration = Duration::from_secs(20);
 
 /// What stands for the branch and the commit of a worktree without git.
 const NO_GIT: &str = "none";
@@ -29,6 +32,8 @@ pub(super) struct Running<'a> {
     pub(super) secrets: &'a Arc<dyn SecretProvider>,
     /// The agent's own settings.
     pub(super) defaults: &'a RunOptions,
+    /// Where sources may lie that are not on the server.
+    pub(super) hosts: &'a SourceHosts,
     /// What the agent calls itself.
     pub(super) agent: &'a str,
     pub(super) lease: Lease,
@@ -44,8 +49,8 @@ enum Outcome {
         verdict: Verdict,
         error: Option<String>,
     },
-    /// Another agent may do better.
-    GivenBack,
+    /// Another agent may do better: with the reason, unless this one is only being stopped.
+    GivenBack(Option<String>),
     /// It is another agent's.
     Lost,
 }
@@ -54,15 +59,27 @@ impl Running<'_> {
     /// Runs it, says how it ended, and removes its source.
     pub(super) async fn run(self, stop: &CancellationToken) {
         let cancel = CancellationToken::new();
-        let outcome = tokio::select! {
-            outcome = self.outcome(&cancel, stop) => outcome,
-            never = holding::hold(self.client, &self.lease, &cancel) => never,
+        let silent = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_WORDS).await;
         };
-        let told = self.conclude(outcome).await;
-        if let Err(error) = told
-            && !error.is_lost_lease()
-        {
-            tracing::error!(%error, build = %self.lease.build_id, "the server was not told how the build ended");
+        let concluded = async {
+            let outcome = tokio::select! {
+                outcome = self.outcome(&cancel, stop) => outcome,
+                never = holding::hold(self.client, &self.lease, &cancel) => never,
+            };
+            self.conclude(outcome).await
+        };
+        tokio::select! {
+            told = concluded => if let Err(error) = told
+                && !error.is_lost_lease()
+            {
+                tracing::error!(%error, build = %self.lease.build_id, "the server was not told how the build ended");
+            },
+            () = silent => {
+                cancel.cancel();
+                tracing::error!(build = %self.lease.build_id, "the server could not be told that the build is given back");
+            }
         }
         let directory = self.directory.clone();
         let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(directory)).await;
@@ -71,30 +88,74 @@ impl Running<'_> {
         }
     }
 
-    async fn outcome(&self, cancel: &CancellationToken, stop: &CancellationToken) -> Outcome {
+    /// Ends when nothing shall be waited for any more, whatever it is that the build needs.
+    async fn interrupted(&self, cancel: &CancellationToken, stop: &CancellationToken) -> Outcome {
+        let late = async {
+            match self.time_limit() {
+                Some(limit) => tokio::time::sleep(limit).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = cancel.cancelled() => Outcome::Ended {
+                events: 0,
+                verdict: Verdict::Canceled,
+                error: None,
+            },
+            () = stop.cancelled() => Outcome::GivenBack(None),
+            () = late => Outcome::Ended {
+                events: 0,
+                verdict: Verdict::TimedOut,
+                error: Some("the build's time was over before its source was there".to_owned()),
+            },
+        }
+    }
+
+    /// How long the build may take, as its submitter or its plan says.
+    fn time_limit(&self) -> Option<Duration> {
+        #[derive(Deserialize)]
+        struct Limit {
+            timeout_seconds: Option<u64>,
+        }
+        let asked = self.lease.options.get("timeout_ms").and_then(Value::as_u64);
+        let planned = serde_json::from_str(&self.lease.plan)
+            .ok()
+            .and_then(|Limit { timeout_seconds }| timeout_seconds);
+        let asked = asked.map(Duration::from_millis);
+        asked.into_iter().chain(planned.map(Duration::from_secs)).min()
+    }
+
+    /// Has the build begin on the backend.
+    async fn begun(&self) -> Result<BackendHandle, Outcome> {
         let tree = self.directory.join("source");
-        match source::fetch(self.client, self.lease.source.as_ref(), tree.clone()).await {
+        match source::fetch(self.client, self.lease.source.as_ref(), self.hosts, tree.clone()).await {
             Ok(()) => {}
-            Err(error) if error.is_the_sources() => return failed(0, error.to_string()),
-            Err(SourceError::Fetch(error)) if error.is_lost_lease() => return Outcome::Lost,
+            Err(error) if error.is_the_sources() => return Err(failed(0, error.to_string())),
+            Err(SourceError::Fetch(error)) if error.is_lost_lease() => return Err(Outcome::Lost),
             Err(error) => {
                 tracing::error!(%error, build = %self.lease.build_id, "giving the build back");
-                return Outcome::GivenBack;
+                return Err(Outcome::GivenBack(Some(error.to_string())));
             }
         }
-        let mut request = match self.request(&tree) {
-            Ok(request) => request,
-            Err(error) => return failed(0, error),
-        };
+        let mut request = self.request(&tree).map_err(|error| failed(0, error))?;
         let mut given = secrets::of_plan(self.secrets, &request.plan).await;
         request.secrets = std::mem::take(&mut given.values);
-        let started = self.backend.start(request).await;
-        let (events, control) = match started {
-            Ok(handle) => handle.into_parts(),
-            Err(BackendError::MissingSecret { step, secret }) => {
-                return failed(0, given.explain(self.agent, &step, &secret));
+        self.backend.start(request).await.map_err(|error| match error {
+            BackendError::MissingSecret { step, secret } => {
+                failed(0, given.explain(self.agent, &step, &secret))
             }
-            Err(error) => return failed(0, error.to_string()),
+            error => failed(0, error.to_string()),
+        })
+    }
+
+    async fn outcome(&self, cancel: &CancellationToken, stop: &CancellationToken) -> Outcome {
+        let begun = tokio::select! {
+            begun = self.begun() => begun,
+            interrupted = self.interrupted(cancel, stop) => return interrupted,
+        };
+        let (events, control) = match begun {
+            Ok(handle) => handle.into_parts(),
+            Err(outcome) => return outcome,
         };
         let canceler = control.cancel_handle();
         let told = telling::tell(self.client, &self.lease, events, cancel);
@@ -117,7 +178,9 @@ impl Running<'_> {
                 Outcome::Lost
             }
             // Whoever stops the agent has not canceled the build.
-            Ok(_) if stop.is_cancelled() && !cancel.is_cancelled() && was_cut(&ended) => Outcome::GivenBack,
+            Ok(_) if stop.is_cancelled() && !cancel.is_cancelled() && was_cut(&ended) => {
+                Outcome::GivenBack(None)
+            }
             Ok(events) => match ended {
                 Ok(outcome) => Outcome::Ended {
                     events,
@@ -165,11 +228,11 @@ impl Running<'_> {
 
     async fn conclude(&self, outcome: Outcome) -> Result<(), HarmontError> {
         let (client, lease) = (self.client, &self.lease);
-        let mut pause = Duration::from_millis(200);
+        let mut pauses = super::pauses();
         loop {
             let told = match &outcome {
                 Outcome::Lost => return Ok(()),
-                Outcome::GivenBack => client.release(lease, self.agent).await,
+                Outcome::GivenBack(reason) => client.release(lease, self.agent, reason.as_deref()).await,
                 Outcome::Ended {
                     events,
                     verdict,
@@ -179,8 +242,7 @@ impl Running<'_> {
             match told {
                 Err(error) if error.is_transient() => {
                     tracing::warn!(%error, build = %lease.build_id, "the build's end is not acknowledged; telling it again");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    super::rest(&mut pauses).await;
                 }
                 told => return told,
             }

@@ -20,5 +20,26 @@ mod secrets;
 mod source;
 mod telling;
 
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+
+/// The pauses between tries to reach the server, without an end. Agents that lost it in one moment do not all come back in one.
+fn pauses() -> impl Iterator<Item = Duration> + Send {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(10))
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+/// Rests before the next try.
+async fn rest(pauses: &mut (impl Iterator<Item = Duration> + Send)) {
+    if let Some(pause) = pauses.next() {
+        tokio::time::sleep(pause).await;
+    }
+}
+
 pub use runner::{Agent, AgentConfig, AgentError};
 pub use secrets::{GivenSecrets, SecretProvider};

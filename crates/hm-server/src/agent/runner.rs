@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use harmont_client::{HarmontClient, HarmontError};
+use harmont_client::{HarmontClient, HarmontError, SourceHosts};
 use hm_exec::{ExecutionBackend, RunOptions};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,9 +13,6 @@ use tokio_util::sync::CancellationToken;
 use super::build::Running;
 use super::holding::POLL;
 use super::secrets::{NoSecrets, SecretProvider};
-
-/// The first and the longest pause while the server cannot be reached.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 
 /// How an agent works.
 #[derive(Debug, Clone)]
@@ -55,6 +51,7 @@ pub struct Agent {
     backend: Arc<dyn ExecutionBackend>,
     secrets: Arc<dyn SecretProvider>,
     defaults: RunOptions,
+    hosts: SourceHosts,
 }
 
 impl Agent {
@@ -68,6 +65,7 @@ impl Agent {
             backend,
             secrets: Arc::new(NoSecrets),
             defaults: RunOptions::default(),
+            hosts: SourceHosts::default(),
         }
     }
 
@@ -86,6 +84,12 @@ impl Agent {
     #[must_use]
     pub fn with_defaults(self, defaults: RunOptions) -> Self {
         Self { defaults, ..self }
+    }
+
+    /// The same, which fetches sources that lie elsewhere than on the server from these hosts, and from no others.
+    #[must_use]
+    pub fn with_source_hosts(self, hosts: SourceHosts) -> Self {
+        Self { hosts, ..self }
     }
 
     /// Works until `drain`, and then ends what it runs; `stop` has it give its builds back at once.
@@ -115,7 +119,7 @@ impl Agent {
 
     /// Runs one build after another.
     async fn slot(&self, drain: &CancellationToken, stop: &CancellationToken) -> Result<(), AgentError> {
-        let mut pause = PAUSES.0;
+        let mut pauses = super::pauses();
         while !drain.is_cancelled() && !stop.is_cancelled() {
             let asked = tokio::select! {
                 asked = self.client.lease(&self.config.name, &self.config.labels, POLL) => asked,
@@ -124,31 +128,31 @@ impl Agent {
             };
             match asked {
                 Ok(Some(lease)) => {
-                    pause = PAUSES.0;
+                    pauses = super::pauses();
                     let name = format!("{}-{}", lease.build_id, lease.attempt);
                     let running = Running {
                         client: &self.client,
                         backend: self.backend.as_ref(),
                         secrets: &self.secrets,
                         defaults: &self.defaults,
+                        hosts: &self.hosts,
                         agent: &self.config.name,
                         lease,
                         directory: self.config.data_dir.join("builds").join(name),
                     };
                     running.run(stop).await;
                 }
-                Ok(None) => pause = PAUSES.0,
+                Ok(None) => pauses = super::pauses(),
                 Err(error @ (HarmontError::Unauthorized | HarmontError::Forbidden { .. })) => {
                     return Err(AgentError::Refused(error));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot ask for builds; asking again");
                     tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
+                        () = super::rest(&mut pauses) => {}
                         () = drain.cancelled() => {}
                         () = stop.cancelled() => {}
                     }
-                    pause = (pause * 2).min(PAUSES.1);
                 }
             }
         }

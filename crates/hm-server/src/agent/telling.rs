@@ -21,8 +21,6 @@ const BATCH: usize = 256 << 10;
 /// The least and the longest time from one batch to the next that is not full. Between the two it is twice what the
 /// server takes for one: it is asked less often when it has much to do.
 const GAPS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-/// The first and the longest pause before events are sent again.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(15));
 
 /// Tells all events of a build but its end, which is the server's to tell. Answers how many were acknowledged: all of
 /// them, or the lease is lost.
@@ -63,7 +61,7 @@ async fn send(
     lines: Bytes,
     cancel: &CancellationToken,
 ) -> Result<(), HarmontError> {
-    let mut pause = PAUSES.0;
+    let mut pauses = super::pauses();
     loop {
         match client.send_events(lease, first, lines.clone()).await {
             Ok(acknowledged) => {
@@ -75,8 +73,7 @@ async fn send(
             // As long as the lease may still hold, the server is waited for.
             Err(error) if error.is_transient() => {
                 tracing::warn!(%error, build = %lease.build_id, "events are not acknowledged; sending again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSES.1);
+                super::rest(&mut pauses).await;
             }
             Err(error) => return Err(error),
         }

@@ -11,6 +11,7 @@ use harmont_client::models::BuildOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::error::ErrorBody;
 use super::extract::{Path, Query};
@@ -38,6 +39,9 @@ pub(super) const BUILD_ID: HeaderName = HeaderName::from_static("x-hm-build-id")
 /// One run of a pipeline, identified by its pipeline-scoped number.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Build {
+    /// Of version 1 of the published API.
+    #[schema(ignore)]
+    id: Uuid,
     /// The build's number, sequential and unique within its pipeline.
     number: i64,
     #[schema(inline)]
@@ -76,11 +80,16 @@ pub(super) struct Build {
     #[schema(ignore)]
     #[serde(skip_serializing_if = "Option::is_none")]
     source_removed_at: Option<DateTime<Utc>>,
+    /// What it waits for, in a sentence, as long as no agent has it.
+    #[schema(ignore)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits_for: Option<String>,
 }
 
 impl Build {
     fn new(build: model::Build, pipeline: &model::Pipeline) -> Self {
         Self {
+            id: build.id.0,
             number: build.number,
             state: build.state,
             pipeline_slug: pipeline.slug.clone(),
@@ -97,6 +106,7 @@ impl Build {
             run_options: build.options,
             log_removed_at: build.log_removed_at,
             source_removed_at: build.source_removed_at,
+            waits_for: None,
         }
     }
 }
@@ -174,8 +184,21 @@ pub(super) struct LogTokenResponse {
 
 /// An answer with a build.
 pub(super) fn answer(status: StatusCode, build: model::Build, pipeline: &model::Pipeline) -> Response {
+    answer_with(status, build, pipeline, None)
+}
+
+fn answer_with(
+    status: StatusCode,
+    build: model::Build,
+    pipeline: &model::Pipeline,
+    waits_for: Option<String>,
+) -> Response {
     let id = HeaderValue::from_str(&build.id.to_string());
-    let mut response = (status, Answer(Build::new(build, pipeline))).into_response();
+    let body = Build {
+        waits_for,
+        ..Build::new(build, pipeline)
+    };
+    let mut response = (status, Answer(body)).into_response();
     if let Ok(id) = id {
         response.headers_mut().insert(BUILD_ID, id);
     }
@@ -263,7 +286,7 @@ impl CreateBuildRequest {
         let trigger = text::maybe_line("source", self.source.as_deref())?;
         Ok(Submission {
             id,
-            branch: text::line("branch", &self.branch)?,
+            branch: text::line("branch", text::cut(&self.branch))?,
             commit: text::line("commit", &self.commit)?,
             message: message.transpose()?,
             trigger: trigger.unwrap_or_else(|| "api".to_owned()),
@@ -413,7 +436,8 @@ pub(super) async fn get(
     Path((_, pipeline, number)): Path<(String, String, i64)>,
 ) -> ApiResult<Response> {
     let (pipeline, build) = find(&state, &scope, &pipeline, number).await?;
-    Ok(answer(StatusCode::OK, build, &pipeline))
+    let waits_for = state.waits_for(&build).await?;
+    Ok(answer_with(StatusCode::OK, build, &pipeline, waits_for))
 }
 
 /// Cancel a build

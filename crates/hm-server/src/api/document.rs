@@ -52,7 +52,7 @@ fn outline() -> OpenApi {
     outline
 }
 
-fn routes(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
+fn routes(app: &Arc<App>) -> (Router<Arc<App>>, OpenApi) {
     let large = DefaultBodyLimit::max(app.config.limits.events);
     Routes::new(Arc::clone(app), OpenApiRouter::with_openapi(outline()))
         .add(Public, routes!(meta::ping))
@@ -110,12 +110,12 @@ fn routes(app: &Arc<App>) -> OpenApiRouter<Arc<App>> {
 
 /// The document of all routes.
 pub(crate) fn document(app: &Arc<App>) -> OpenApi {
-    app.document.get_or_init(|| routes(app).into_openapi()).clone()
+    app.document.get_or_init(|| routes(app).1).clone()
 }
 
 /// The routes, behind what all of them share.
 pub(crate) fn router(app: &Arc<App>) -> Router {
-    let (router, document) = routes(app).split_for_parts();
+    let (router, document) = routes(app);
     app.document.get_or_init(|| document);
     router
         .method_not_allowed_fallback(async || {

@@ -77,6 +77,15 @@ impl ApiError {
         )
     }
 
+    /// The log token of a stream is none, or not any more.
+    pub(crate) fn log_stream_unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "log_stream_unauthorized",
+            "The log token in `token` is unknown or has expired. Make a new one.",
+        )
+    }
+
     pub(crate) fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, code, message)
     }

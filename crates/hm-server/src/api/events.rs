@@ -73,10 +73,27 @@ pub(super) struct SentEvent {
 pub(super) type Events =
     Sse<axum::response::sse::KeepAliveStream<BoxStream<'static, Result<Event, Infallible>>>>;
 
-/// Sends events until the stream ends or the server stops. A comment now and then shows that it is alive.
-pub(super) fn serve(app: &App, events: impl Stream<Item = Event> + Send + 'static) -> Events {
-    let stopping = app.stopping.clone();
-    let events = events.take_until(stopping.cancelled_owned()).map(Ok).boxed();
+/// Sends events until the stream ends, the server stops, or the watcher may not watch any more. A comment now and then shows that it
+/// is alive.
+pub(super) fn serve(
+    app: &Arc<App>,
+    watched: &Watched,
+    events: impl Stream<Item = Event> + Send + 'static,
+) -> Events {
+    let (app, by, org) = (Arc::clone(app), watched.by.clone(), watched.build.org);
+    let shut_out = async move {
+        let stopping = app.stopping.clone();
+        tokio::select! {
+            () = stopping.cancelled() => {}
+            () = async {
+                match &by {
+                    Some(caller) => caller.shut_out(&app, org).await,
+                    None => std::future::pending().await,
+                }
+            } => {}
+        }
+    };
+    let events = events.take_until(Box::pin(shut_out)).map(Ok).boxed();
     Sse::new(events).keep_alive(KeepAlive::new().interval(QUIET))
 }
 
@@ -174,5 +191,5 @@ pub(super) async fn watch(
         follow.over = records.last().is_none_or(|(_, bytes)| is_end(bytes));
         Some((stream::iter(records.into_iter().map(event)), follow))
     });
-    Ok(serve(&state, pieces.flatten()))
+    Ok(serve(&state, &watched, pieces.flatten()))
 }

@@ -32,8 +32,14 @@ struct Chunk {
     /// 0 stdout, 1 stderr, 2 what the server says.
     stream_kind: u8,
     content: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ts_unix_ns: Option<i64>,
+    /// In nanoseconds since 1970; null where it is not known.
+    ts: Option<i64>,
+}
+
+/// What was there before, as one event.
+#[derive(Serialize)]
+struct History<'a> {
+    chunks: &'a [Chunk],
 }
 
 /// A job's log under way.
@@ -63,12 +69,12 @@ fn part(bytes: &[u8], job: JobId) -> Part {
         return Part::default();
     };
     let (seq, attempt) = (record.seq, record.attempt);
-    let chunk = |stream_kind, content, ts_unix_ns| {
+    let chunk = |stream_kind, content, ts| {
         Some(Chunk {
             seq,
             stream_kind,
             content,
-            ts_unix_ns,
+            ts,
         })
     };
     let said = |chunk| Part { chunk, end: None };
@@ -180,14 +186,12 @@ impl Log {
     }
 }
 
-/// All that there was before, as one event; its id is that of its last chunk.
+/// The published form has no id here: whoever resumes the stream takes the number of the last chunk.
 fn history(chunks: &[Chunk]) -> Option<Event> {
-    let event = Event::default().event("history");
-    let event = match chunks.last() {
-        Some(last) => event.id(last.seq.to_string()),
-        None => event,
-    };
-    event.json_data(chunks).ok()
+    Event::default()
+        .event("history")
+        .json_data(History { chunks })
+        .ok()
 }
 
 fn chunk(chunk: &Chunk) -> Option<Event> {
@@ -232,5 +236,5 @@ pub(super) async fn stream(
         let events = log.next().await;
         Some((stream::iter(events), log))
     });
-    Ok(serve(&state, pieces.flatten()))
+    Ok(serve(&state, &watched, pieces.flatten()))
 }

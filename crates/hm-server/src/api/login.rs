@@ -25,6 +25,9 @@ pub(crate) const SESSION: TimeDelta = TimeDelta::days(90);
 const ALPHABET: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
 const CODE_LETTERS: usize = 16;
 
+/// The published code of both refusals: command lines that wait for a browser ask again on this one alone.
+const INVALID_CODE: &str = "cli_code_invalid";
+
 /// The shortest nonce that cannot be guessed in the minute it lives, whatever made it.
 const NONCE_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
 
@@ -152,7 +155,7 @@ pub(super) async fn redeem(
     let login = take_code(&state, &body.code).await?;
     answer(&state, login).await?.ok_or_else(|| {
         let message = "This code is wrong, used up or older than five minutes. Make a new one.";
-        ApiError::new(StatusCode::BAD_REQUEST, "invalid_code", message)
+        ApiError::new(StatusCode::BAD_REQUEST, INVALID_CODE, message)
     })
 }
 
@@ -185,7 +188,7 @@ pub(super) async fn claim(
         .await?;
     answer(&state, login).await?.ok_or_else(|| {
         let message = "There is no token for this nonce yet, or no longer. Ask again in a moment.";
-        ApiError::new(StatusCode::BAD_REQUEST, "nothing_to_claim", message)
+        ApiError::new(StatusCode::BAD_REQUEST, INVALID_CODE, message)
     })
 }
 

@@ -48,6 +48,9 @@ impl From<Role> for MemberRole {
 #[derive(Serialize, ToSchema)]
 pub(super) struct OrgMember {
     user_uuid: Uuid,
+    /// The same under the name that version 1 of the published API has for it.
+    #[schema(ignore)]
+    user_id: Uuid,
     email: String,
     name: Option<String>,
     #[schema(inline)]
@@ -58,6 +61,7 @@ impl From<Member> for OrgMember {
     fn from(member: Member) -> Self {
         Self {
             user_uuid: member.user.id.0,
+            user_id: member.user.id.0,
             email: member.user.email,
             name: member.user.name,
             role: member.role.into(),

@@ -5,6 +5,7 @@ use axum::{Extension, Json as Answer};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::error::ErrorBody;
 use super::extract::{Json, Query};
@@ -17,6 +18,9 @@ use crate::store::StoreError;
 /// An organization the authenticated user is a member of.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Organization {
+    /// Of version 1 of the published API.
+    #[schema(ignore)]
+    id: Uuid,
     /// URL-safe unique slug identifying the organization.
     slug: String,
     /// Display name.
@@ -30,6 +34,7 @@ pub(super) struct Organization {
 impl From<model::Organization> for Organization {
     fn from(org: model::Organization) -> Self {
         Self {
+            id: org.id.0,
             slug: org.slug,
             name: org.name,
             url: org.url,

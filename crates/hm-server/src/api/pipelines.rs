@@ -5,6 +5,7 @@ use axum::{Extension, Json as Answer};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::error::ErrorBody;
 use super::extract::{Json, Path, Query};
@@ -21,6 +22,9 @@ const DESCRIPTION: usize = 10_000;
 /// A repeatable CI workflow belonging to an organization.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Pipeline {
+    /// Of version 1 of the published API.
+    #[schema(ignore)]
+    id: Uuid,
     /// URL-safe slug, unique within the organization. Derived from the name.
     slug: String,
     /// Display name.
@@ -44,6 +48,7 @@ pub(super) struct Pipeline {
 impl From<model::Pipeline> for Pipeline {
     fn from(pipeline: model::Pipeline) -> Self {
         Self {
+            id: pipeline.id.0,
             slug: pipeline.slug,
             name: pipeline.name,
             description: pipeline.description,

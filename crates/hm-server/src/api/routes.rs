@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::middleware;
+use axum::{Router, middleware};
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::SecurityRequirement;
-use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{Content, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 
 use crate::auth::{Access, Gate, guard};
@@ -15,11 +15,26 @@ use crate::state::App;
 pub(super) struct Routes {
     app: Arc<App>,
     router: OpenApiRouter<Arc<App>>,
+    /// The same handlers under the published API's next version.
+    next: Router<Arc<App>>,
+}
+
+/// Where a path of version 0 of the published API is in version 1, which has the same resources. What is added to a
+/// version's answers is optional for the other's clients, so that the answers are the same.
+fn in_version_1(path: &str) -> Option<String> {
+    let versions = [("/api/v0/", "/api/v1/"), ("/v0/", "/v1/")];
+    versions
+        .iter()
+        .find_map(|(zero, one)| Some(format!("{one}{}", path.strip_prefix(zero)?)))
 }
 
 impl Routes {
     pub(super) fn new(app: Arc<App>, router: OpenApiRouter<Arc<App>>) -> Self {
-        Self { app, router }
+        Self {
+            app,
+            router,
+            next: Router::new(),
+        }
     }
 
     /// Adds a handler behind its guard, and the guard's answers to the handler's documentation.
@@ -35,12 +50,17 @@ impl Routes {
             access,
         };
         let guarded = handler.layer(middleware::from_fn_with_state(gate, guard));
+        for path in paths.paths.keys().filter_map(|path| in_version_1(path)) {
+            self.next = self.next.route(&path, guarded.clone());
+        }
         self.router = self.router.routes((schemas, paths, guarded));
         self
     }
 
-    pub(super) fn finish(self) -> OpenApiRouter<Arc<App>> {
-        self.router
+    /// All routes, and the document of them.
+    pub(super) fn finish(self) -> (Router<Arc<App>>, OpenApi) {
+        let (router, document) = self.router.split_for_parts();
+        (router.merge(self.next), document)
     }
 }
 

@@ -25,6 +25,13 @@ pub(super) fn line(field: &str, text: &str) -> ApiResult<String> {
     Ok(text.to_owned())
 }
 
+/// As much of a text as a name may have. Git takes longer ones.
+pub(super) fn cut(text: &str) -> &str {
+    let text = text.trim();
+    let end = text.char_indices().nth(NAME).map_or(text.len(), |(end, _)| end);
+    text.get(..end).unwrap_or(text)
+}
+
 /// A short text that may be absent or empty.
 pub(super) fn maybe_line(field: &str, text: Option<&str>) -> ApiResult<Option<String>> {
     match text.map(str::trim) {
@@ -47,7 +54,7 @@ pub(super) fn prose(field: &str, text: &str, most: usize) -> ApiResult<String> {
 }
 
 /// What an organization cannot be called: the first parts of this server's paths, now or one day.
-const RESERVED: [&str; 26] = [
+const RESERVED: [&str; 27] = [
     "about",
     "admin",
     "agent",
@@ -56,6 +63,7 @@ const RESERVED: [&str; 26] = [
     "assets",
     "builds",
     "cli",
+    "cli-login",
     "docs",
     "favicon-ico",
     "health",

@@ -17,6 +17,9 @@ use crate::secret::Secret;
 /// A personal API key. The secret is returned only once, at creation.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ApiToken {
+    /// Of version 1 of the published API: what it is limited to, which is nothing.
+    #[schema(ignore)]
+    scopes: [String; 0],
     /// Stable key id.
     id: Uuid,
     /// Human label for the key.
@@ -32,6 +35,7 @@ pub(super) struct ApiToken {
 impl From<Token> for ApiToken {
     fn from(token: Token) -> Self {
         Self {
+            scopes: [],
             id: token.id.0,
             description: token.description,
             created_at: token.created_at,
@@ -46,6 +50,9 @@ impl From<Token> for ApiToken {
 pub(super) struct ApiTokenListResponse {
     /// The user's personal API keys.
     api_tokens: Vec<ApiToken>,
+    /// The same under the name that version 1 of the published API has for it.
+    #[schema(ignore)]
+    data: Vec<ApiToken>,
 }
 
 /// Creates a personal API key.
@@ -55,6 +62,10 @@ pub(super) struct ApiTokenCreateRequest {
     description: String,
     /// Optional expiry; null or omitted means the key never expires, or with the key that it is made with.
     expires_at: Option<DateTime<Utc>>,
+    /// Of version 1 of the published API: what the key is to be limited to.
+    #[schema(ignore)]
+    #[serde(default)]
+    scopes: Option<Vec<String>>,
 }
 
 /// The created key and its raw secret. The secret is shown only here, once.
@@ -90,8 +101,10 @@ pub(super) fn expiry(
     responses((status = 200, description = "The user's API keys", body = ApiTokenListResponse)))]
 pub(super) async fn list(state: Ctx, caller: Extension<Caller>) -> ApiResult<Answer<ApiTokenListResponse>> {
     let tokens = state.store.api_tokens_of(caller.user_id()?).await?;
+    let listed = || tokens.iter().cloned().map(ApiToken::from).collect();
     Ok(Answer(ApiTokenListResponse {
-        api_tokens: tokens.into_iter().map(ApiToken::from).collect(),
+        api_tokens: listed(),
+        data: listed(),
     }))
 }
 
@@ -104,6 +117,13 @@ pub(super) async fn create(
     caller: Extension<Caller>,
     Json(body): Json<ApiTokenCreateRequest>,
 ) -> ApiResult<(StatusCode, Answer<ApiTokenCreateResponse>)> {
+    // A key that may do more than was asked for is worse than none.
+    if body.scopes.is_some_and(|scopes| !scopes.is_empty()) {
+        return Err(ApiError::invalid(
+            "scopes_unsupported",
+            "This server's personal keys have no scopes. Leave `scopes` out, or make a token of one organization with a role.",
+        ));
+    }
     let now = Utc::now();
     let secret = Secret::new(TokenKind::Api.as_str())?;
     let token = NewToken {

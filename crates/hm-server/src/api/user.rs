@@ -17,6 +17,9 @@ use crate::model::User;
 pub(super) struct CurrentUserResponse {
     /// Stable user id.
     uuid: Uuid,
+    /// The same under the name that version 1 of the published API has for it.
+    #[schema(ignore)]
+    id: Uuid,
     /// The user's email address.
     email: String,
     /// Display name.
@@ -29,6 +32,7 @@ impl From<User> for CurrentUserResponse {
     fn from(user: User) -> Self {
         Self {
             uuid: user.id.0,
+            id: user.id.0,
             email: user.email,
             name: user.name,
             personal_org_slug: user.personal_org,

@@ -36,12 +36,29 @@ pub(crate) fn taken(config: &ServerConfig) -> String {
     header(config, "", 0)
 }
 
-fn header(config: &ServerConfig, value: &str, seconds: i64) -> String {
-    let secure = if config.app_url.starts_with("https://") {
-        "; Secure"
-    } else {
-        ""
+/// Whether the session's cookie is for https alone.
+fn is_secure(config: &ServerConfig) -> bool {
+    config.app_url.starts_with("https://")
+}
+
+/// Whether the browser that sent a form would not keep its session: it takes a cookie for https alone over nothing else, but from
+/// its own machine.
+pub(crate) fn would_be_lost(config: &ServerConfig, headers: &HeaderMap) -> bool {
+    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    let Some(host) = origin.and_then(|origin| origin.strip_prefix("http://")) else {
+        return false;
     };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let is_here =
+        name == "localhost" || name.ends_with(".localhost") || name == "[::1]" || name.starts_with("127.");
+    is_secure(config) && !is_here
+}
+
+fn header(config: &ServerConfig, value: &str, seconds: i64) -> String {
+    let secure = if is_secure(config) { "; Secure" } else { "" };
     format!("{NAME}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}")
 }
 
@@ -119,6 +136,17 @@ mod tests {
         let safe = given(&config("https://ci.test"), &Secret::presented("s"), end);
         assert!(safe.ends_with("; Secure"), "{safe}");
         assert!(taken(&config("https://ci.test")).contains("hm_session=; "));
+    }
+
+    #[test]
+    fn login_over_plain_http_is_lost_where_the_server_is_https() {
+        let lost = |url: &str, origin| would_be_lost(&config(url), &headers(&[("origin", origin)]));
+        assert!(lost("https://ci.test", "http://ci.test"));
+        assert!(lost("https://ci.test", "http://10.0.0.1:8080"));
+        assert!(!lost("https://ci.test", "https://ci.test"));
+        assert!(!lost("https://ci.test", "http://localhost:8080"));
+        assert!(!lost("https://ci.test", "http://[::1]:8080"));
+        assert!(!lost("http://ci.test", "http://ci.test"));
     }
 
     #[test]

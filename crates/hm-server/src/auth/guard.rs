@@ -195,7 +195,17 @@ async fn watched(
     build: Option<BuildId>,
     job: Option<JobId>,
 ) -> Result<Watched, ApiError> {
-    let token_build = token.and_then(|token| app.signer.log_build(token, Utc::now()));
+    let token_build = match token {
+        None => None,
+        // Whoever sends a log token means it, whatever else the request has: a client that is refused makes a new one.
+        Some(token) => match app.signer.log_build(token, Utc::now()) {
+            None => {
+                app.rates.address(from.address)?;
+                return Err(ApiError::log_stream_unauthorized());
+            }
+            build => build,
+        },
+    };
     let caller = match token_build {
         Some(_) => None,
         None => Some(watcher(app, from).await?),
@@ -214,7 +224,11 @@ async fn watched(
     if !allowed {
         return Err(missing());
     }
-    Ok(Watched { build, job })
+    Ok(Watched {
+        build,
+        job,
+        by: caller,
+    })
 }
 
 /// `token` of the query. Log tokens have no character that would be escaped there.

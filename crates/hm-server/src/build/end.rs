@@ -1,5 +1,7 @@
 //! A build ends: completed by its agent, given back, or canceled.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use chrono::Utc;
 use hm_plugin_protocol::events::{BuildEndStatus, BuildEvent};
@@ -27,6 +29,11 @@ pub(crate) struct AgentEnding {
     /// Why it failed without a step's fault.
     pub(crate) error: Option<String>,
 }
+
+/// The longest rest of a build that was given back, in seconds.
+const LONGEST_REST: u64 = 64;
+/// How often a build is given back before it rests, where its agents were only stopped.
+const FREE_RETURNS: u32 = 3;
 
 const TIMED_OUT: &str = "timed_out";
 
@@ -90,21 +97,56 @@ impl App {
         Ok(())
     }
 
-    /// The agent cannot go on with the build, and somebody else shall.
-    pub(crate) async fn give_back(&self, fence: Fence, agent: &str) -> Result<(), LeaseError> {
+    /// The agent cannot go on with the build, and somebody else shall. With a reason that counts as a loss does: what no agent
+    /// can run must not go round for ever, in front of everything else.
+    pub(crate) async fn give_back(
+        &self,
+        fence: Fence,
+        agent: &str,
+        reason: Option<&str>,
+    ) -> Result<(), LeaseError> {
         let _alone = self.live.lock(fence.build).await;
         let build = self.held(fence).await?;
         if build.state == BuildState::Canceling {
             self.end(&build, fence, canceled()).await?;
             return Ok(());
         }
+        let lease = self.queue.leased(fence).await?.ok_or(LeaseError::Lost)?;
+        let most = self.config.agents.losses + 1;
+        if let Some(reason) = reason.filter(|_| lease.losses + 1 >= most) {
+            let ending = Ending {
+                state: BuildState::Failed,
+                error_code: Some("agent_failed".to_owned()),
+                error_message: Some(format!(
+                    "Agent `{agent}` cannot run the build, and {most} tries are all that it gets: {reason}"
+                )),
+            };
+            self.end(&build, fence, ending).await?;
+            return Ok(());
+        }
+        let pause = pause(lease.losses + lease.returns, reason.is_some());
+        let ready = self.clock.now() + pause;
         if !self.store.abandon_attempt(fence.build, fence.attempt).await? {
             return Err(LeaseError::Lost);
         }
         self.live.tell(build.id);
-        let note = format!("Agent `{agent}` gave the build back; it starts over on the next one.");
+        let then = match (pause.as_secs(), reason) {
+            (0, _) => "it starts over on the next one".to_owned(),
+            (seconds, None) => format!("it starts over in {seconds} s"),
+            (seconds, Some(_)) => format!(
+                "it starts over in {seconds} s (try {} of at most {most})",
+                lease.losses + 2
+            ),
+        };
+        let note = match reason {
+            None => format!("Agent `{agent}` gave the build back; {then}."),
+            Some(reason) => format!("Agent `{agent}` cannot run the build: {reason}; {then}."),
+        };
         self.note(&build, note).await?;
-        self.queue.release(fence).await?;
+        match reason {
+            None => self.queue.release(fence, ready).await?,
+            Some(_) => self.queue.requeue(fence, ready).await?,
+        };
         Ok(())
     }
 
@@ -175,6 +217,20 @@ impl App {
             })
         ))
     }
+}
+
+/// How long a build rests that was given back, after so many times before. Agents that are stopped one after another cost it
+/// nothing the first times.
+fn pause(before: u32, at_fault: bool) -> Duration {
+    let doubled = if at_fault {
+        before.min(LONGEST_REST.ilog2())
+    } else {
+        match before.checked_sub(FREE_RETURNS) {
+            None => return Duration::ZERO,
+            Some(more) => more.min(LONGEST_REST.ilog2()),
+        }
+    };
+    Duration::from_secs(1 << doubled)
 }
 
 pub(super) const fn canceled() -> Ending {

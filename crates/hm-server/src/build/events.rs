@@ -82,7 +82,7 @@ impl App {
     /// The lease holds on. Answers the build.
     async fn heartbeat(&self, fence: Fence) -> Result<Build, LeaseError> {
         let build = self.held(fence).await?;
-        let until = Utc::now() + self.config.agents.lease;
+        let until = self.clock.now() + self.config.agents.lease;
         if !self.queue.extend(fence, until).await? {
             return Err(LeaseError::Lost);
         }

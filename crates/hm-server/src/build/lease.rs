@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use chrono::Utc;
 
-use crate::build::Fault;
-use crate::model::{Attempt, Build, Job, Pipeline};
+use crate::build::{Fault, explained};
+use crate::model::{Attempt, Build, BuildState, Job, Pipeline};
 use crate::queue::{Fence, LeaseRequest};
 use crate::secret::Secret;
 use crate::state::App;
@@ -34,7 +34,8 @@ impl App {
                 org,
                 agent: agent.to_owned(),
                 labels: labels.clone(),
-                until: Utc::now() + self.config.agents.lease,
+                now: self.clock.now(),
+                until: self.clock.now() + self.config.agents.lease,
             };
             let Some(lease) = self.queue.lease(&request).await? else {
                 return Ok(None);
@@ -80,6 +81,15 @@ impl App {
             jobs,
             runner,
         }))
+    }
+
+    /// What a build waits for, in a sentence; nothing once an agent has it.
+    pub(crate) async fn waits_for(&self, build: &Build) -> Result<Option<String>, Fault> {
+        if build.state != BuildState::Scheduled {
+            return Ok(None);
+        }
+        let waiting = self.queue.waiting(build.id).await?;
+        Ok(waiting.map(|waiting| explained(&waiting, self.agents.last(build.org, &waiting.labels))))
     }
 
     /// A build as an agent of this organization may see it.

@@ -1,9 +1,11 @@
 //! Looking for lost agents and for what a crash left.
 
-use chrono::{DateTime, Utc};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::BuildId;
-use crate::build::{Fault, end};
+use crate::build::{Fault, end, explained};
 use crate::model::{BuildState, Ending};
 use crate::queue::Lease;
 use crate::state::App;
@@ -11,15 +13,35 @@ use crate::state::App;
 /// How much one sweep takes on.
 const BATCH: u32 = 100;
 
+/// How long a build waits before its log says that there is no agent for it.
+const UNSERVED: TimeDelta = TimeDelta::seconds(5);
+/// How long agents may take to ask a server that has just begun: their longest pause between two tries, and a bit.
+const UNSEEN: Duration = Duration::from_secs(20);
+
 impl App {
     /// Sweeps until the server stops. A failed sweep is tried again by the next.
     pub(crate) async fn keep_sweeping(&self) {
+        let agents = &self.config.agents;
+        let late = agents.sweep + agents.lease / 3;
+        let mut last = Instant::now();
         loop {
             tokio::select! {
                 () = self.stopping.cancelled() => return,
-                () = tokio::time::sleep(self.config.agents.sweep) => {}
+                () = tokio::time::sleep(agents.sweep) => {}
             }
-            if let Err(error) = self.sweep(Utc::now()).await {
+            let passed = last.elapsed();
+            last = Instant::now();
+            let swept = async {
+                if passed > late {
+                    tracing::warn!(
+                        seconds = passed.as_secs(),
+                        "the server stood still for a while; every agent gets a new lease"
+                    );
+                    self.queue.renew_all(self.clock.now() + agents.lease).await?;
+                }
+                self.sweep(self.clock.now()).await
+            };
+            if let Err(error) = swept.await {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     "cannot look for lost agents"
@@ -31,9 +53,9 @@ impl App {
 
     /// Finishes what a crash left, at the server's start.
     pub(crate) async fn recover(&self) -> Result<(), Fault> {
-        // As long as the server was away no agent could say that it is there.
-        let until = Utc::now() + self.config.agents.lease;
-        self.queue.extend_all(until).await?;
+        // As long as the server was away no agent could say that it is there, and moments of an earlier run's clock mean nothing.
+        let until = self.clock.now() + self.config.agents.lease;
+        self.queue.renew_all(until).await?;
         self.queue_scheduled().await?;
         self.remove_strays().await?;
         self.remove_given_up().await?;
@@ -42,13 +64,42 @@ impl App {
 
     /// Puts builds of lost agents back, or ends them.
     pub(crate) async fn sweep(&self, now: DateTime<Utc>) -> Result<(), Fault> {
+        self.queue.wake(now).await?;
         for lease in self.queue.expired(now, BATCH).await? {
             // One build that cannot be put right must not keep the others waiting.
             if let Err(error) = self.lose(&lease, now).await {
                 failed(lease.fence.build, &error);
             }
         }
-        self.seal_ended().await
+        self.seal_ended().await?;
+        self.say_what_is_missing().await
+    }
+
+    /// Says once in the log of a build that no agent can take it, so that its watchers know as well as its page does.
+    async fn say_what_is_missing(&self) -> Result<(), Fault> {
+        if self.clock.age() < UNSEEN {
+            // Agents of before the server's start have not asked yet.
+            return Ok(());
+        }
+        let since = Utc::now() - UNSERVED;
+        for (org, labels) in self.queue.wanted(since).await? {
+            if self.agents.last(org, &labels).is_some() {
+                continue;
+            }
+            for build in self.queue.note(org, &labels, since, BATCH).await? {
+                let _alone = self.live.lock(build).await;
+                let (build, waiting) = (
+                    self.store.build_by_id(build).await?,
+                    self.queue.waiting(build).await?,
+                );
+                if let (Some(build), Some(waiting)) = (build, waiting)
+                    && build.state == BuildState::Scheduled
+                {
+                    self.note(&build, explained(&waiting, None)).await?;
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn seal_ended(&self) -> Result<(), Fault> {
@@ -70,8 +121,8 @@ impl App {
             return Ok(());
         };
         // The agent may have come back while we waited for the lock.
-        let expired = self.queue.expired(now, u32::MAX).await?;
-        if !expired.iter().any(|expired| expired.fence == fence) {
+        let leased = self.queue.leased(fence).await?;
+        if leased.is_none_or(|lease| lease.until > now) {
             return Ok(());
         }
         if build.state.is_terminal() {
@@ -83,9 +134,9 @@ impl App {
         if build.state == BuildState::Scheduled {
             // A crash came between: the agent never had the build, or has been taken for lost already.
             if build.attempt == fence.attempt {
-                self.queue.requeue(fence).await?;
+                self.queue.requeue(fence, self.clock.now()).await?;
             } else {
-                self.queue.release(fence).await?;
+                self.queue.release(fence, self.clock.now()).await?;
             }
             return Ok(());
         }
@@ -110,7 +161,7 @@ impl App {
             );
             self.note(&build, note).await?;
         }
-        self.queue.requeue(fence).await?;
+        self.queue.requeue(fence, self.clock.now()).await?;
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use vte::{Params, Parser, Perform};
 
 use super::pen::Pen;
+use super::shown::{Sign, turns};
 
 /// How far a line may be moved to the right by an escape sequence alone.
 const WIDEST: usize = 4096;
@@ -73,6 +74,7 @@ pub(super) fn escape(out: &mut String, text: impl Iterator<Item = char>) {
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
+            c if turns(c) => out.push_str(&Sign(c).to_string()),
             c => out.push(c),
         }
     }

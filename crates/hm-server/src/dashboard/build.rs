@@ -10,10 +10,12 @@ use serde::Deserialize;
 
 use super::error::{Frame, PageError, page};
 use super::graph::{self, Layout};
+use super::lists::SUBJECT;
 use super::look::{self, Look};
 use super::outline::{Note, Outline};
 use super::paths::build_path;
 use super::said::Anchor;
+use super::shown::clamped;
 use super::step::{StepView, took};
 use super::time::{Moment, exact};
 use super::window::{Plan, Wanted, Window};
@@ -25,6 +27,8 @@ use crate::model::{Build, BuildState, Job, JobState, Pipeline, Role};
 
 /// How many logs a page opens by itself.
 const OPEN: usize = 3;
+/// How many steps the picture of a plan has space for, and a page without folding any.
+const MANY: usize = 40;
 
 /// The build that a path names.
 pub(super) async fn find(
@@ -75,6 +79,8 @@ pub(super) struct Head {
     trigger: String,
     created: Moment,
     waited: Option<String>,
+    /// What it waits for.
+    waits: Option<String>,
     duration: Option<String>,
     since: Option<String>,
     error: Option<String>,
@@ -85,7 +91,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    pub(super) fn new(scope: &Scope, pipeline: &Pipeline, build: &Build) -> Self {
+    pub(super) fn new(scope: &Scope, pipeline: &Pipeline, build: &Build, waits: Option<String>) -> Self {
         let now = Utc::now();
         let (duration, since) = took(build);
         let text = build
@@ -93,7 +99,8 @@ impl Head {
             .as_deref()
             .map(str::trim)
             .filter(|text| !text.is_empty());
-        let subject = text.and_then(|text| text.lines().next()).map(str::to_owned);
+        let line = text.and_then(|text| text.lines().next());
+        let subject = line.map(|line| clamped(line, SUBJECT));
         let may = scope.role >= Role::Member;
         let ongoing = !build.state.is_terminal();
         Self {
@@ -106,7 +113,7 @@ impl Head {
             commit: build.commit.clone(),
             short_commit: build.commit.chars().take(10).collect(),
             message: text
-                .filter(|text| text.lines().nth(1).is_some())
+                .filter(|text| Some(*text) != subject.as_deref())
                 .map(str::to_owned),
             subject,
             trigger: build.trigger.clone(),
@@ -115,6 +122,7 @@ impl Head {
                 .started_at
                 .filter(|started| *started - build.created_at >= TimeDelta::seconds(1))
                 .map(|started| super::time::duration(super::time::between(build.created_at, started))),
+            waits,
             duration,
             since: since.map(exact),
             error: build.error_message.clone(),
@@ -156,7 +164,11 @@ struct BuildPage {
     notices: Vec<String>,
     picture: Layout,
     nodes: Vec<Node>,
+    /// How many steps are not in the picture.
+    left_out: usize,
     steps: Vec<StepView>,
+    /// The steps that came to nothing new, folded where there are many.
+    folded: Vec<StepView>,
     seq: u64,
     attempt: i64,
     /// When the log was removed.
@@ -217,7 +229,8 @@ pub(super) async fn show(
             step.log = Some(window);
         }
     }
-    let head = Head::new(&scope, &pipeline, &build);
+    let waits = dashboard.app.waits_for(&build).await.map_err(ApiError::from)?;
+    let head = Head::new(&scope, &pipeline, &build, waits);
     let places: std::collections::HashMap<_, _> =
         (0..).zip(&jobs).map(|(place, job)| (job.id, place)).collect();
     let waits_for: Vec<Vec<usize>> = jobs
@@ -229,12 +242,16 @@ pub(super) async fn show(
                 .collect()
         })
         .collect();
-    let picture = graph::layout(&waits_for);
-    let nodes = steps
+    let drawn = drawn(&steps, &waits_for);
+    let picture = graph::layout(&graph::among(&waits_for, &drawn));
+    let nodes = drawn
         .iter()
+        .filter_map(|place| steps.get(*place))
         .zip(&picture.places)
         .map(|(step, place)| node(step, *place))
         .collect();
+    let left_out = steps.len() - drawn.len();
+    let folded = fold(&mut steps);
     let mut frame = Frame::new(head.title(), Some(who));
     frame.icon = look::icon(head.look.state);
     let template = BuildPage {
@@ -246,6 +263,8 @@ pub(super) async fn show(
         notices,
         picture,
         nodes,
+        left_out,
+        folded,
         removed: build.log_removed_at.map(|at| Moment::new(at, Utc::now())),
         steps,
         seq,
@@ -273,6 +292,48 @@ fn open(steps: &mut [StepView], shown: &Shown) {
     }
 }
 
+/// The steps that the picture shows, in the plan's order: all of a build that has not many; else those that did not pass, what they
+/// wait for, and the first others, as long as there is space.
+fn drawn(steps: &[StepView], waits_for: &[Vec<usize>]) -> Vec<usize> {
+    if steps.len() <= MANY {
+        return (0..steps.len()).collect();
+    }
+    let urgency = |step: &StepView| match step.state {
+        _ if step.bad => 0,
+        JobState::Running | JobState::TimingOut | JobState::Canceling => 1,
+        JobState::Passed => 3,
+        _ => 2,
+    };
+    let mut order: Vec<usize> = (0..steps.len()).collect();
+    order.sort_by_key(|place| steps.get(*place).map(urgency));
+    let mut drawn = std::collections::BTreeSet::new();
+    let mut wanted = Vec::new();
+    for place in order {
+        wanted.push(place);
+        while drawn.len() < MANY
+            && let Some(place) = wanted.pop()
+        {
+            if drawn.insert(place) {
+                wanted.extend(waits_for.get(place).into_iter().flatten());
+            }
+        }
+    }
+    drawn.into_iter().collect()
+}
+
+/// Takes the steps out that passed, where there are many and nobody has asked for them: the failed ones are not to be looked for.
+fn fold(steps: &mut Vec<StepView>) -> Vec<StepView> {
+    if steps.len() <= MANY {
+        return Vec::new();
+    }
+    let (folded, mut shown): (Vec<_>, Vec<_>) = std::mem::take(steps)
+        .into_iter()
+        .partition(|step| step.state == JobState::Passed && !step.open);
+    shown.sort_by_key(|step| !step.bad);
+    *steps = shown;
+    folded
+}
+
 fn plans(steps: &[StepView], outline: &Outline, build: &Build, shown: &Shown) -> Vec<(usize, Plan)> {
     let plan = |step: &StepView| {
         let asked = shown.step.as_deref() == Some(step.key.as_str());
@@ -287,11 +348,6 @@ fn plans(steps: &[StepView], outline: &Outline, build: &Build, shown: &Shown) ->
 }
 
 fn node(step: &StepView, place: graph::Place) -> Node {
-    let mut short: String = step.name.chars().take(22).collect();
-    if short.len() < step.name.len() {
-        short.pop();
-        short.push('…');
-    }
     Node {
         id: step.id.to_string(),
         href: step.anchor.href.clone(),
@@ -299,7 +355,7 @@ fn node(step: &StepView, place: graph::Place) -> Node {
         y: place.y,
         look: step.look,
         name: step.name.clone(),
-        short,
+        short: clamped(&step.name, 22),
     }
 }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::build::Head;
 use super::look;
 use super::outline::Note;
+use super::shown::plain;
 use super::step::{Facts, StepView, Summary};
 use super::window::Window;
 
@@ -31,6 +32,7 @@ pub(super) enum Change {
         sign: &'static str,
         label: &'static str,
         bad: bool,
+        ms: u64,
         summary: String,
         facts: String,
     },
@@ -63,7 +65,7 @@ impl Change {
         Some(Self::Build {
             state: head.look.state,
             label: head.look.label,
-            title: head.title(),
+            title: plain(&head.title()),
             icon: look::icon(head.look.state),
             terminal,
             html: head.render().ok()?,
@@ -77,6 +79,7 @@ impl Change {
             sign: step.look.sign,
             label: step.look.label,
             bad: step.bad,
+            ms: step.ms,
             summary: Summary { step }.render().ok()?,
             facts: Facts { step }.render().ok()?,
         })
@@ -94,7 +97,7 @@ impl Change {
     pub(super) fn note(note: &Note) -> Self {
         Self::Note {
             seq: note.seq,
-            text: note.text.clone(),
+            text: plain(&note.text),
         }
     }
 

@@ -73,6 +73,17 @@ pub(super) fn layout(waits_for: &[Vec<usize>]) -> Layout {
     }
 }
 
+/// The same plan with some of its steps alone: what one waits for that is left out is left out.
+pub(super) fn among(waits_for: &[Vec<usize>], kept: &[usize]) -> Vec<Vec<usize>> {
+    let place = |step: &usize| kept.binary_search(step).ok();
+    kept.iter()
+        .map(|step| {
+            let above = waits_for.get(*step).map(Vec::as_slice).unwrap_or_default();
+            above.iter().filter_map(place).collect()
+        })
+        .collect()
+}
+
 fn at(place: usize) -> u32 {
     u32::try_from(place).unwrap_or(u32::MAX / 512)
 }
@@ -160,6 +171,12 @@ mod tests {
             }
             prop_assert_eq!(found.edges.len(), plan.iter().map(Vec::len).sum::<usize>());
         }
+    }
+
+    #[test]
+    fn plan_of_some_steps_keeps_their_order() {
+        let plan = vec![vec![], vec![0], vec![1, 0], vec![2]];
+        assert_eq!(among(&plan, &[0, 2, 3]), [vec![], vec![0], vec![1]]);
     }
 
     #[test]

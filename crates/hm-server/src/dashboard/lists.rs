@@ -14,6 +14,7 @@ use serde::Deserialize;
 use super::error::{Frame, PageError, page};
 use super::look::{self, Look};
 use super::paths::{build_path, encoded, org_path, pipeline_path};
+use super::shown::clamped;
 use super::step::took;
 use super::time::{Moment, exact};
 use super::{Ctx, Dashboard, PageResult};
@@ -28,6 +29,8 @@ const PAGE: u32 = 30;
 const PIPELINES: u32 = 50;
 /// How many builds of each pipeline are shown beside its name.
 const LAST: u32 = 8;
+/// How many columns of a commit's subject.
+pub(super) const SUBJECT: usize = 200;
 /// How many organizations of a person are named.
 const ORGANIZATIONS: u32 = 100;
 
@@ -164,7 +167,7 @@ impl Owners {
             number: build.number,
             pipeline: format!("{}/{}", org.slug, pipeline.slug),
             pipeline_path: pipeline_path(&org.slug, &pipeline.slug),
-            subject: message.lines().next().unwrap_or_default().to_owned(),
+            subject: clamped(message.lines().next().unwrap_or_default(), SUBJECT),
             branch: build.branch.clone(),
             commit: build.commit.chars().take(10).collect(),
             trigger: build.trigger.clone(),

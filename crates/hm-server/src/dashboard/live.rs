@@ -28,7 +28,7 @@ use super::step::StepView;
 use super::window::{Plan, Wanted};
 use super::{Ctx, Dashboard, PageResult};
 use crate::api::ApiError;
-use crate::auth::Scope;
+use crate::auth::{Caller, Scope};
 use crate::logs::{LogReader, Record};
 use crate::model::{Build, BuildState, Job, Pipeline};
 
@@ -58,6 +58,7 @@ pub(super) struct LiveQuery {
 pub(super) async fn live(
     State(dashboard): Ctx,
     Extension(scope): Extension<Scope>,
+    Extension(caller): Extension<Caller>,
     Path((_, pipeline, number)): Path<(String, String, String)>,
     headers: HeaderMap,
     query: Result<Query<LiveQuery>, axum::extract::rejection::QueryRejection>,
@@ -82,7 +83,7 @@ pub(super) async fn live(
         .map(|job| OpenLog::new(job.id.0, &job.key))
         .collect();
     let reader = dashboard.app.logs.read(build.id, at.saturating_add(1)).await?;
-    let stopping = dashboard.app.stopping.clone();
+    let (app, org) = (Arc::clone(&dashboard.app), build.org);
     let page = Page {
         dashboard,
         scope,
@@ -103,7 +104,12 @@ pub(super) async fn live(
     });
     let events = batches
         .flatten()
-        .take_until(stopping.cancelled_owned())
+        .take_until(Box::pin(async move {
+            tokio::select! {
+                () = app.stopping.cancelled() => {}
+                () = caller.shut_out(&app, org) => {}
+            }
+        }))
         .map(Ok::<_, Infallible>);
     Ok(Sse::new(events)
         .keep_alive(KeepAlive::new().interval(QUIET))
@@ -386,7 +392,8 @@ impl Page {
         let state = self.build.state;
         if batch.build && self.told != Some(state) {
             self.told = Some(state);
-            let head = Head::new(&self.scope, &self.pipeline, &self.build);
+            let waits = self.dashboard.app.waits_for(&self.build).await?;
+            let head = Head::new(&self.scope, &self.pipeline, &self.build, waits);
             batch.changes.extend(Change::build(&head, state.is_terminal()));
         }
         let seq = self.at;

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::Extension;
 use axum::extract::rejection::{FormRejection, QueryRejection};
 use axum::extract::{Form, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use chrono::Utc;
 use serde::Deserialize;
@@ -27,11 +27,11 @@ struct LoginPage {
     frame: Frame,
     code: String,
     next: String,
-    problem: Option<&'static str>,
+    problem: Option<String>,
 }
 
 impl LoginPage {
-    fn new(code: String, next: String, problem: Option<&'static str>) -> Self {
+    fn new(code: String, next: String, problem: Option<String>) -> Self {
         Self {
             frame: Frame::new("Log in", None),
             code,
@@ -86,12 +86,26 @@ struct Grant {
 }
 
 /// `POST /login`
-pub(super) async fn login(State(dashboard): Ctx, form: Result<Form<LoginForm>, FormRejection>) -> PageResult {
+pub(super) async fn login(
+    State(dashboard): Ctx,
+    headers: HeaderMap,
+    form: Result<Form<LoginForm>, FormRejection>,
+) -> PageResult {
     let Ok(Form(form)) = form else {
         return Err(ApiError::malformed("The form is not complete. Go back and try again.").into());
     };
     let app = &dashboard.app;
     let next = local(&form.next).to_owned();
+    if cookie::would_be_lost(&app.config, &headers) {
+        let problem = format!(
+            "This page was opened over plain http, and a browser keeps this server's login over https alone. Open {} instead.",
+            app.config.app_url
+        );
+        return Ok(page(
+            StatusCode::BAD_REQUEST,
+            &LoginPage::new(form.code, next, Some(problem)),
+        ));
+    }
     let token = form.token.trim();
     let grant = if token.is_empty() {
         by_code(app, &form.code).await?
@@ -106,7 +120,7 @@ pub(super) async fn login(State(dashboard): Ctx, form: Result<Form<LoginForm>, F
         };
         return Ok(page(
             StatusCode::UNAUTHORIZED,
-            &LoginPage::new(String::new(), next, Some(problem)),
+            &LoginPage::new(String::new(), next, Some(problem.to_owned())),
         ));
     };
     let now = Utc::now();
@@ -190,7 +204,7 @@ struct CliPage {
 #[derive(Deserialize, Default)]
 pub(super) struct Nonce {
     #[serde(default)]
-    nonce: String,
+    pub(super) nonce: String,
 }
 
 /// `GET /cli`

@@ -18,12 +18,14 @@ mod lists;
 mod live;
 mod login;
 mod look;
+mod moved;
 mod outline;
 mod palette;
 mod paths;
 mod pen;
 mod routes;
 mod said;
+mod shown;
 mod step;
 mod text_log;
 mod time;
@@ -31,6 +33,7 @@ mod walk;
 mod window;
 
 pub(crate) use routes::router;
+pub(crate) use shown::Shown;
 
 use std::sync::Arc;
 

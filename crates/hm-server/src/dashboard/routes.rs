@@ -6,12 +6,11 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{MethodRouter, any, get, post};
 
-use super::error::PageError;
 use super::guard::{Door, Gate, guard};
-use super::{Dashboard, assets, build, lists, live, login, outline, text_log};
+use super::{Dashboard, assets, build, lists, live, login, moved, outline, text_log};
 use crate::api::ApiError;
 use crate::model::Role::{Member, Read};
 use crate::state::App;
@@ -21,7 +20,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// What answers in JSON even to a path that there is not.
-const APIS: [&str; 8] = [
+const APIS: [&str; 10] = [
     "/api",
     "/api/{*rest}",
     "/hm",
@@ -30,6 +29,8 @@ const APIS: [&str; 8] = [
     "/agent/{*rest}",
     "/v0",
     "/v0/{*rest}",
+    "/v1",
+    "/v1/{*rest}",
 ];
 
 /// Pages under way.
@@ -66,9 +67,16 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .add(Door::Login, "/login", post(login::login))
         .add(Door::Person, "/logout", post(login::logout))
         .add(Door::Account, "/cli", get(login::cli).post(login::let_in))
+        .add(Door::Open, "/cli-login", get(moved::cli_login))
         .add(Door::Person, "/", get(lists::all))
         .add(Door::Org(Read), "/{org}", get(lists::organization))
         .add(Door::Org(Read), "/{org}/{pipeline}", get(lists::pipeline))
+        .add(Door::Open, "/{org}/{pipeline}/builds", get(moved::builds))
+        .add(
+            Door::Open,
+            "/{org}/pipelines/{pipeline}/builds/{number}",
+            get(moved::build),
+        )
         .add(
             Door::Org(Read),
             "/{org}/{pipeline}/builds/{number}",
@@ -108,7 +116,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     pages
         .router
         .with_state(dashboard)
-        .fallback(async || PageError::missing().into_response())
+        .fallback(moved::elsewhere)
         .layer(middleware::from_fn(headers))
         .merge(apis)
 }

@@ -23,6 +23,8 @@ pub(super) struct StepView {
     pub(super) bad: bool,
     pub(super) state: JobState,
     pub(super) duration: Option<String>,
+    /// The same in milliseconds.
+    pub(super) ms: u64,
     /// Since when it runs.
     pub(super) since: Option<String>,
     pub(super) exit_code: Option<i32>,
@@ -89,6 +91,7 @@ impl StepView {
             look: look::job(state, soft_failed, told.cached),
             bad,
             state,
+            ms: took.unwrap_or_default(),
             duration: took.filter(|_| !told.cached).map(duration),
             since: (state == JobState::Running).then(|| exact(job.started_at.unwrap_or_else(Utc::now))),
             exit_code: exit_code.filter(|code| *code != 0),

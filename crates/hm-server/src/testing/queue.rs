@@ -15,6 +15,7 @@ async fn lease(queue: &dyn Queue, org: OrgId, has: &[&str], until: i64) -> Optio
         org,
         agent: "agent".to_owned(),
         labels: labels(has),
+        now: at(until - 10),
         until: at(until),
     };
     queue.lease(&request).await.expect("it answers")
@@ -45,11 +46,54 @@ fn fences(leases: &[Lease]) -> Vec<Fence> {
 /// When the contract is broken.
 pub async fn queue(queue: &dyn Queue) {
     let (org, other) = (OrgId::new(), OrgId::new());
-    let mut arrivals = queue.arrivals();
+    let mut arrivals = queue.arrivals(org, &labels(&[]));
+    let mut others = queue.arrivals(other, &labels(&[]));
     assert!(lease(queue, org, &[], 10).await.is_none());
     let first = enqueue(queue, org, &[], 0).await;
     arrivals.changed().await.expect("an arrival is told");
     let second = enqueue(queue, org, &["gpu", "arm"], 1).await;
+    assert!(
+        !arrivals.has_changed().expect("the queue is there"),
+        "it cannot take that"
+    );
+    assert!(
+        !others.has_changed().expect("the queue is there"),
+        "it is another organization's"
+    );
+    let waits = queue
+        .waiting(second)
+        .await
+        .expect("it answers")
+        .expect("it waits");
+    assert_eq!((waits.labels, waits.ahead), (labels(&["gpu", "arm"]), 1));
+    assert!(
+        queue
+            .wanted(at(0))
+            .await
+            .expect("it answers")
+            .contains(&(org, labels(&[])))
+    );
+    let wanted = labels(&["gpu", "arm"]);
+    assert!(
+        queue
+            .wanted(at(1))
+            .await
+            .expect("it answers")
+            .contains(&(org, wanted.clone()))
+    );
+    for noted in [vec![second], vec![]] {
+        assert_eq!(
+            queue.note(org, &wanted, at(1), 10).await.expect("it answers"),
+            noted
+        );
+    }
+    assert!(
+        !queue
+            .wanted(at(1))
+            .await
+            .expect("it answers")
+            .contains(&(org, wanted))
+    );
     let third = enqueue(queue, org, &[], 2).await;
 
     // Each build once, to its organization, to who has its labels, the oldest first.
@@ -94,22 +138,22 @@ pub async fn queue(queue: &dyn Queue) {
         [three.fence]
     );
 
-    // Nobody could say anything for a while.
-    queue.extend_all(at(28)).await.expect("it answers");
+    // Nobody could say anything for a while, or the clock is another one.
+    queue.renew_all(at(28)).await.expect("it answers");
     assert!(queue.expired(at(27), 10).await.expect("it answers").is_empty());
-    assert_eq!(
-        fences(&queue.expired(at(35), 10).await.expect("it answers")),
-        [three.fence, two.fence],
-        "those that hold for longer do so still"
-    );
+    assert_eq!(queue.expired(at(28), 10).await.expect("it answers").len(), 3);
+    let leased = queue.leased(three.fence).await.expect("it answers");
+    assert_eq!(leased.map(|lease| lease.until), Some(at(28)));
+    assert!(queue.waiting(third).await.expect("it answers").is_none());
 
     // Lost: back in its place, with a larger number, and the old one is good for nothing.
     arrivals.mark_unchanged();
-    assert!(queue.requeue(three.fence).await.expect("it answers"));
+    assert!(queue.requeue(three.fence, at(0)).await.expect("it answers"));
     assert!(arrivals.has_changed().expect("the queue is there"));
     for _ in 0..2 {
-        assert!(!queue.requeue(three.fence).await.expect("it answers"));
-        assert!(!queue.release(three.fence).await.expect("it answers"));
+        assert!(!queue.requeue(three.fence, at(0)).await.expect("it answers"));
+        assert!(!queue.release(three.fence, at(0)).await.expect("it answers"));
+        assert!(queue.leased(three.fence).await.expect("it answers").is_none());
         assert!(!queue.extend(three.fence, at(50)).await.expect("it answers"));
         assert!(!queue.complete(three.fence).await.expect("it answers"));
     }
@@ -127,20 +171,28 @@ pub async fn queue(queue: &dyn Queue) {
     );
     assert!(!queue.complete(three.fence).await.expect("it answers"));
 
-    // Given back: no loss.
-    assert!(queue.release(again.fence).await.expect("it answers"));
-    let again = lease(queue, org, &[], 50).await.expect("one waits");
-    assert_eq!((again.fence.attempt, again.losses), (3, 1));
+    // Given back: no loss, and nobody takes it before its time.
+    assert!(queue.release(again.fence, at(60)).await.expect("it answers"));
+    let next = lease(queue, org, &[], 69).await.expect("the one behind it");
+    assert_eq!(next.fence.build, fourth);
+    assert!(queue.release(next.fence, at(900)).await.expect("it answers"));
+    queue.wake(at(59)).await.expect("it answers");
+    arrivals.mark_unchanged();
+    queue.wake(at(60)).await.expect("it answers");
+    assert!(arrivals.has_changed().expect("the queue is there"));
+    let again = lease(queue, org, &[], 70).await.expect("one waits");
+    assert_eq!((again.fence.attempt, again.losses, again.returns), (3, 1, 1));
 
     // Once.
     assert!(queue.complete(again.fence).await.expect("it answers"));
     assert!(!queue.complete(again.fence).await.expect("it answers"));
-    assert!(!queue.requeue(again.fence).await.expect("it answers"));
+    assert!(!queue.requeue(again.fence, at(0)).await.expect("it answers"));
     assert!(queue.remove(fourth).await.expect("it answers"));
     assert!(!queue.remove(fourth).await.expect("it answers"));
     assert!(lease(queue, org, &["gpu", "arm"], 50).await.is_none());
 
     // Many at once: each build to one.
+    others.mark_unchanged();
     for now in 0..20 {
         enqueue(queue, other, &[], now).await;
     }

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod contract;
+mod foreign;
 mod hostile;
 mod job_log;
 mod losses;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use harmont_client::HarmontClient;
 use harmont_client::models::NewPipeline;
+use harmont_client::{HarmontClient, SourceHosts};
 use hm_exec::{
     BackendHandle, Capabilities, CloudBackend, CloudConfig, ExecutionBackend, LocalBackend, Result,
     RunRequest,
@@ -32,6 +32,8 @@ pub struct Cloud {
     pub base: String,
     pub client: HarmontClient,
     pub address: std::net::SocketAddr,
+    /// A session's.
+    pub token: String,
     agent_token: String,
     change: fn(&mut ServerConfig),
     stop: CancellationToken,
@@ -65,6 +67,7 @@ impl Cloud {
         };
         client.create_pipeline(ORG, &pipeline).await.expect("a pipeline");
         Self {
+            token: token.reveal().to_owned(),
             agent_token: agent_token.reveal().to_owned(),
             dirs,
             base,
@@ -123,6 +126,21 @@ impl Cloud {
 
     /// An agent that runs builds on this backend.
     pub fn agent_over(&self, base: &str, name: &str, backend: Arc<dyn ExecutionBackend>) -> Working {
+        self.agent_of(base, name, backend, &[])
+    }
+
+    /// An agent that fetches sources from these hosts, too.
+    pub fn agent_fetching(&self, name: &str, backend: Arc<dyn ExecutionBackend>, hosts: &[&str]) -> Working {
+        self.agent_of(&self.base, name, backend, hosts)
+    }
+
+    fn agent_of(
+        &self,
+        base: &str,
+        name: &str,
+        backend: Arc<dyn ExecutionBackend>,
+        hosts: &[&str],
+    ) -> Working {
         let data_dir = self.dirs.path().join(name);
         let config = AgentConfig {
             name: name.to_owned(),
@@ -131,7 +149,8 @@ impl Cloud {
             data_dir,
         };
         let client = HarmontClient::with_base_url(self.agent_token.clone(), base);
-        let agent = Agent::new(client, config, backend);
+        let agent =
+            Agent::new(client, config, backend).with_source_hosts(SourceHosts::new(hosts.iter().copied()));
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let task = tokio::spawn({
             let (drain, stop) = (drain.clone(), stop.clone());

@@ -334,7 +334,7 @@ async fn a_log_token_opens_its_own_build_alone() {
     nobody
         .get(&path(&ids[0], &format!("{}A", tokens[0])))
         .await
-        .refused(401, "invalid_token");
+        .refused(401, "log_stream_unauthorized");
     nobody
         .get(&format!("{BUILDS}/1?token={}", tokens[0]))
         .await

@@ -85,8 +85,8 @@ async fn a_build_goes_from_its_submission_to_its_end() {
     let kinds: Vec<_> = heard.iter().map(|(kind, ..)| kind.as_str()).collect();
     assert_eq!(kinds, ["history", "done"]);
     let history: serde_json::Value = serde_json::from_str(&heard[0].2).unwrap();
-    assert_eq!(history[0]["content"], "bad\n");
-    assert_eq!(history[0]["stream_kind"], 0);
+    assert_eq!(history["chunks"][0]["content"], "bad\n");
+    assert_eq!(history["chunks"][0]["stream_kind"], 0);
     server.stop().await;
 }
 

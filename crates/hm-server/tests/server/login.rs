@@ -25,13 +25,13 @@ async fn a_code_and_a_nonce_log_a_command_line_in_once() {
     nobody
         .post("/api/v0/auth/cli/redeem", &typed)
         .await
-        .refused(400, "invalid_code");
+        .refused(400, "cli_code_invalid");
 
     let nonce = json!({"nonce": "0123456789abcdef"});
     nobody
         .post("/api/v0/auth/cli/claim", &nonce)
         .await
-        .refused(400, "nothing_to_claim");
+        .refused(400, "cli_code_invalid");
     owner
         .post("/api/v0/auth/cli/transfer", &json!({"nonce": "short"}))
         .await
@@ -41,7 +41,7 @@ async fn a_code_and_a_nonce_log_a_command_line_in_once() {
     nobody
         .post("/api/v0/auth/cli/redeem", &code)
         .await
-        .refused(400, "invalid_code");
+        .refused(400, "cli_code_invalid");
     let token = nobody.post("/api/v0/auth/cli/claim", &nonce).await.expect(200);
     server
         .with(token["token"].as_str().unwrap())
@@ -51,7 +51,7 @@ async fn a_code_and_a_nonce_log_a_command_line_in_once() {
     nobody
         .post("/api/v0/auth/cli/claim", &nonce)
         .await
-        .refused(400, "nothing_to_claim");
+        .refused(400, "cli_code_invalid");
     server.stop().await;
 }
 

@@ -38,7 +38,13 @@ async fn a_watcher_hears_each_line_as_it_comes_and_resumes_without_loss() {
         .expect(200);
     let path = format!("/v0/jobs/{first}/logs");
     let heard = hear(&owner, &path, 1).await;
-    assert_eq!((heard[0].0.as_str(), heard[0].1.as_str()), ("history", "3"));
+    assert_eq!((heard[0].0.as_str(), heard[0].1.as_str()), ("history", ""));
+    assert!(
+        heard[0]
+            .2
+            .starts_with(r#"{"chunks":[{"seq":3,"stream_kind":0,"content":"one\n","ts":"#),
+        "{heard:?}"
+    );
 
     let watching = {
         let (owner, path) = (owner.clone(), path.clone());
@@ -56,10 +62,10 @@ async fn a_watcher_hears_each_line_as_it_comes_and_resumes_without_loss() {
     let heard = watching.await.unwrap();
     let mut lines = Vec::new();
     for (kind, _, data) in &heard {
-        match (kind.as_str(), serde_json::from_str(data).unwrap()) {
-            ("history", Value::Array(chunks)) => lines.extend(chunks),
+        match (kind.as_str(), serde_json::from_str::<Value>(data).unwrap()) {
+            ("history", history) => lines.extend(history["chunks"].as_array().cloned().expect("chunks")),
             ("chunk", chunk) => lines.push(chunk),
-            ("done", _) => {}
+            ("done", empty) => assert_eq!(empty, serde_json::json!({})),
             other => panic!("{other:?}"),
         }
     }

@@ -133,6 +133,9 @@ pub struct AgentArgs {
     /// How many builds it runs at once
     #[arg(long, value_name = "N", default_value = "1")]
     pub concurrency: NonZeroUsize,
+    /// A host, an address or a network that sources may be fetched from which are not on the server; can be given more than once
+    #[arg(long = "source-host", value_name = "HOST")]
+    pub source_hosts: Vec<String>,
     /// What builds are given.
     #[command(flatten)]
     pub secrets: AgentSecretArgs,

@@ -26,12 +26,24 @@ pub struct Kept {
     pub org: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 struct Content {
     #[serde(default)]
     current: Option<String>,
     #[serde(default)]
     servers: BTreeMap<String, Kept>,
+    /// What others keep in the file, such as the published program's `[entries.harmont-cloud]`.
+    #[serde(flatten)]
+    rest: toml::Table,
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Content")
+            .field("current", &self.current)
+            .field("servers", &self.servers)
+            .finish_non_exhaustive()
+    }
 }
 
 /// All logins to servers.
@@ -146,7 +158,7 @@ impl KeptLogins {
             }
             servers.insert(url.clone(), server.into());
         }
-        let mut table = toml::Table::new();
+        let mut table = self.content.rest.clone();
         if let Some(current) = &self.content.current {
             table.insert("current".into(), current.as_str().into());
         }
@@ -222,6 +234,26 @@ mod tests {
         logins.forget("http://b").expect("forgotten");
         assert_eq!(logins.current(), Some("http://a"));
         assert!(logins.of("http://b").is_none());
+    }
+
+    #[test]
+    fn entries_of_other_programs_stay_when_a_login_is_written() {
+        let home = tempfile::tempdir().expect("a directory");
+        let environment = environment(home.path());
+        let path = KeptLogins::read(&environment).expect("none").path().to_owned();
+        let others = "format = 1\n[entries.harmont-cloud]\ntoken = \"theirs\"\n";
+        write_private(&path, others).expect("a file");
+        let mut logins = KeptLogins::read(&environment).expect("it is read");
+        assert!(!format!("{logins:?}").contains("theirs"));
+        logins.keep("http://a", kept("one")).expect("kept");
+        logins.forget("http://a").expect("forgotten");
+        let text = fs::read_to_string(&path).expect("a file");
+        let table: toml::Table = text.parse().expect("TOML");
+        assert_eq!(
+            table["entries"]["harmont-cloud"]["token"].as_str(),
+            Some("theirs")
+        );
+        assert_eq!(table["format"].as_integer(), Some(1));
     }
 
     #[test]

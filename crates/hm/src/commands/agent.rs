@@ -1,17 +1,17 @@
 //! `hm agent`: runs a server's builds on this machine.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use harmont_client::HarmontClient;
+use harmont_client::{HarmontClient, SourceHosts};
 use hm_exec::{ExecutionBackend, LocalBackend, RunOptions};
 use hm_server::agent::{Agent, AgentConfig};
 use hm_vm::ImageMap;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
-use super::cloud::read_token;
+use super::cloud::{read_token, token_in};
 use crate::backend::{Machines, sources};
 use crate::cli::AgentArgs;
 use crate::config::{Config, server_url};
@@ -45,7 +45,11 @@ pub fn agent(context: &Context, args: &AgentArgs) -> Result<u8> {
             ));
         }
     };
-    let client = HarmontClient::with_base_url(token.expose_secret(), &server);
+    let mut client = HarmontClient::with_base_url(token.expose_secret(), &server);
+    if let Some(file) = args.token_file.as_deref().filter(|file| *file != Path::new("-")) {
+        let path = context.environment.cwd.join(file);
+        client = client.renewing(move || token_in(&path).ok());
+    }
     let secrets = agents_secrets(context, &args.secrets)?;
     let agent_config = AgentConfig {
         name: args.name.clone(),
@@ -68,6 +72,7 @@ pub fn agent(context: &Context, args: &AgentArgs) -> Result<u8> {
             agent_config,
             agents_backend(context, &config, &machines, args.concurrency),
         )
+        .with_source_hosts(SourceHosts::new(args.source_hosts.iter().map(String::as_str)))
         .with_secrets(secrets)
         .with_defaults(agents_defaults(context, &config));
         let ended = until_told(context, agent, &server).await;

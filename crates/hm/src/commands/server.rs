@@ -111,6 +111,7 @@ async fn serve(context: &Context, config: &Config, args: &ServerArgs, data: Path
             .ok_or_else(|| Failure::plain_usage(format!("--public-url {url}: not a URL of a server")))?,
         None => here.clone(),
     };
+    refuse_a_path(&url)?;
     let is_new = !data.join("hm.sqlite").exists();
     let mut server_config = ServerConfig::new(data.clone(), &url);
     let usual = if args.dev {
@@ -209,6 +210,20 @@ async fn serve(context: &Context, config: &Config, args: &ServerArgs, data: Path
         machines.vm().shutdown().await;
     }
     Ok(served??)
+}
+
+/// The server's pages and its API lie at the root of a host.
+fn refuse_a_path(url: &str) -> Result<()> {
+    let host = url.split_once("://").map_or(url, |(_, host)| host);
+    let Some((host, path)) = host.split_once('/').filter(|(_, path)| !path.is_empty()) else {
+        return Ok(());
+    };
+    Err(Failure::usage(
+        format!("--public-url {url} has the path /{path}: the server can only be at the root of a host"),
+        [format!(
+            "give it a host name of its own, such as ci.{host}, and have the proxy pass on all of it"
+        )],
+    ))
 }
 
 /// Whether agents and browsers can reach the server by what they are told.

@@ -97,6 +97,9 @@ pub(in crate::api) struct ReleaseRequest {
     attempt: i64,
     /// What the agent calls itself.
     agent: String,
+    /// Why it cannot run the build, unless it is only being stopped. A build that several agents cannot run ends as failed.
+    #[serde(default)]
+    reason: Option<String>,
 }
 
 /// To an agent of another organization the build does not exist.
@@ -216,6 +219,9 @@ pub(in crate::api) async fn release(
 ) -> ApiResult<StatusCode> {
     let fence = fence(&state, org.0, &build, body.attempt).await?;
     let agent = text::line("agent", &body.agent)?;
-    state.give_back(fence, &agent).await?;
+    let reason = body.reason.map(|reason| text::prose("reason", &reason, MESSAGE));
+    state
+        .give_back(fence, &agent, reason.transpose()?.as_deref())
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

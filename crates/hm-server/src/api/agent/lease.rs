@@ -163,7 +163,8 @@ pub(in crate::api) async fn lease(
         ));
     }
     let wait = Duration::from_secs(body.wait_seconds.into()).min(state.config.agents.poll);
-    let mut arrivals = state.queue.arrivals();
+    state.agents.asks(org.0.0, &agent, &body.labels);
+    let mut arrivals = state.queue.arrivals(org.0.0, &body.labels);
     let until = tokio::time::sleep(wait);
     tokio::pin!(until);
     loop {

@@ -12,7 +12,7 @@ use super::durable::Durable;
 use crate::store::{Result, StoreError};
 
 /// Appended to, never changed: each has run on somebody's database.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "begin", include_str!("../../../migrations/0001_begin.sql")),
     (2, "options", include_str!("../../../migrations/0002_options.sql")),
     (
@@ -27,6 +27,7 @@ const MIGRATIONS: [(i64, &str, &str); 6] = [
         "made_with",
         include_str!("../../../migrations/0006_made_with.sql"),
     ),
+    (7, "waiting", include_str!("../../../migrations/0007_waiting.sql")),
 ];
 
 const READERS: u32 = 4;

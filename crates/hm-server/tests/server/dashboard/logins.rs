@@ -221,7 +221,7 @@ async fn a_command_line_is_let_in_by_who_sees_its_code() {
     nobody
         .post("/api/v0/auth/cli/claim", &claim)
         .await
-        .refused(400, "nothing_to_claim");
+        .refused(400, "cli_code_invalid");
     let answer = browser.post("/cli", &[("nonce", nonce)]).await;
     assert!(
         answer.status == 200 && answer.text.contains("id=\"cli-done\""),

@@ -118,14 +118,27 @@ pub(super) async fn whoami(context: &Context, config: &Config, json: bool) -> Re
 
 /// A token from a file, or from standard input for `-`.
 pub(in crate::commands) fn read_token(context: &Context, file: &Path) -> Result<SecretString> {
+    if file != Path::new("-") {
+        return token_in(&context.environment.cwd.join(file));
+    }
     let mut text = String::new();
-    let read = if file == Path::new("-") {
-        std::io::stdin().take(LONGEST).read_to_string(&mut text)
-    } else {
-        std::fs::File::open(context.environment.cwd.join(file))
-            .and_then(|opened| opened.take(LONGEST).read_to_string(&mut text))
-    };
-    read.map_err(Failure::io("cannot read the token in", file))?;
+    std::io::stdin()
+        .take(LONGEST)
+        .read_to_string(&mut text)
+        .map_err(Failure::io("cannot read the token in", file))?;
+    token_of(file, &text)
+}
+
+/// The token in a file, as it is at this moment.
+pub(in crate::commands) fn token_in(path: &Path) -> Result<SecretString> {
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|opened| opened.take(LONGEST).read_to_string(&mut text))
+        .map_err(Failure::io("cannot read the token in", path))?;
+    token_of(path, &text)
+}
+
+fn token_of(file: &Path, text: &str) -> Result<SecretString> {
     let token = text.trim();
     if token.is_empty() {
         return Err(Failure::plain_usage(format!("{} has no token", file.display())));

@@ -9,7 +9,7 @@ mod orgs;
 mod pipelines;
 mod watch;
 
-pub(super) use login::read_token;
+pub(super) use login::{read_token, token_in};
 pub(super) use open::login_link;
 
 use harmont_client::models::Build;
