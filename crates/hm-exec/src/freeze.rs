@@ -8,11 +8,11 @@ use hm_vm::source::{Source, SourceOptions, SourceStore};
 use crate::{BackendError, Result, RunRequest};
 
 /// Whether the options or any step ask for `.git`.
-pub(crate) fn takes_git(request: &RunRequest) -> bool {
+fn takes_git(request: &RunRequest) -> bool {
     request.options.include_git || request.plan.graph.steps().any(|(_, step)| step.git)
 }
 
-/// Freezes a request's worktree.
+/// Freezes a request's worktree, with `.git` where anything of it asks for that.
 pub(crate) async fn freeze(sources: &Arc<SourceStore>, request: &RunRequest) -> Result<Source> {
     let (sources, root) = (Arc::clone(sources), request.repo_root.clone());
     let options = SourceOptions {

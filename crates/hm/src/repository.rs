@@ -130,7 +130,8 @@ pub fn global_excludes(environment: &Environment) -> Option<PathBuf> {
     let xdg = environment
         .get(env_vars::XDG_CONFIG_HOME)
         .map_or_else(|| home.join(".config"), PathBuf::from);
-    let configured = [home.join(".gitconfig"), xdg.join("git/config")]
+    let system = PathBuf::from("/etc/gitconfig");
+    let configured = [home.join(".gitconfig"), xdg.join("git/config"), system]
         .into_iter()
         .find_map(|config| {
             let value = setting(&config, |section| section == "[core]", "excludesfile")?;

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterator, Sequence
 
-_HIDDEN = (".git", ".hm")
+_HIDDEN = (".git",)
 _CHUNK = 1 << 20
 
 
@@ -32,9 +32,34 @@ def _expand(root: str, pattern: str) -> Iterator[str]:
         at += 1
     base = "/".join(parts[:at])
     if at == len(parts):
-        yield from _below(root, base)
+        yield from _named(root, base)
     else:
-        yield from _glob(root, base, parts[at:])
+        inside = _inside(root, os.path.join(root, base))
+        yield from _glob(root, base if inside is None else inside, parts[at:])
+
+
+def _named(root: str, path: str) -> Iterator[str]:
+    """Yield what ``path`` names, through links; of a link to a directory, what is in that directory too."""
+    parent, name = os.path.split(path)
+    if parent:
+        inside = _inside(root, os.path.join(root, parent))
+        if inside is not None:
+            path = _join(inside, name)
+    yield from _below(root, path)
+    full = os.path.join(root, path)
+    if path and os.path.islink(full) and os.path.isdir(full):
+        inside = _inside(root, full)
+        if inside is not None:
+            yield from _below(root, inside)
+
+
+def _inside(root: str, path: str) -> str | None:
+    """Return where ``path`` leads, relative to ``root``; None where that is outside."""
+    top = os.path.realpath(root)
+    real = os.path.realpath(path)
+    if real == top:
+        return ""
+    return real[len(top) + 1 :] if real.startswith(top + "/") else None
 
 
 def _glob(root: str, base: str, parts: list[str]) -> Iterator[str]:
@@ -55,7 +80,8 @@ def _glob(root: str, base: str, parts: list[str]) -> Iterator[str]:
     from fnmatch import fnmatchcase
 
     for name, is_dir in _list(root, base):
-        if fnmatchcase(name, first) and (is_dir or not rest):
+        # A name that stands there as it is matches, whatever characters are in it.
+        if (name == first or fnmatchcase(name, first)) and (is_dir or not rest):
             yield from _glob(root, _join(base, name), rest)
 
 

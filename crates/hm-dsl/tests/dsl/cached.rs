@@ -369,3 +369,38 @@ fn branch_commit_and_tag_are_inputs_of_the_plan() {
     other.request.env.insert("HM_COMMIT".into(), "abc".into());
     assert_kept(&other);
 }
+
+/// The same vectors hold the scheduler to it.
+#[test]
+fn on_change_names_what_the_vectors_say() {
+    let script = r"
+import json, os, sys, tempfile
+from harmont.digest import _expand
+vectors = json.load(open(sys.argv[1]))
+with tempfile.TemporaryDirectory() as root:
+    def at(path):
+        path = os.path.join(root, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return path
+    for path in vectors['files']:
+        open(at(path), 'w').close()
+    for path, target in vectors['links'].items():
+        os.symlink(target, at(path))
+    for pattern, expected in vectors['cases'].items():
+        found = {path for path in _expand(root, pattern) if os.path.lexists(os.path.join(root, path))}
+        found = sorted(found, key=lambda path: path.split('/'))
+        assert found == expected, (pattern, found, expected)
+";
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = std::process::Command::new("python3")
+        .args(["-B", "-c", script])
+        .arg(here.join("tests/fixtures/watched.json"))
+        .env("PYTHONPATH", here.join("python"))
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}

@@ -104,7 +104,7 @@ impl Watch {
 
     /// The build's first events, with what is known of its agent.
     async fn announce(&self, started_at: DateTime<Utc>, agent: RunHeader) {
-        let notices = self.source.git_note().map(str::to_owned);
+        let notices = self.source.notes().map(str::to_owned);
         let header = RunHeader {
             pipeline: Some(self.request.pipeline_slug.clone()),
             backend: Some("cloud".into()),

@@ -20,6 +20,7 @@ use super::run::Run;
 use super::scheduler::Scheduler;
 use super::sink::Sink;
 use super::state::{Cause, Phase};
+use super::watched;
 use crate::handle::panic_words;
 use crate::{BackendError, BuildOutcome, BuildStatus, Result, announce};
 
@@ -82,16 +83,17 @@ impl Build {
         let run = &self.run;
         let request = &run.request;
         let mut notices = run.vm.notices();
-        notices.extend(run.source.git_note().map(str::to_owned));
+        notices.extend(run.views.whole().notes().map(str::to_owned));
+        notices.extend(watched::unmatched(run.graph(), run.views.plain()));
         let header = RunHeader {
             pipeline: Some(request.pipeline_slug.clone()),
             backend: Some(self.backend.clone()),
             default_image: Some(run.vm.default_image().to_string()),
             images: run.images.values().map(|image| image.pinned()).collect(),
             parallelism: Some(self.slots),
-            source_files: Some(run.source.files()),
-            source_changed: Some(run.source.brought_in()),
-            source_id: Some(run.source.id().to_owned()),
+            source_files: Some(run.views.plain().files()),
+            source_changed: Some(run.views.plain().brought_in()),
+            source_id: Some(run.views.whole().id().to_owned()),
             prepare_ms: None,
             notices,
         };

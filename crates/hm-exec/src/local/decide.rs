@@ -79,7 +79,7 @@ async fn one(run: &Run, index: StepIndex, parts: Option<&KeyParts>) -> Result<De
     let resumed = run.request.options.resume.as_ref();
     if let Some(done) = resumed.and_then(|resume| resume.done.get(step.key.as_str())) {
         let snapshot = SnapshotId(done.0.clone());
-        if run.snapshots.pin(&snapshot)? && usable(run, &snapshot).await?.is_ok() {
+        if run.snapshots.pin(&snapshot)? && usable(run, index, &snapshot).await?.is_ok() {
             let key = parts.filter(|_| step.cache.is_cacheable()).map(KeyParts::key);
             let stands = key.map(|key| run.snapshots.find(&key.to_string())).transpose()?;
             return Ok(if stands.flatten().as_ref() == Some(&snapshot) {
@@ -101,10 +101,10 @@ async fn one(run: &Run, index: StepIndex, parts: Option<&KeyParts>) -> Result<De
             let was = |digest: &str| before.starts_from(image.name.as_str(), digest);
             run.vm.image_changes(&image.resolved, &was)
         };
-        let why = run.snapshots.why(&run.slot(step), parts, &run.source, image)?;
+        let why = run.snapshots.why(&run.slot(step), parts, run.views.of(index), image)?;
         return Ok(Decision::Run(Some(why)));
     };
-    let usable = usable(run, &snapshot)
+    let usable = usable(run, index, &snapshot)
         .await?
         .and_then(|()| match run.collector(index) {
             Some(collector) => collector.check(&snapshot),
@@ -116,8 +116,8 @@ async fn one(run: &Run, index: StepIndex, parts: Option<&KeyParts>) -> Result<De
     })
 }
 
-async fn usable(run: &Run, snapshot: &SnapshotId) -> Result<Result<(), String>> {
-    Ok(match run.vm.check(snapshot, &run.source).await? {
+async fn usable(run: &Run, index: StepIndex, snapshot: &SnapshotId) -> Result<Result<(), String>> {
+    Ok(match run.vm.check(snapshot, run.views.of(index)).await? {
         SnapshotCheck::Usable => Ok(()),
         SnapshotCheck::Missing => Err("its snapshot was evicted".into()),
         SnapshotCheck::Stale(why) => Err(why),
@@ -131,7 +131,7 @@ fn identities(run: &Run) -> Vec<Option<KeyParts>> {
     let mut parts: Vec<Option<KeyParts>> = vec![None; graph.len()];
     let mut keys = vec![None; graph.len()];
     let service_images = run.service_images();
-    let mut watched = Watched::new(&run.source);
+    let mut watched = Watched::new(run.views.plain());
     for index in graph.topological() {
         if !needed[index.as_usize()] {
             continue;
@@ -149,7 +149,7 @@ fn identities(run: &Run) -> Vec<Option<KeyParts>> {
             step,
             base,
             run_env: &run.request.env,
-            source: &run.source_digest,
+            source: run.views.digest(*index),
             watched: watched.digest(&step.cache),
             services: &graph.services(*index),
             service_images: &service_images,

@@ -27,6 +27,7 @@ mod sink;
 mod snapshots;
 mod state;
 mod step;
+mod views;
 mod watched;
 
 pub use artifacts::{Artifact, ArtifactStore, Keep, Swept};

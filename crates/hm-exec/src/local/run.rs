@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use hm_pipeline_ir::{PipelineGraph, Service, Step, StepIndex};
 use hm_plugin_protocol::events::PinnedImage;
-use hm_vm::source::Source;
 use hm_vm::{ExecRequest, ImageConfig, ImageReference, Limits, Network, ResolvedImage, VmBackend};
 use uuid::Uuid;
 
@@ -16,7 +15,7 @@ use super::scrub::Scrubber;
 use super::secrets::give_secrets;
 use super::select::Selection;
 use super::snapshots::Snapshots;
-use crate::freeze::takes_git;
+use super::views::Views;
 use crate::{RunOptions, RunRequest};
 
 /// An image that root steps or services start from.
@@ -47,8 +46,7 @@ pub(super) struct Run {
     pub(super) request: RunRequest,
     pub(super) selection: Selection,
     pub(super) images: BTreeMap<ImageReference, Image>,
-    pub(super) source: Arc<Source>,
-    pub(super) source_digest: String,
+    pub(super) views: Views,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) scrubber: Scrubber,
     pub(super) artifacts: ArtifactStore,
@@ -83,11 +81,6 @@ impl Run {
     pub(super) fn slot(&self, step: &Step) -> String {
         let root = self.request.repo_root.display();
         format!("{root}\0{}\0{}", self.request.pipeline_slug, step.key)
-    }
-
-    /// Whether the run's source has `.git`.
-    pub(super) fn has_git(&self) -> bool {
-        takes_git(&self.request)
     }
 
     /// What collects a step's artifacts, where it has any.

@@ -12,6 +12,7 @@ use super::run::Run;
 use super::secrets;
 use super::select::Selection;
 use super::snapshots::Snapshots;
+use super::views::Views;
 use crate::freeze::freeze;
 use crate::{BackendError, Result, RunRequest};
 
@@ -35,14 +36,13 @@ impl LocalBackend {
             .graph
             .steps()
             .any(|(_, step)| step.cache.uses_source());
-        let source_digest = if watched { source.digest() } else { String::new() };
+        let views = Views::new(source, &request, watched);
         Ok(Run {
             vm: Arc::clone(&self.vm),
             request,
             selection,
             images,
-            source_digest,
-            source: Arc::new(source),
+            views,
             snapshots,
             scrubber,
             artifacts: ArtifactStore::new(&self.data_dir),

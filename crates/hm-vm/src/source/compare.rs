@@ -3,12 +3,13 @@
 use std::cmp::Ordering;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use super::copy::{self, Copier};
 use super::error::SourceError;
 use super::manifest::{Kind, Record, order};
+use super::origins::Origins;
 use super::parallel;
 use super::scan::{Scan, Seen};
 use super::tree::{At, Tree};
@@ -116,7 +117,7 @@ fn same_content(a: &Record, b: &Record) -> bool {
 /// Reads what may have changed and says what must be brought in. Of what went away meanwhile, either nothing
 /// is taken (`tolerant`) or nothing is said at all: `None`.
 pub(super) fn plan<'a>(
-    worktree: &Path,
+    origins: &Origins,
     scan: &'a Scan,
     tree: &Tree,
     comparison: &Comparison,
@@ -131,7 +132,7 @@ pub(super) fn plan<'a>(
             let index = comparison.suspects.get(number).copied().unwrap_or_default();
             let previous = comparison.previous.get(index).copied().flatten();
             match scan.seen.get(index) {
-                Some(seen) => look(worktree, scan.path(seen), seen, tree, previous, started, copier),
+                Some(seen) => look(origins, scan.path(seen), seen, tree, previous, started, copier),
                 None => Ok(None),
             }
         },
@@ -224,7 +225,7 @@ type Looked = Option<(Record, Vec<u8>, Origin)>;
 
 /// Looks at one path that may have changed.
 fn look(
-    worktree: &Path,
+    origins: &Origins,
     path: &[u8],
     seen: &Seen,
     tree: &Tree,
@@ -255,13 +256,13 @@ fn look(
     if !held.iter().flatten().any(alike) {
         return Ok(Some((record, Vec::new(), Origin::Worktree)));
     }
-    let from = worktree.join(OsStr::from_bytes(path));
+    let from = origins.of(path);
     let content = match seen.kind {
         Kind::Symlink => copy::link(&from, None)?,
         _ => copier.file(&from, None)?,
     };
     let Some(content) = content else { return Ok(None) };
-    if content.stat != seen.stat {
+    if content.stat != seen.stat || content.is_torn {
         // It changed since the listing: bring in what is there now.
         return Ok(Some((record, Vec::new(), Origin::Worktree)));
     }

@@ -24,6 +24,8 @@ pub(super) struct Content {
     pub digest: [u8; 32],
     /// Where a link points.
     pub target: Vec<u8>,
+    /// It changed all the while: it may never have held just this.
+    pub is_torn: bool,
 }
 
 /// One thread's means of copying.
@@ -48,6 +50,9 @@ impl<'a> Copier<'a> {
     }
 
     /// Reads a file's content, and writes it to `to` where that is given; `None` when it is gone.
+    ///
+    /// Of a file that grows meanwhile, what it held at the first look is taken. One that is written over all the
+    /// time is taken as it was read last, and that is noted.
     pub fn file(&mut self, from: &Path, to: Option<&Path>) -> Result<Option<Content>, SourceError> {
         // A pipe put in its place must not block.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -57,21 +62,23 @@ impl<'a> Copier<'a> {
             Err(error) => return Err(SourceError::unreadable(from)(error)),
         };
         let mut copy = to.map(|to| create(to).map(|file| (file, to))).transpose()?;
-        for _ in 0..ATTEMPTS {
+        for attempt in 1.. {
             let before = rustix::fs::fstat(&source).map_err(SourceError::unreadable(from))?;
             if kind_of(&before) != Some(Kind::File) {
                 return Ok(None);
             }
-            let before = stat_of(&before);
-            let digest = match &mut copy {
+            let mut before = stat_of(&before);
+            source.rewind().map_err(SourceError::unreadable(from))?;
+            let (digest, length) = match &mut copy {
                 Some((file, to)) => self.transfer(&mut source, from, file, to, before.size)?,
-                None => self.read(&mut source, from, None)?,
+                None => self.read(&mut source, from, before.size, None)?,
             };
-            let after = rustix::fs::fstat(&source).map_err(SourceError::unreadable(from))?;
-            if stat_of(&after) != before {
-                source.rewind().map_err(SourceError::unreadable(from))?;
+            let is_last = attempt >= ATTEMPTS;
+            let is_whole = self.is_whole(&mut source, from, &before, (digest, length))?;
+            if !is_whole && !is_last {
                 continue;
             }
+            before.size = length;
             if let Some((file, to)) = &copy {
                 seal(file, &before).map_err(SourceError::io("cannot set the times of", to))?;
             }
@@ -79,13 +86,33 @@ impl<'a> Copier<'a> {
                 stat: before,
                 digest,
                 target: Vec::new(),
+                is_torn: !is_whole,
             }));
         }
-        Err(SourceError::Changing {
-            path: from.to_owned(),
-        })
+        Ok(None)
     }
 
+    /// Whether what was just read is what the file held at one moment: nothing changed, or it only grew.
+    fn is_whole(
+        &mut self,
+        source: &mut File,
+        from: &Path,
+        before: &Stat,
+        read: ([u8; 32], u64),
+    ) -> Result<bool, SourceError> {
+        let after = rustix::fs::fstat(&*source).map_err(SourceError::unreadable(from))?;
+        let after = stat_of(&after);
+        if after == *before {
+            return Ok(read.1 == before.size);
+        }
+        if after.size < before.size || read.1 < before.size {
+            return Ok(false);
+        }
+        source.rewind().map_err(SourceError::unreadable(from))?;
+        Ok(self.read(source, from, before.size, None)? == read)
+    }
+
+    /// Copies the first `size` bytes.
     fn transfer(
         &mut self,
         source: &mut File,
@@ -93,39 +120,49 @@ impl<'a> Copier<'a> {
         copy: &mut File,
         to: &Path,
         size: u64,
-    ) -> Result<[u8; 32], SourceError> {
+    ) -> Result<([u8; 32], u64), SourceError> {
         copy.rewind().map_err(SourceError::io("cannot write", to))?;
         if size >= BUFFER as u64 && self.shares_blocks.load(Ordering::Relaxed) {
             if share_blocks(source, copy) {
-                return self.read(copy, to, None);
+                let length = copy.metadata().map_err(SourceError::io("cannot read", to))?.len();
+                let length = length.min(size);
+                copy.set_len(length)
+                    .map_err(SourceError::io("cannot write", to))?;
+                return self.read(copy, to, length, None);
             }
             self.shares_blocks.store(false, Ordering::Relaxed);
         }
         copy.set_len(0).map_err(SourceError::io("cannot write", to))?;
-        let digest = self.read(source, from, Some((copy, to)))?;
+        let read = self.read(source, from, size, Some((copy, to)))?;
         // What ends in a hole has not been written to its end.
         let end = copy
             .stream_position()
             .map_err(SourceError::io("cannot write", to))?;
         copy.set_len(end).map_err(SourceError::io("cannot write", to))?;
-        Ok(digest)
+        Ok(read)
     }
 
+    /// Reads at most `most` bytes; their digest, and how many there were.
     fn read(
         &mut self,
         source: &mut File,
         from: &Path,
+        most: u64,
         mut copy: Option<(&mut File, &Path)>,
-    ) -> Result<[u8; 32], SourceError> {
+    ) -> Result<([u8; 32], u64), SourceError> {
         self.buffer.resize(BUFFER, 0);
         let mut hasher = blake3::Hasher::new();
+        let mut length = 0;
         loop {
-            let count = match source.read(&mut self.buffer) {
-                Ok(0) => return Ok(*hasher.finalize().as_bytes()),
+            let room = usize::try_from(most - length).map_or(BUFFER, |left| left.min(BUFFER));
+            let piece = self.buffer.get_mut(..room).unwrap_or_default();
+            let count = match source.read(piece) {
+                Ok(0) => return Ok((*hasher.finalize().as_bytes(), length)),
                 Ok(count) => count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(SourceError::unreadable(from)(error)),
             };
+            length += count as u64;
             let piece = self.buffer.get(..count).unwrap_or_default();
             hasher.update(piece);
             if let Some((file, to)) = &mut copy {
@@ -177,9 +214,16 @@ fn seal(file: &File, stat: &Stat) -> rustix::io::Result<()> {
     rustix::fs::futimens(file, &times(stat.mtime))
 }
 
+/// Gives a file its mode and time.
+pub(super) fn seal_path(path: &Path, stat: &Stat) -> Result<(), SourceError> {
+    let file = File::options().write(true).open(path);
+    let file = file.map_err(SourceError::io("cannot open", path))?;
+    seal(&file, stat).map_err(SourceError::io("cannot set the times of", path))
+}
+
 /// Reads a link, and makes the same at `to` where that is given; `None` when it is gone.
 pub(super) fn link(from: &Path, to: Option<&Path>) -> Result<Option<Content>, SourceError> {
-    for _ in 0..ATTEMPTS {
+    for attempt in 1.. {
         let before = match rustix::fs::statat(CWD, from, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if kind_of(&stat) == Some(Kind::Symlink) => stat_of(&stat),
             Ok(_) => return Ok(None),
@@ -192,7 +236,8 @@ pub(super) fn link(from: &Path, to: Option<&Path>) -> Result<Option<Content>, So
             Err(error) => return Err(SourceError::unreadable(from)(error)),
         };
         let after = rustix::fs::statat(CWD, from, AtFlags::SYMLINK_NOFOLLOW).map(|stat| stat_of(&stat));
-        if after != Ok(before) {
+        let is_whole = after == Ok(before);
+        if !is_whole && attempt < ATTEMPTS {
             // Reading a link changes nothing that is compared: somebody else did.
             continue;
         }
@@ -204,11 +249,10 @@ pub(super) fn link(from: &Path, to: Option<&Path>) -> Result<Option<Content>, So
             stat: before,
             digest: *blake3::hash(&target).as_bytes(),
             target,
+            is_torn: !is_whole,
         }));
     }
-    Err(SourceError::Changing {
-        path: from.to_owned(),
-    })
+    Ok(None)
 }
 
 /// Makes a symbolic link with its time.

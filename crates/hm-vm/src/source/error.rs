@@ -32,11 +32,19 @@ pub enum SourceError {
         /// What was given.
         path: PathBuf,
     },
-    /// A file kept changing while it was copied.
-    #[error("{} keeps changing while it is copied: run again once whatever writes it has ended", path.display())]
+    /// Files kept appearing and vanishing while the worktree was listed.
+    #[error("{} keeps changing while it is read: run again once whatever writes it has ended", path.display())]
     Changing {
-        /// Which file.
+        /// The worktree.
         path: PathBuf,
+    },
+    /// Git's list of tracked files cannot be read.
+    #[error("cannot read git's index {}: {reason}; `git status` says what git makes of it, `rm` and `git reset` write it anew", path.display())]
+    Index {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The worktree holds more than one index can describe.
     #[error("the worktree {} holds too many files to freeze: name generated ones in .gitignore", path.display())]

@@ -1,46 +1,45 @@
 //! Which paths git would ignore: `.gitignore` files, the innermost first, then `.git/info/exclude`, then
-//! the user's own list where the caller names one.
+//! `core.excludesFile`, the repository's own or else the user's where the caller names one.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use gix_ignore::glob::Pattern;
+use gix_ignore::glob::pattern::Case;
+use gix_ignore::glob::wildmatch::Mode;
+
+use super::repository::Repository;
 
 /// The patterns that hold in one directory, and those it inherits.
 #[derive(Debug)]
 pub(super) struct Ignores {
     outer: Option<Arc<Ignores>>,
-    patterns: Gitignore,
+    patterns: Vec<Pattern>,
     /// How many bytes of a path name the directory that the patterns are relative to.
     skip: usize,
+    case: Case,
 }
 
 impl Ignores {
-    fn with(outer: Option<Arc<Self>>, text: &[u8], skip: usize) -> Option<Arc<Self>> {
-        let mut builder = GitignoreBuilder::new("");
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        for line in text.split(|byte| *byte == b'\n') {
-            let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
-            // A pattern that is no pattern matches nothing, for git too.
-            drop(builder.add_line(None, &line));
+    /// Adds the patterns of the directory whose path is `skip` bytes long, separator included.
+    pub fn enter(outer: Option<Arc<Self>>, text: &[u8], skip: usize, case: Case) -> Option<Arc<Self>> {
+        // Git ends the last line too.
+        let text = [text, b"\n"].concat();
+        // No file is precious: git has no such patterns yet.
+        let patterns: Vec<Pattern> = gix_ignore::parse(&text, false)
+            .map(|(pattern, ..)| pattern)
+            .collect();
+        if patterns.is_empty() {
+            return outer;
         }
-        match builder.build() {
-            Ok(patterns) if !patterns.is_empty() => Some(Arc::new(Self {
-                outer,
-                patterns,
-                skip,
-            })),
-            _ => outer,
-        }
-    }
-
-    /// Adds the `.gitignore` of the directory whose path is `skip` bytes long, separator included.
-    pub fn enter(outer: Option<&Arc<Self>>, text: &[u8], skip: usize) -> Option<Arc<Self>> {
-        Self::with(outer.cloned(), text, skip)
+        Some(Arc::new(Self {
+            outer,
+            patterns,
+            skip,
+            case,
+        }))
     }
 
     /// Whether git would leave this path out.
@@ -48,17 +47,32 @@ impl Ignores {
         let mut next = Some(self);
         while let Some(ignores) = next {
             let relative = path.get(ignores.skip..).unwrap_or_default();
-            match ignores
-                .patterns
-                .matched(Path::new(OsStr::from_bytes(relative)), is_directory)
-            {
-                Match::Ignore(_) => return true,
-                Match::Whitelist(_) => return false,
-                Match::None => next = ignores.outer.as_deref(),
+            let basename = relative.iter().rposition(|byte| *byte == b'/').map(|at| at + 1);
+            let matched = ignores.patterns.iter().rev().find(|pattern| {
+                pattern.matches_repo_relative_path(
+                    relative.into(),
+                    basename,
+                    Some(is_directory),
+                    ignores.case,
+                    Mode::NO_MATCH_SLASH_LITERAL,
+                )
+            });
+            match matched {
+                Some(pattern) => return !pattern.is_negative(),
+                None => next = ignores.outer.as_deref(),
             }
         }
         false
     }
+}
+
+/// What holds outside the worktree.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct User<'a> {
+    /// The user's own list of ignored files.
+    pub excludes: Option<&'a Path>,
+    /// What `~` stands for in a repository's configuration.
+    pub home: Option<&'a Path>,
 }
 
 /// What holds above a worktree's root.
@@ -68,74 +82,51 @@ pub(super) struct Surroundings {
     pub ignores: Option<Arc<Ignores>>,
     /// The root's path within the repository it lies in, with a separator behind it; else empty.
     pub prefix: Vec<u8>,
-    /// The repository's index.
-    pub index: Option<PathBuf>,
+    /// The repository.
+    pub repository: Option<Repository>,
 }
 
 /// Reads what a repository around or at `root` says.
-pub(super) fn surroundings(root: &Path, global: Option<&Path>) -> Surroundings {
-    let global = global.and_then(|path| fs::read(path).ok());
-    let Some(repository) = root
-        .ancestors()
-        .find(|path| path.join(".git").symlink_metadata().is_ok())
-    else {
+pub(super) fn surroundings(root: &Path, user: User<'_>) -> Surroundings {
+    let Some(repository) = Repository::around(root, user.home) else {
+        let global = user.excludes.and_then(|path| fs::read(path).ok());
         return Surroundings {
-            ignores: global.and_then(|text| Ignores::with(None, &text, 0)),
+            ignores: global.and_then(|text| Ignores::enter(None, &text, 0, Case::Sensitive)),
             ..Surroundings::default()
         };
     };
-    let mut ignores = repository_wide(repository, global.as_deref(), 0);
-    let below = root.strip_prefix(repository).unwrap_or(Path::new(""));
+    let mut ignores = repository_wide(&repository, user, 0);
+    let below = root.strip_prefix(&repository.root).unwrap_or(Path::new(""));
     let mut prefix = Vec::new();
-    let mut directory = repository.to_owned();
+    let mut directory = repository.root.clone();
     for part in below.components() {
-        if let Ok(text) = fs::read(directory.join(".gitignore")) {
-            ignores = Ignores::with(ignores, &text, prefix.len());
+        if let Some(text) = read_patterns(&directory.join(".gitignore")) {
+            ignores = Ignores::enter(ignores, &text, prefix.len(), repository.case);
         }
         directory.push(part);
         prefix.extend_from_slice(part.as_os_str().as_bytes());
         prefix.push(b'/');
     }
-    let git = repository.join(".git");
-    let index = if git.is_dir() {
-        Some(git.join("index"))
-    } else {
-        gitfile_target(&git).map(|git| repository.join(git).join("index"))
-    };
     Surroundings {
         ignores,
         prefix,
-        index,
+        repository: Some(repository),
     }
 }
 
 /// What holds in all of one repository, whose own path is `skip` bytes long, separator included.
-pub(super) fn repository_wide(repository: &Path, global: Option<&[u8]>, skip: usize) -> Option<Arc<Ignores>> {
-    let ignores = global.and_then(|text| Ignores::with(None, text, skip));
-    let exclude = git_directory(repository).and_then(|git| fs::read(git.join("info/exclude")).ok());
-    match exclude {
-        Some(text) => Ignores::with(ignores, &text, skip),
-        None => ignores,
-    }
+pub(super) fn repository_wide(repository: &Repository, user: User<'_>, skip: usize) -> Option<Arc<Ignores>> {
+    let add = |outer, path: Option<PathBuf>| match path.and_then(|path| fs::read(path).ok()) {
+        Some(text) => Ignores::enter(outer, &text, skip, repository.case),
+        None => outer,
+    };
+    let own = repository.excludes_file.clone();
+    let excludes = own.or_else(|| user.excludes.map(Path::to_owned));
+    add(add(None, excludes), Some(repository.exclude_file()))
 }
 
-/// Where a repository's shared git files lie: its `.git`, or where a linked worktree's `.git` file leads.
-fn git_directory(repository: &Path) -> Option<PathBuf> {
-    let git = repository.join(".git");
-    if git.is_dir() {
-        return Some(git);
-    }
-    let directory = repository.join(gitfile_target(&git)?);
-    let common = fs::read(directory.join("commondir")).ok();
-    Some(match common {
-        Some(common) => directory.join(OsStr::from_bytes(common.trim_ascii())),
-        None => directory,
-    })
-}
-
-/// What a `.git` file names.
-fn gitfile_target(file: &Path) -> Option<PathBuf> {
-    let text = fs::read(file).ok()?;
-    let target = text.strip_prefix(b"gitdir:")?.trim_ascii();
-    Some(PathBuf::from(OsStr::from_bytes(target)))
+/// A `.gitignore` above the worktree; git follows no link that bears the name.
+fn read_patterns(file: &Path) -> Option<Vec<u8>> {
+    file.symlink_metadata().ok().filter(fs::Metadata::is_file)?;
+    fs::read(file).ok()
 }

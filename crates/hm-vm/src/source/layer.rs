@@ -11,8 +11,10 @@ use rustix::fs::{AtFlags, CWD, Mode};
 
 use super::compare::{Origin, Wanted, is_racy};
 use super::copy::{self, Content, Copier};
+use super::dotgit;
 use super::error::SourceError;
 use super::manifest::{Builder, Header, Kind, Manifest, Stat, order};
+use super::origins::Origins;
 use super::parallel;
 
 /// The layers that files may be taken from by hard links.
@@ -145,6 +147,11 @@ impl<'a> Shape<'a> {
     pub fn has_whiteouts(&self) -> bool {
         !self.whiteouts.is_empty()
     }
+
+    /// Whether a whiteout hides anything outside every `.git`: what the source itself has at that path.
+    pub fn hides_source(&self) -> bool {
+        self.whiteouts.iter().any(|path| !dotgit::is_inside(path))
+    }
 }
 
 fn is_below(path: &[u8], directory: &[u8]) -> bool {
@@ -159,7 +166,7 @@ fn join(root: &Path, path: &[u8]) -> PathBuf {
 /// Where a layer comes from and goes to.
 #[derive(Debug)]
 pub(super) struct Work<'a> {
-    pub worktree: &'a Path,
+    pub origins: &'a Origins,
     pub held: &'a Held,
     /// The directory to make.
     pub to: &'a Path,
@@ -174,14 +181,14 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Makes the layer and returns how many files were brought in from the worktree; `None` when one of
-    /// them is gone. When that is tolerated, its record says [`Kind::Removed`].
+    /// Makes the layer and returns what was brought in from the worktree; `None` when a file is
+    /// gone. When that is tolerated, its record says [`Kind::Removed`].
     pub fn lay(
         &self,
         shape: &Shape<'_>,
         wanted: &mut [Wanted<'_>],
         base: &Manifest,
-    ) -> Result<Option<u64>, SourceError> {
+    ) -> Result<Option<News>, SourceError> {
         fs::create_dir(self.to).map_err(SourceError::io("cannot create", self.to))?;
         for wanted in shape.directories.iter().filter_map(|index| wanted.get(*index)) {
             let to = join(self.to, wanted.path);
@@ -191,6 +198,7 @@ impl Work<'_> {
             let to = join(self.to, path);
             whiteout(&to).map_err(SourceError::io("cannot mark as removed", &to))?;
         }
+        let mut torn = Vec::new();
         let brought_in = AtomicU64::new(0);
         let shares_blocks = AtomicBool::new(true);
         let laid = parallel::each(
@@ -219,7 +227,11 @@ impl Work<'_> {
                 Laid::Copied(content) => {
                     wanted.record.stat = content.stat;
                     wanted.record.digest = content.digest;
-                    wanted.record.racy = is_racy(content.stat.ctime, self.started);
+                    // What was not read in one piece is read again the next time.
+                    wanted.record.racy = content.is_torn || is_racy(content.stat.ctime, self.started);
+                    if content.is_torn {
+                        torn.push(PathBuf::from(OsStr::from_bytes(wanted.path)));
+                    }
                     wanted.target = content.target;
                 }
             }
@@ -234,7 +246,10 @@ impl Work<'_> {
             finish_directory(&join(self.to, wanted.path), &wanted.record.stat)?;
         }
         finish_directory(self.to, &self.root)?;
-        Ok(Some(brought_in.into_inner()))
+        Ok(Some(News {
+            brought_in: brought_in.into_inner(),
+            torn,
+        }))
     }
 
     fn lay_file(
@@ -255,7 +270,7 @@ impl Work<'_> {
                 return Ok(Laid::Linked);
             }
         }
-        let from = join(self.worktree, wanted.path);
+        let from = self.origins.of(wanted.path);
         let content = match wanted.record.kind {
             Kind::Symlink => copy::link(&from, Some(&to))?,
             _ => copier.file(&from, Some(&to))?,
@@ -266,6 +281,15 @@ impl Work<'_> {
         brought_in.fetch_add(1, Ordering::Relaxed);
         Ok(Laid::Copied(content))
     }
+}
+
+/// What laying a layer brought.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// How many files were brought in.
+    pub brought_in: u64,
+    /// The files that changed all the while they were read.
+    pub torn: Vec<PathBuf>,
 }
 
 enum Laid {

@@ -66,6 +66,13 @@ impl Room {
         fs::read(self.path.join("origin")).ok()
     }
 
+    /// A directory for files that are put together, and lie nowhere else.
+    pub fn made(&self) -> Result<PathBuf, SourceError> {
+        let path = self.path.join("made");
+        fs::create_dir_all(&path).map_err(SourceError::io("cannot create", &path))?;
+        Ok(path)
+    }
+
     fn open_lock(&self) -> Result<File, SourceError> {
         files::open_lock(&self.lock).map_err(SourceError::io("cannot open the lock", &self.lock))
     }

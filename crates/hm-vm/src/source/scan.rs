@@ -4,15 +4,16 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::error::SourceError;
-use super::ignores::{Ignores, Surroundings, repository_wide, surroundings};
+use super::ignores::{Ignores, Surroundings, User, repository_wide, surroundings};
 use super::manifest::{Kind, Stat};
-use super::tracked::Tracked;
+use super::repository::Repository;
+use super::tracked::Scope;
 
 /// Directories that one thread reads before others join in: a small tree is done by then.
 const ALONE: usize = 16;
@@ -21,11 +22,10 @@ const ALONE: usize = 16;
 #[derive(Debug)]
 pub(super) struct Request<'a> {
     pub worktree: &'a Path,
-    pub include_git: bool,
-    /// Directories that are left out, relative to the worktree.
+    /// Files and directories that are left out, relative to the worktree.
     pub hidden: &'a [Vec<u8>],
-    /// The user's own list of ignored files.
-    pub global_excludes: Option<&'a Path>,
+    /// What the user's own settings say.
+    pub user: User<'a>,
     /// Nothing is left out for being ignored.
     pub takes_ignored: bool,
 }
@@ -46,11 +46,36 @@ pub(super) struct Scan {
     pub seen: Vec<Seen>,
     /// The root itself.
     pub root: Stat,
-    /// What `.git` at the root is, where there is one.
-    pub dot_git: Option<Kind>,
+    /// The directories that hold a `.git`, which is not listed, sorted; the root is the empty path.
+    pub dot_gits: Vec<Vec<u8>>,
+    /// What git would take for source and cannot be brought in, with what it is; sorted.
+    pub special: Vec<(Vec<u8>, &'static str)>,
 }
 
 impl Scan {
+    /// A listing of what is given, in the order of paths.
+    pub fn of(found: Vec<(Vec<u8>, (Kind, Stat))>, worktree: &Path) -> Result<Self, SourceError> {
+        let mut scan = Self::default();
+        for (path, (kind, stat)) in found {
+            scan.push(&path, kind, stat, worktree)?;
+        }
+        Ok(scan)
+    }
+
+    fn push(&mut self, path: &[u8], kind: Kind, stat: Stat, worktree: &Path) -> Result<(), SourceError> {
+        let start = u32::try_from(self.names.len()).map_err(|_| SourceError::TooLarge {
+            path: worktree.to_owned(),
+        })?;
+        self.names.extend_from_slice(path);
+        self.seen.push(Seen {
+            start,
+            len: u32::try_from(path.len()).unwrap_or(u32::MAX),
+            kind,
+            stat,
+        });
+        Ok(())
+    }
+
     pub fn path(&self, seen: &Seen) -> &[u8] {
         let start = seen.start as usize;
         self.names
@@ -65,11 +90,10 @@ struct Job {
     /// Within the repository; ends with a separator unless it is empty.
     path: Vec<u8>,
     ignores: Option<Arc<Ignores>>,
-    inside_git: bool,
+    /// The repository it lies in.
+    scope: Arc<Scope>,
     /// The directory is ignored: only what git tracks in spite of that is taken.
     is_ignored: bool,
-    /// It lies in a repository within the repository, whose index is not read.
-    is_nested: bool,
 }
 
 /// One directory's content, sorted by name.
@@ -77,6 +101,15 @@ struct Job {
 struct Listing {
     names: Vec<u8>,
     items: Vec<Item>,
+    has_dot_git: bool,
+    special: Vec<(Vec<u8>, &'static str)>,
+}
+
+/// What a directory's entries inherit from it.
+struct Below {
+    ignores: Option<Arc<Ignores>>,
+    scope: Arc<Scope>,
+    is_ignored: bool,
 }
 
 struct Item {
@@ -95,7 +128,8 @@ struct Queue {
     busy: usize,
     numbers: usize,
     listings: Vec<Option<Listing>>,
-    dot_git: Option<Kind>,
+    dot_gits: Vec<Vec<u8>>,
+    special: Vec<(Vec<u8>, &'static str)>,
     failed: Option<SourceError>,
 }
 
@@ -103,9 +137,6 @@ struct Walker<'a> {
     request: &'a Request<'a>,
     root: OwnedFd,
     prefix: usize,
-    global: Option<Vec<u8>>,
-    index: Option<PathBuf>,
-    tracked: OnceLock<Tracked>,
     queue: Mutex<Queue>,
     wake: Condvar,
 }
@@ -119,23 +150,20 @@ pub(super) fn scan(request: &Request<'_>) -> Result<Scan, SourceError> {
     let Surroundings {
         ignores,
         prefix,
-        index,
-    } = surroundings(request.worktree, request.global_excludes);
+        repository,
+    } = surroundings(request.worktree, request.user);
+    let scope = Arc::new(Scope::new(repository, 0));
     let walker = Walker {
         request,
         root,
         prefix: prefix.len(),
-        global: request.global_excludes.and_then(|path| std::fs::read(path).ok()),
-        index,
-        tracked: OnceLock::new(),
         queue: Mutex::new(Queue {
             jobs: vec![Job {
                 number: 0,
                 path: prefix,
                 ignores,
-                inside_git: false,
+                scope,
                 is_ignored: false,
-                is_nested: false,
             }],
             numbers: 1,
             ..Queue::default()
@@ -155,7 +183,14 @@ pub(super) fn scan(request: &Request<'_>) -> Result<Scan, SourceError> {
     let queue = walker.queue.into_inner().unwrap_or_else(PoisonError::into_inner);
     match queue.failed {
         Some(error) => Err(error),
-        None => flatten(queue.listings, queue.dot_git, stat_of(&stat), request.worktree),
+        None => {
+            let mut scan = flatten(&queue.listings, stat_of(&stat), request.worktree)?;
+            scan.dot_gits = queue.dot_gits;
+            scan.dot_gits.sort_unstable();
+            scan.special = queue.special;
+            scan.special.sort_unstable();
+            Ok(scan)
+        }
     }
 }
 
@@ -183,7 +218,7 @@ impl Walker<'_> {
             queue.busy -= 1;
             done += 1;
             match read {
-                Ok((listing, dot_git, below)) => self.take(&mut queue, &job, listing, dot_git, below),
+                Ok((listing, below)) => self.take(&mut queue, &job, listing, &below),
                 Err(error) => queue.failed = Some(error),
             }
             if queue.jobs.len() > 1 || queue.busy == 0 || queue.failed.is_some() {
@@ -194,18 +229,13 @@ impl Walker<'_> {
         self.wake.notify_all();
     }
 
-    fn take(
-        &self,
-        queue: &mut Queue,
-        job: &Job,
-        mut listing: Listing,
-        dot_git: Option<Kind>,
-        below: Option<Arc<Ignores>>,
-    ) {
-        if job.number == 0 {
-            queue.dot_git = dot_git;
+    fn take(&self, queue: &mut Queue, job: &Job, mut listing: Listing, below: &Below) {
+        if listing.has_dot_git {
+            let relative = job.path.get(self.prefix..).unwrap_or_default();
+            let path = relative.strip_suffix(b"/").unwrap_or(relative);
+            queue.dot_gits.push(path.to_vec());
         }
-        let is_nested = job.is_nested || (job.number != 0 && dot_git.is_some());
+        queue.special.append(&mut listing.special);
         for item in &mut listing.items {
             if item.kind != Kind::Directory {
                 continue;
@@ -220,10 +250,9 @@ impl Walker<'_> {
             queue.jobs.push(Job {
                 number: item.listing,
                 path,
-                ignores: below.clone(),
-                inside_git: job.inside_git || name == b".git",
+                ignores: below.ignores.clone(),
+                scope: Arc::clone(&below.scope),
                 is_ignored: item.is_ignored,
-                is_nested,
             });
         }
         let numbers = queue.numbers;
@@ -237,12 +266,39 @@ impl Walker<'_> {
         self.request.worktree.join(OsStr::from_bytes(relative))
     }
 
-    /// Reads one directory. Returns what it holds, what `.git` in it is, and the patterns for what is below.
-    #[expect(
-        clippy::type_complexity,
-        reason = "three unrelated results, read in one place"
-    )]
-    fn read(&self, job: &Job) -> Result<(Listing, Option<Kind>, Option<Arc<Ignores>>), SourceError> {
+    /// What holds in a directory: the patterns, and which repository it is in.
+    fn enter(&self, job: &Job, has_dot_git: bool) -> Result<Below, SourceError> {
+        let relative = job.path.get(self.prefix..).unwrap_or_default();
+        let here = relative.strip_suffix(b"/").unwrap_or_default();
+        let inherited = Below {
+            ignores: job.ignores.clone(),
+            scope: Arc::clone(&job.scope),
+            is_ignored: job.is_ignored,
+        };
+        if !has_dot_git || here.is_empty() || self.request.takes_ignored {
+            return Ok(inherited);
+        }
+        let user = self.request.user;
+        let Some(repository) = Repository::at(&self.absolute(here), user.home) else {
+            return Ok(inherited);
+        };
+        if job
+            .scope
+            .tracks_below(job.path.strip_suffix(b"/").unwrap_or_default())?
+        {
+            return Ok(inherited);
+        }
+        // A repository of its own: the outer one's patterns end here.
+        let skip = job.path.len();
+        Ok(Below {
+            ignores: repository_wide(&repository, user, skip),
+            scope: Arc::new(Scope::new(Some(repository), skip)),
+            is_ignored: false,
+        })
+    }
+
+    /// Reads one directory. Returns what it holds, and what is true of what is below.
+    fn read(&self, job: &Job) -> Result<(Listing, Below), SourceError> {
         let relative = job.path.get(self.prefix..).unwrap_or_default();
         let here = relative.strip_suffix(b"/").unwrap_or(b".");
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -250,23 +306,22 @@ impl Walker<'_> {
         let directory = match opened {
             Ok(directory) => directory,
             // It went away since its parent was read.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok((Listing::default(), None, None)),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                return Ok((Listing::default(), self.enter(job, false)?));
+            }
             Err(error) => return Err(SourceError::unreadable(&self.absolute(here))(error)),
         };
         let mut found = Vec::new();
         let mut has_ignore_file = false;
-        let mut has_dot_git = false;
+        let mut listing = Listing::default();
         let mut stream = Dir::read_from(&directory).map_err(SourceError::unreadable(&self.absolute(here)))?;
         while let Some(entry) = stream.read() {
             let entry = entry.map_err(SourceError::unreadable(&self.absolute(here)))?;
             match entry.file_name().to_bytes() {
                 b"." | b".." => continue,
-                b".hm" if relative.is_empty() => continue,
                 b".git" => {
-                    has_dot_git = true;
-                    if !self.request.include_git {
-                        continue;
-                    }
+                    listing.has_dot_git = true;
+                    continue;
                 }
                 b".gitignore" => has_ignore_file = true,
                 _ => {}
@@ -274,52 +329,40 @@ impl Walker<'_> {
             found.push(entry);
         }
         found.sort_unstable_by(|a, b| a.file_name().cmp(b.file_name()));
-        let dot_git = if has_dot_git {
-            let stat = rustix::fs::statat(&directory, ".git", AtFlags::SYMLINK_NOFOLLOW);
-            stat.ok().and_then(|stat| kind_of(&stat))
-        } else {
-            None
-        };
-        let mut ignores = job.ignores.clone();
-        if has_dot_git && !relative.is_empty() && !job.inside_git {
-            // A repository of its own: the outer one's patterns end here.
-            ignores = repository_wide(&self.absolute(here), self.global.as_deref(), job.path.len());
+        let mut below = self.enter(job, listing.has_dot_git)?;
+        if has_ignore_file && let Some(text) = read_patterns(&directory) {
+            below.ignores = Ignores::enter(below.ignores, &text, job.path.len(), below.scope.case());
         }
-        if has_ignore_file
-            && !job.inside_git
-            && let Some(text) = read_patterns(&directory)
-        {
-            ignores = Ignores::enter(ignores.as_ref(), &text, job.path.len());
-        }
-        let is_nested = job.is_nested || (has_dot_git && !relative.is_empty());
-        let mut listing = Listing::default();
         let mut path = job.path.clone();
         for entry in found {
             let name = entry.file_name().to_bytes();
+            path.truncate(job.path.len());
+            path.extend_from_slice(name);
             let stat = match rustix::fs::statat(&directory, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => stat,
                 Err(Errno::NOENT) => continue,
                 Err(error) => {
-                    path.truncate(job.path.len());
-                    path.extend_from_slice(name);
                     let path = path.get(self.prefix..).unwrap_or_default();
                     return Err(SourceError::unreadable(&self.absolute(path))(error));
                 }
             };
-            // Sockets, pipes and devices are no source.
-            let Some(kind) = kind_of(&stat) else { continue };
-            path.truncate(job.path.len());
-            path.extend_from_slice(name);
-            let is_directory = kind == Kind::Directory;
-            let inside_git = job.inside_git || name == b".git";
-            let ignores = ignores.as_ref().filter(|_| !inside_git);
-            let is_ignored = !inside_git
-                && !self.request.takes_ignored
-                && (job.is_ignored || ignores.is_some_and(|ignores| ignores.leaves_out(&path, is_directory)));
-            if is_ignored && (is_nested || !self.is_tracked(&path, is_directory)) {
+            let kind = kind_of(&stat);
+            let is_directory = kind == Some(Kind::Directory);
+            let is_ignored = !self.request.takes_ignored
+                && (below.is_ignored
+                    || below
+                        .ignores
+                        .as_ref()
+                        .is_some_and(|ignores| ignores.leaves_out(&path, is_directory)));
+            if is_ignored && !below.scope.tracks(&path, is_directory)? {
                 continue;
             }
-            if is_directory && self.is_hidden(path.get(self.prefix..).unwrap_or_default()) {
+            let relative = path.get(self.prefix..).unwrap_or_default();
+            let Some(kind) = kind else {
+                listing.special.push((relative.to_vec(), special(&stat)));
+                continue;
+            };
+            if self.is_hidden(relative) {
                 continue;
             }
             let start = listing.names.len();
@@ -333,18 +376,7 @@ impl Walker<'_> {
                 listing: 0,
             });
         }
-        Ok((listing, dot_git, ignores))
-    }
-
-    /// Whether git tracks an ignored path, or anything in it. The index is read when first asked for.
-    fn is_tracked(&self, path: &[u8], is_directory: bool) -> bool {
-        let Some(index) = &self.index else { return false };
-        let tracked = self.tracked.get_or_init(|| Tracked::read(index));
-        if is_directory {
-            tracked.has_below(path)
-        } else {
-            tracked.has(path)
-        }
+        Ok((listing, below))
     }
 
     fn is_hidden(&self, path: &[u8]) -> bool {
@@ -371,7 +403,18 @@ pub(super) fn kind_of(stat: &rustix::fs::Stat) -> Option<Kind> {
     }
 }
 
-/// The fields that tell whether a file changed.
+/// What a path is that is no source.
+fn special(stat: &rustix::fs::Stat) -> &'static str {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Fifo => "a pipe",
+        FileType::Socket => "a socket",
+        FileType::BlockDevice | FileType::CharacterDevice => "a device",
+        _ => "neither file nor directory",
+    }
+}
+
+/// The fields that tell whether a file changed. Of the mode, only what a step may have of it: no set-user-ID, no
+/// set-group-ID and no sticky bit, for the file becomes hm's own.
 #[cfg_attr(
     target_os = "linux",
     expect(
@@ -393,17 +436,11 @@ pub(super) fn stat_of(stat: &rustix::fs::Stat) -> Stat {
 }
 
 /// Puts the directories' listings one behind the other, each directory's content right behind it.
-fn flatten(
-    listings: Vec<Option<Listing>>,
-    dot_git: Option<Kind>,
-    root: Stat,
-    worktree: &Path,
-) -> Result<Scan, SourceError> {
+fn flatten(listings: &[Option<Listing>], root: Stat, worktree: &Path) -> Result<Scan, SourceError> {
     let total = listings.iter().flatten().map(|listing| listing.items.len()).sum();
     let mut scan = Scan {
         seen: Vec::with_capacity(total),
         root,
-        dot_git,
         ..Scan::default()
     };
     let mut path = Vec::new();
@@ -419,16 +456,7 @@ fn flatten(
         open.push((number, next + 1, len));
         path.truncate(len);
         path.extend_from_slice(listing.names.get(item.start..item.end).unwrap_or_default());
-        let start = u32::try_from(scan.names.len()).map_err(|_| SourceError::TooLarge {
-            path: worktree.to_owned(),
-        })?;
-        scan.names.extend_from_slice(&path);
-        scan.seen.push(Seen {
-            start,
-            len: u32::try_from(path.len()).unwrap_or(u32::MAX),
-            kind: item.kind,
-            stat: item.stat,
-        });
+        scan.push(&path, item.kind, item.stat, worktree)?;
         if item.kind == Kind::Directory {
             path.push(b'/');
             open.push((item.listing, 0, path.len()));

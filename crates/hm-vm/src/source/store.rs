@@ -12,10 +12,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 use super::compare::{self, Plan, Wanted};
+use super::dotgit;
 use super::error::SourceError;
-use super::frozen::Source;
-use super::layer::{self, Held, Shape, Work};
+use super::frozen::{Part, Source};
+use super::ignores::User;
+use super::layer::{self, Held, News, Shape, Work};
 use super::manifest::{Header, Kind, Manifest};
+use super::notes;
+use super::origins::Origins;
 use super::room::{Found, Room, names};
 use super::scan::{self, Scan};
 use super::tree::{Tree, bytes_of};
@@ -32,7 +36,7 @@ const MANY: u64 = 4096;
 /// What to take from a worktree.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceOptions {
-    /// Take `.git` too.
+    /// Take what every `.git` of the worktree holds, too.
     pub include_git: bool,
 }
 
@@ -42,6 +46,7 @@ pub struct SourceStore {
     root: PathBuf,
     hidden: Vec<PathBuf>,
     global_excludes: Option<PathBuf>,
+    home: Option<PathBuf>,
     takes_ignored: bool,
 }
 
@@ -53,6 +58,7 @@ impl SourceStore {
             hidden: vec![root.clone()],
             root,
             global_excludes: None,
+            home: None,
             takes_ignored: false,
         }
     }
@@ -65,11 +71,11 @@ impl SourceStore {
         self
     }
 
-    /// Leaves this directory out where a worktree holds it: hm's own data, for one. The store itself is
+    /// Leaves this file or directory out where a worktree holds it: hm's own data, for one. The store itself is
     /// always left out.
     #[must_use]
-    pub fn hiding(mut self, directory: impl Into<PathBuf>) -> Self {
-        self.hidden.push(directory.into());
+    pub fn hiding(mut self, path: impl Into<PathBuf>) -> Self {
+        self.hidden.push(path.into());
         self
     }
 
@@ -77,6 +83,13 @@ impl SourceStore {
     #[must_use]
     pub fn with_global_excludes(mut self, file: impl Into<PathBuf>) -> Self {
         self.global_excludes = Some(file.into());
+        self
+    }
+
+    /// Says what `~` stands for where a repository's configuration names a list of ignored files.
+    #[must_use]
+    pub fn with_home(mut self, home: impl Into<PathBuf>) -> Self {
+        self.home = Some(home.into());
         self
     }
 
@@ -95,19 +108,63 @@ impl SourceStore {
         if !worktree.is_dir() {
             return Err(SourceError::NotADirectory { path: worktree });
         }
+        let hidden = self.hidden_in(&worktree);
+        let user = User {
+            excludes: self.global_excludes.as_deref(),
+            home: self.home.as_deref(),
+        };
+        let freeze = Freeze {
+            room: self.room(&worktree, self.takes_ignored.into()),
+            worktree: &worktree,
+            is_git: false,
+        };
+        let frozen = freeze.run(|| {
+            let request = scan::Request {
+                worktree: &worktree,
+                hidden: &hidden,
+                user,
+                takes_ignored: self.takes_ignored,
+            };
+            Ok((scan::scan(&request)?, Origins::below(&worktree)))
+        })?;
+        let mut notes = Vec::from_iter(notes::special(&frozen.scan.special));
+        notes.extend(notes::torn(&frozen.news.torn));
+        let source = Source::of(Part::new(&freeze.room.key, frozen.found));
+        notes.extend(notes::pointers(&source));
+        let source = source.with_news(frozen.news.brought_in, frozen.changed, notes);
+        if !options.include_git {
+            return Ok(source);
+        }
+        let freeze = Freeze {
+            room: self.room(&worktree, 2 | u8::from(self.takes_ignored)),
+            worktree: &worktree,
+            is_git: true,
+        };
+        let made = freeze.room.made()?;
+        let mut notes = Vec::new();
+        let frozen = freeze.run(|| {
+            let listing = dotgit::list(
+                &worktree,
+                &frozen.scan.dot_gits,
+                &source,
+                &made,
+                user.home,
+                self.takes_ignored,
+            )?;
+            notes = listing.notes;
+            Ok((listing.scan, listing.origins))
+        })?;
+        let part = Part::new(&freeze.room.key, frozen.found);
+        Ok(source.with_git(part, !frozen.changed.is_empty(), notes))
+    }
+
+    /// Where one of a worktree's trees is kept.
+    fn room(&self, worktree: &Path, kind: u8) -> Room {
         let mut key = blake3::Hasher::new();
-        key.update(&[u8::from(options.include_git) | u8::from(self.takes_ignored) << 1]);
+        key.update(&[b'v', 2, kind]);
         key.update(worktree.as_os_str().as_bytes());
         let key = key.finalize().to_hex().chars().take(32).collect();
-        let freeze = Freeze {
-            room: Room::new(&self.root, key),
-            hidden: self.hidden_in(&worktree),
-            worktree,
-            include_git: options.include_git,
-            global_excludes: self.global_excludes.as_deref(),
-            takes_ignored: self.takes_ignored,
-        };
-        freeze.run()
+        Room::new(&self.root, key)
     }
 
     fn hidden_in(&self, worktree: &Path) -> Vec<Vec<u8>> {
@@ -121,19 +178,25 @@ impl SourceStore {
     /// # Errors
     /// None at present; the store may have to be read from elsewhere one day.
     pub fn reopen(&self, id: &str) -> Result<Option<Source>, SourceError> {
-        let Some((key, id)) = id.split_once('.') else {
+        let mut parts = id.split('+').map(|id| self.part(id));
+        let Some(Some(tree)) = parts.next() else {
             return Ok(None);
         };
-        let (true, Ok(id)) = (
-            key.bytes().all(|byte| byte.is_ascii_hexdigit()),
-            Uuid::parse_str(id),
-        ) else {
-            return Ok(None);
-        };
+        let source = Source::of(tree);
+        Ok(match parts.next() {
+            Some(git) => git.map(|git| source.with_git(git, false, Vec::new())),
+            None => Some(source),
+        })
+    }
+
+    fn part(&self, id: &str) -> Option<Part> {
+        let (key, id) = id.split_once('.')?;
+        let id = Uuid::parse_str(id).ok()?;
+        if !key.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
         let room = Room::new(&self.root, key.to_owned());
-        Ok(room
-            .find(id)
-            .map(|found| Source::from_found(&room.key, found, None, None)))
+        room.find(id).map(|found| Part::new(&room.key, found))
     }
 
     fn rooms(&self) -> Vec<Room> {
@@ -210,18 +273,35 @@ struct Moment {
     tolerant: bool,
 }
 
-/// One freeze of one worktree.
+/// One freeze of one tree of a worktree: of its files, or of what `.git` holds.
 struct Freeze<'a> {
     room: Room,
-    worktree: PathBuf,
-    include_git: bool,
-    hidden: Vec<Vec<u8>>,
-    global_excludes: Option<&'a Path>,
-    takes_ignored: bool,
+    worktree: &'a Path,
+    is_git: bool,
 }
 
+/// What was listed, and where it lies.
+struct Listed {
+    scan: Scan,
+    origins: Origins,
+}
+
+/// What came of a freeze.
+struct Frozen {
+    found: Found,
+    scan: Scan,
+    news: News,
+    changed: Vec<PathBuf>,
+}
+
+/// A frozen source, and what is new in it.
+type Laid = (Found, News, Vec<PathBuf>);
+
 impl Freeze<'_> {
-    fn run(&self) -> Result<Source, SourceError> {
+    fn run(
+        &self,
+        mut list: impl FnMut() -> Result<(Scan, Origins), SourceError>,
+    ) -> Result<Frozen, SourceError> {
         let mut lock: Option<File> = None;
         for attempt in 0..ATTEMPTS {
             let found = self.room.newest();
@@ -229,18 +309,13 @@ impl Freeze<'_> {
                 started: now(),
                 tolerant: attempt >= PATIENCE,
             };
-            let scan = scan::scan(&scan::Request {
-                worktree: &self.worktree,
-                include_git: self.include_git,
-                hidden: &self.hidden,
-                global_excludes: self.global_excludes,
-                takes_ignored: self.takes_ignored,
-            })?;
+            let (scan, origins) = list()?;
+            let listed = Listed { scan, origins };
             let found = match found {
                 Some(found) => {
-                    let comparison = compare::compare(&scan, &found.tree);
+                    let comparison = compare::compare(&listed.scan, &found.tree);
                     if comparison.is_same() {
-                        return Ok(self.source(found, &scan, None));
+                        return Ok(frozen(listed, (found, News::default(), Vec::new())));
                     }
                     Some((found, comparison))
                 }
@@ -259,45 +334,37 @@ impl Freeze<'_> {
                 }
             }
             self.room.clear_temporary()?;
-            let frozen = match found {
+            let laid = match found {
                 Some((found, comparison)) => {
                     let plan = compare::plan(
-                        &self.worktree,
-                        &scan,
+                        &listed.origins,
+                        &listed.scan,
                         &found.tree,
                         &comparison,
                         moment.started,
                         moment.tolerant,
                     )?;
                     match plan {
-                        Some(plan) if plan.layers_stand => Some(self.refresh(found, &scan, &plan)?),
-                        Some(plan) => self.change(found, &scan, plan, moment)?,
+                        Some(plan) if plan.layers_stand => Some(self.refresh(found, &plan)?),
+                        Some(plan) => self.change(found, &listed, plan, moment)?,
                         None => None,
                     }
                 }
-                None => self.first(&scan, moment)?,
+                None => self.first(&listed, moment)?,
             };
-            if let Some(frozen) = frozen {
-                return Ok(frozen);
+            if let Some(laid) = laid {
+                return Ok(frozen(listed, laid));
             }
         }
         Err(SourceError::Changing {
-            path: self.worktree.clone(),
+            path: self.worktree.to_owned(),
         })
     }
 
-    fn source(&self, found: Found, scan: &Scan, news: Option<(u64, Vec<PathBuf>)>) -> Source {
-        let note = scan
-            .dot_git
-            .filter(|kind| self.include_git && *kind != Kind::Directory);
-        let note = note.map(|_| self.worktree.join(".git"));
-        Source::from_found(&self.room.key, found, news, Some((scan.dot_git.is_some(), note)))
-    }
-
     /// Nothing changed but what is known of the files: the layers stay.
-    fn refresh(&self, found: Found, scan: &Scan, plan: &Plan<'_>) -> Result<Source, SourceError> {
+    fn refresh(&self, found: Found, plan: &Plan<'_>) -> Result<Laid, SourceError> {
         let header = *found.tree.difference.header();
-        let difference = layer::difference(&found.tree.base, &plan.wanted, header, &self.worktree)?;
+        let difference = layer::difference(&found.tree.base, &plan.wanted, header, self.worktree)?;
         self.room.store(found.id, &difference)?;
         let found = Found {
             tree: Tree {
@@ -306,23 +373,23 @@ impl Freeze<'_> {
             },
             ..found
         };
-        Ok(self.source(found, scan, None))
+        Ok((found, News::default(), Vec::new()))
     }
 
     /// The first freeze of a worktree: everything is brought in.
-    fn first(&self, scan: &Scan, moment: Moment) -> Result<Option<Source>, SourceError> {
+    fn first(&self, listed: &Listed, moment: Moment) -> Result<Option<Laid>, SourceError> {
         let nothing = Tree::default();
-        let comparison = compare::compare(scan, &nothing);
+        let comparison = compare::compare(&listed.scan, &nothing);
         let plan = compare::plan(
-            &self.worktree,
-            scan,
+            &listed.origins,
+            &listed.scan,
             &nothing,
             &comparison,
             moment.started,
             moment.tolerant,
         )?;
         match plan {
-            Some(plan) => self.rebase(&Held::default(), scan, plan, None, moment),
+            Some(plan) => self.rebase(&Held::default(), listed, plan, None, moment),
             None => Ok(None),
         }
     }
@@ -331,10 +398,10 @@ impl Freeze<'_> {
     fn change(
         &self,
         found: Found,
-        scan: &Scan,
+        listed: &Listed,
         plan: Plan<'_>,
         moment: Moment,
-    ) -> Result<Option<Source>, SourceError> {
+    ) -> Result<Option<Laid>, SourceError> {
         let held = Held {
             base: Some(found.base.join("tree")),
             delta: found.delta.as_ref().map(|delta| delta.join("tree")),
@@ -346,26 +413,29 @@ impl Freeze<'_> {
         let is_large = files > MANY
             || (files > SMALL.0 && files > whole.files / 4)
             || (bytes > SMALL.1 && bytes > whole.bytes / 4);
-        if is_large || (shape.has_whiteouts() && !layer::MAKES_WHITEOUTS) {
-            return self.rebase(&held, scan, plan, Some(&found), moment);
+        let cannot_be_delta = (shape.has_whiteouts() && !layer::MAKES_WHITEOUTS)
+            // The worktree's files lie below, and may be there still.
+            || (self.is_git && shape.hides_source());
+        if is_large || cannot_be_delta {
+            return self.rebase(&held, listed, plan, Some(&found), moment);
         }
-        self.delta(&held, &shape, scan, plan, found, moment)
+        self.delta(&held, &shape, listed, plan, found, moment)
     }
 
     fn delta(
         &self,
         held: &Held,
         shape: &Shape<'_>,
-        scan: &Scan,
+        listed: &Listed,
         mut plan: Plan<'_>,
         found: Found,
         moment: Moment,
-    ) -> Result<Option<Source>, SourceError> {
+    ) -> Result<Option<Laid>, SourceError> {
         let id = Uuid::now_v7();
         let temporary = self.room.temporary_directory()?;
         let tree = temporary.join("tree");
-        let work = self.work(held, &tree, scan, moment, true);
-        let Some(brought_in) = work.lay(shape, &mut plan.wanted, &found.tree.base)? else {
+        let work = work(held, &tree, listed, moment, true);
+        let Some(news) = work.lay(shape, &mut plan.wanted, &found.tree.base)? else {
             return Ok(None);
         };
         plan.settle(&found.tree);
@@ -377,7 +447,7 @@ impl Freeze<'_> {
             delta: Some(id),
             ..totals(&plan.wanted)
         };
-        let difference = layer::difference(&found.tree.base, &plan.wanted, header, &self.worktree)?;
+        let difference = layer::difference(&found.tree.base, &plan.wanted, header, self.worktree)?;
         self.room.store(id, &difference)?;
         self.room.prune_old()?;
         let mut leases = found.leases;
@@ -393,23 +463,23 @@ impl Freeze<'_> {
             delta: Some(place),
             leases,
         };
-        Ok(Some(self.source(found, scan, Some((brought_in, plan.changed)))))
+        Ok(Some((found, news, plan.changed)))
     }
 
     fn rebase(
         &self,
         held: &Held,
-        scan: &Scan,
+        listed: &Listed,
         mut plan: Plan<'_>,
         before: Option<&Found>,
         moment: Moment,
-    ) -> Result<Option<Source>, SourceError> {
+    ) -> Result<Option<Laid>, SourceError> {
         let id = Uuid::now_v7();
         let temporary = self.room.temporary_directory()?;
         let tree = temporary.join("tree");
         let shape = Shape::whole(&plan.wanted);
-        let work = self.work(held, &tree, scan, moment, false);
-        let Some(brought_in) = work.lay(&shape, &mut plan.wanted, &Manifest::default())? else {
+        let work = work(held, &tree, listed, moment, false);
+        let Some(news) = work.lay(&shape, &mut plan.wanted, &Manifest::default())? else {
             return Ok(None);
         };
         match before {
@@ -422,10 +492,10 @@ impl Freeze<'_> {
             delta: None,
             ..totals(&plan.wanted)
         };
-        let manifest = layer::base_manifest(&plan.wanted, header, &self.worktree)?;
+        let manifest = layer::base_manifest(&plan.wanted, header, self.worktree)?;
         let file = temporary.join("manifest");
         fs::write(&file, manifest.as_bytes()).map_err(SourceError::io("cannot write", &file))?;
-        let difference = layer::difference(&manifest, &plan.wanted, header, &self.worktree)?;
+        let difference = layer::difference(&manifest, &plan.wanted, header, self.worktree)?;
         let place = self.room.base(id);
         let lease = self.room.publish(&temporary, &place)?;
         self.room.store(id, &difference)?;
@@ -440,26 +510,28 @@ impl Freeze<'_> {
             delta: None,
             leases: vec![lease],
         };
-        Ok(Some(self.source(found, scan, Some((brought_in, plan.changed)))))
+        Ok(Some((found, news, plan.changed)))
     }
+}
 
-    fn work<'w>(
-        &'w self,
-        held: &'w Held,
-        to: &'w Path,
-        scan: &Scan,
-        moment: Moment,
-        delta: bool,
-    ) -> Work<'w> {
-        Work {
-            worktree: &self.worktree,
-            held,
-            to,
-            root: scan.root,
-            started: moment.started,
-            delta,
-            tolerant: moment.tolerant,
-        }
+fn frozen(listed: Listed, (found, news, changed): Laid) -> Frozen {
+    Frozen {
+        found,
+        scan: listed.scan,
+        news,
+        changed,
+    }
+}
+
+fn work<'w>(held: &'w Held, to: &'w Path, listed: &'w Listed, moment: Moment, delta: bool) -> Work<'w> {
+    Work {
+        origins: &listed.origins,
+        held,
+        to,
+        root: listed.scan.root,
+        started: moment.started,
+        delta,
+        tolerant: moment.tolerant,
     }
 }
 

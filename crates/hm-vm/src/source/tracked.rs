@@ -1,67 +1,151 @@
 //! Which paths git tracks: a file that was added in spite of `.gitignore` belongs to the tree.
 
-use std::fs;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::OnceLock;
 
-/// The paths of git's index, in its order: by bytes.
-#[derive(Debug, Default)]
-pub(super) struct Tracked {
-    bytes: Vec<u8>,
-    paths: Vec<Range<usize>>,
+use gix_ignore::glob::pattern::Case;
+use gix_index::entry::Mode;
+
+use super::error::SourceError;
+use super::repository::Repository;
+
+/// The paths of git's index, sorted.
+#[derive(Debug)]
+struct Tracked {
+    names: Vec<u8>,
+    paths: Vec<(Range<usize>, Mode)>,
+    case: Case,
 }
 
 impl Tracked {
-    /// Reads an index. One that is not there, or is of a kind not known here (version 4, SHA-256), tracks
-    /// nothing: ignored files are then left out.
-    pub fn read(file: &Path) -> Self {
-        let bytes = fs::read(file).unwrap_or_default();
-        let paths = paths(&bytes).unwrap_or_default();
-        Self { bytes, paths }
+    /// Reads an index of any version, split ones and those of SHA-256 repositories included. One that is not
+    /// there tracks nothing, for git too.
+    fn read(repository: &Repository) -> Result<Self, String> {
+        let mut tracked = Self {
+            names: Vec::new(),
+            paths: Vec::new(),
+            case: repository.case,
+        };
+        let Some(index) = open_index(&repository.index(), repository.hash)? else {
+            return Ok(tracked);
+        };
+        for entry in index.entries() {
+            let start = tracked.names.len();
+            tracked.names.extend_from_slice(entry.path(&index));
+            tracked.paths.push((start..tracked.names.len(), entry.mode));
+        }
+        if tracked.case == Case::Fold {
+            tracked.names.make_ascii_lowercase();
+        }
+        let Self { names, paths, .. } = &mut tracked;
+        paths.sort_by(|(one, _), (other, _)| names[one.clone()].cmp(&names[other.clone()]));
+        Ok(tracked)
     }
 
-    fn path(&self, range: &Range<usize>) -> &[u8] {
-        self.bytes.get(range.clone()).unwrap_or_default()
+    fn first(&self, path: &[u8]) -> (usize, Vec<u8>) {
+        let mut path = path.to_vec();
+        if self.case == Case::Fold {
+            path.make_ascii_lowercase();
+        }
+        let first = self
+            .paths
+            .partition_point(|(range, _)| self.name(range) < path.as_slice());
+        (first, path)
     }
 
-    /// Whether this very path is tracked.
-    pub fn has(&self, path: &[u8]) -> bool {
-        self.paths
-            .binary_search_by(|range| self.path(range).cmp(path))
-            .is_ok()
+    fn name(&self, range: &Range<usize>) -> &[u8] {
+        self.names.get(range.clone()).unwrap_or_default()
+    }
+
+    /// Whether this very path is tracked, and as what.
+    fn mode(&self, path: &[u8]) -> Option<Mode> {
+        let (first, path) = self.first(path);
+        let (range, mode) = self.paths.get(first)?;
+        (self.name(range) == path).then_some(*mode)
     }
 
     /// Whether anything below this directory is tracked.
-    pub fn has_below(&self, directory: &[u8]) -> bool {
-        let mut prefix = directory.to_vec();
-        prefix.push(b'/');
-        let first = self
-            .paths
-            .partition_point(|range| self.path(range) < prefix.as_slice());
+    fn has_below(&self, directory: &[u8]) -> bool {
+        let (first, directory) = self.first(&[directory, b"/"].concat());
         self.paths
             .get(first)
-            .is_some_and(|range| self.path(range).starts_with(&prefix))
+            .is_some_and(|(range, _)| self.name(range).starts_with(&directory))
     }
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+/// Opens git's index; `None` where there is none. Its checksum is not compared, as git itself does not.
+pub(super) fn open_index(path: &Path, hash: gix_hash::Kind) -> Result<Option<gix_index::File>, String> {
+    match path.symlink_metadata() {
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    }
+    let options = gix_index::decode::Options {
+        // One thread takes no notice of the offsets that an index states of itself.
+        thread_limit: Some(1),
+        ..gix_index::decode::Options::default()
+    };
+    gix_index::File::at(path, hash, true, options)
+        .map(Some)
+        .map_err(|error| error.to_string())
 }
 
-/// Where the paths lie: each behind 62 bytes of what git knows of it, padded to a multiple of eight.
-fn paths(bytes: &[u8]) -> Option<Vec<Range<usize>>> {
-    if bytes.get(..4)? != b"DIRC" || !matches!(number(bytes, 4)?, 2 | 3) {
-        return None;
+/// One repository of a worktree, whose index is read when it is first asked for.
+#[derive(Debug, Default)]
+pub(super) struct Scope {
+    repository: Option<Repository>,
+    /// How many bytes of a path name the repository's own directory, separator included.
+    skip: usize,
+    tracked: OnceLock<Result<Tracked, String>>,
+}
+
+impl Scope {
+    pub fn new(repository: Option<Repository>, skip: usize) -> Self {
+        Self {
+            repository,
+            skip,
+            tracked: OnceLock::new(),
+        }
     }
-    let count = number(bytes, 8)?;
-    let mut paths = Vec::new();
-    let mut at = 12;
-    for _ in 0..count {
-        let is_extended = bytes.get(at + 60)? & 0x40 != 0;
-        let start = at + if is_extended { 64 } else { 62 };
-        let len = bytes.get(start..)?.iter().position(|byte| *byte == 0)?;
-        paths.push(start..start + len);
-        at += (start + len - at) / 8 * 8 + 8;
+
+    /// How names are compared.
+    pub fn case(&self) -> Case {
+        self.repository
+            .as_ref()
+            .map_or(Case::Sensitive, |repository| repository.case)
     }
-    Some(paths)
+
+    fn tracked(&self) -> Result<Option<&Tracked>, SourceError> {
+        let Some(repository) = &self.repository else {
+            return Ok(None);
+        };
+        let tracked = self.tracked.get_or_init(|| Tracked::read(repository));
+        tracked.as_ref().map(Some).map_err(|reason| SourceError::Index {
+            path: repository.index(),
+            reason: reason.clone(),
+        })
+    }
+
+    /// Whether git tracks a path, or anything in it.
+    pub fn tracks(&self, path: &[u8], is_directory: bool) -> Result<bool, SourceError> {
+        let Some(tracked) = self.tracked()? else {
+            return Ok(false);
+        };
+        let path = path.get(self.skip..).unwrap_or_default();
+        Ok(if is_directory {
+            tracked.mode(path) == Some(Mode::COMMIT) || tracked.has_below(path)
+        } else {
+            tracked.mode(path).is_some()
+        })
+    }
+
+    /// Whether git tracks files below a directory, which is then no repository of its own for it.
+    pub fn tracks_below(&self, path: &[u8]) -> Result<bool, SourceError> {
+        let Some(tracked) = self.tracked()? else {
+            return Ok(false);
+        };
+        Ok(tracked.has_below(path.get(self.skip..).unwrap_or_default()))
+    }
 }

@@ -177,6 +177,8 @@ fn what_git_ignores_is_out() {
         [
             ".env",
             ".gitignore",
+            ".hm",
+            ".hm/ci.py",
             "keep.log",
             "sub",
             "sub/.gitignore",
@@ -184,7 +186,6 @@ fn what_git_ignores_is_out() {
             "sub/only-root"
         ]
     );
-    assert!(source.has_dot_git_in_worktree());
 }
 
 #[test]
@@ -195,7 +196,6 @@ fn ignore_files_count_without_git_too() {
     fixture.write("in/x", "x");
     let source = fixture.freeze();
     assert_eq!(paths(&source), [".gitignore", "in", "in/x"]);
-    assert!(!source.has_dot_git_in_worktree());
 }
 
 #[test]
@@ -266,37 +266,6 @@ fn the_list_agrees_with_git() {
 }
 
 #[test]
-fn dot_git_is_in_when_asked_for() {
-    let fixture = Fixture::new();
-    fixture.git(&["init", "-q"]);
-    fixture.write("a", "1");
-    fixture.write(".gitignore", "index\nobjects\n");
-    fixture.git(&["add", "a"]);
-    fixture.git(&["commit", "-q", "-m", "x"]);
-    let without = fixture.freeze();
-    assert!(without.get(Path::new(".git")).is_none());
-    let source = fixture.freeze_with_git();
-    assert!(source.get(Path::new(".git/HEAD")).is_some());
-    assert!(
-        source.get(Path::new(".git/index")).is_some(),
-        "no pattern holds inside .git"
-    );
-    assert_eq!(source.git_note(), None);
-    let linked = fixture.directory.path().join("linked");
-    fixture.git(&["worktree", "add", "-q", linked.to_str().unwrap()]);
-    let source = fixture
-        .store
-        .freeze(&linked, &SourceOptions { include_git: true })
-        .unwrap();
-    assert!(
-        source
-            .git_note()
-            .unwrap()
-            .contains("points to a repository elsewhere")
-    );
-}
-
-#[test]
 fn names_that_are_no_text_are_names() {
     let fixture = Fixture::new();
     let name = std::ffi::OsStr::from_bytes(b"caf\xe9 \n x");
@@ -316,7 +285,13 @@ fn sockets_and_pipes_are_skipped() {
         .unwrap();
     assert!(status.success());
     fixture.write("a", "1");
-    assert_eq!(paths(&fixture.freeze()), ["a"]);
+    let source = fixture.freeze();
+    assert_eq!(paths(&source), ["a"]);
+    let notes: Vec<&str> = source.notes().collect();
+    assert_eq!(
+        notes,
+        ["the source is without what is no file: pipe (a pipe), socket (a socket)"]
+    );
 }
 
 #[test]

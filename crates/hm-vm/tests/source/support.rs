@@ -184,12 +184,6 @@ impl Fixture {
             .unwrap()
     }
 
-    pub fn freeze_with_git(&self) -> Source {
-        self.store
-            .freeze(&self.worktree, &SourceOptions { include_git: true })
-            .unwrap()
-    }
-
     pub fn git(&self, arguments: &[&str]) {
         let status = std::process::Command::new("git")
             .args([
@@ -216,11 +210,9 @@ impl Fixture {
             .collect()
     }
 
-    /// Everything but `.git` and `.hm`, as it lies there now.
+    /// Everything but `.git`, as it lies there now.
     pub fn expected(&self) -> Content {
-        listed(&self.worktree, &|path| {
-            path.ends_with(".git") || path == Path::new(".hm")
-        })
+        listed(&self.worktree, &|path| path.ends_with(".git"))
     }
 }
 

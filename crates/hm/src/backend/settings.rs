@@ -73,7 +73,14 @@ pub fn docker_config(context: &Context, config: &Config, pulls: Arc<Pulls>) -> D
 /// The frozen sources: what git ignores everywhere is ignored here too, and hm's own data is no source.
 #[must_use]
 pub fn sources(context: &Context, config: &Config) -> SourceStore {
-    let store = SourceStore::new(config.data_dir.join("sources")).hiding(&config.data_dir);
+    let mut store = SourceStore::new(config.data_dir.join("sources")).hiding(&config.data_dir);
+    if let Some(root) = context.maybe_root() {
+        // Git ignores it, where there is git: no step and no server is given what is in it.
+        store = store.hiding(crate::secrets::local_file(root));
+    }
+    if let Some(home) = context.environment.home() {
+        store = store.with_home(home);
+    }
     match repository::global_excludes(&context.environment) {
         Some(file) => store.with_global_excludes(file),
         None => store,

@@ -16,7 +16,7 @@ impl Scheduler {
         let run = Arc::clone(&self.run);
         let site = || Site {
             vm: Arc::clone(&run.vm),
-            source: Arc::clone(&run.source),
+            source: Arc::clone(run.views.of(index)),
             sink: self.sink.clone(),
             halt: self.halt.clone(),
             tasks: self.removals.clone(),

@@ -44,7 +44,7 @@ impl Scheduler {
         };
         let job = Job {
             vm: Arc::clone(&run.vm),
-            source: Arc::clone(&run.source),
+            source: Arc::clone(run.views.of(index)),
             sink: self.sink.clone(),
             step_id: state.id,
             runner: run.request.plan.summary.default_runner.clone(),
@@ -54,7 +54,7 @@ impl Scheduler {
             retries: step.retries,
             soft_fail: step.soft_fail,
             services,
-            has_git: run.has_git(),
+            has_git: run.views.has_git(index),
             artifacts: run.collector(index),
             late: Arc::clone(&self.late),
         };

@@ -144,7 +144,8 @@ fn source(context: &Context, args: &ShellArgs, config: &Config, place: &Place) -
     let vm_error = |error| Failure::Vm(hm_vm::VmError::Source(error));
     if let Some(id) = place.source_id.as_deref().filter(|_| !args.today) {
         match store.reopen(id).map_err(vm_error)? {
-            Some(source) => return Ok(Arc::new(source)),
+            Some(source) if place.include_git => return Ok(Arc::new(source)),
+            Some(source) => return Ok(Arc::new(source.without_git())),
             None => context
                 .printer
                 .warning("the source that this run saw is gone; this is today's"),

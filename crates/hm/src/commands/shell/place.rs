@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hm_exec::{Plan, SourceMeta};
-use hm_pipeline_ir::SecretUse;
+use hm_pipeline_ir::{PipelineGraph, SecretUse};
 use hm_vm::oci::Platform;
 use hm_vm::{ImageMap, ImageReference, SnapshotId};
 
@@ -37,7 +37,7 @@ pub struct Place {
     pub start: Start,
     /// The frozen source that the run saw.
     pub source_id: Option<String>,
-    /// The run had `.git` in its source.
+    /// The step sees `.git`.
     pub include_git: bool,
     /// The run's repository.
     pub repo_root: PathBuf,
@@ -83,6 +83,7 @@ pub fn find(context: &Context, target: &str) -> Result<Place> {
         error,
     })?;
     let step = plan.graph.index_of(key).map(|index| plan.graph.step(index));
+    let include_git = record.options.git || asks_for_git(&plan.graph, key);
     let source = SourceMeta {
         branch: record.branch,
         commit: record.commit,
@@ -119,13 +120,19 @@ pub fn find(context: &Context, target: &str) -> Result<Place> {
         images: record.options.repeat().images,
         backend: BackendChoice::recorded_as(&record.backend),
         platform: record.options.platform()?,
-        include_git: record.options.git,
+        include_git,
         repo_root: record.repo_root,
         env,
         secrets,
         secret_flags: record.secrets,
         run,
     })
+}
+
+/// Whether a step, or one that it builds in, asks for `.git`.
+fn asks_for_git(graph: &PipelineGraph, key: &str) -> bool {
+    std::iter::successors(graph.index_of(key), |index| graph.parent(*index))
+        .any(|index| graph.step(index).git)
 }
 
 fn after(run: &Run, steps: &FinishedSteps, key: &str) -> Result<Start> {
