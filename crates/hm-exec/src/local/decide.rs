@@ -101,7 +101,9 @@ async fn one(run: &Run, index: StepIndex, parts: Option<&KeyParts>) -> Result<De
             let was = |digest: &str| before.starts_from(image.name.as_str(), digest);
             run.vm.image_changes(&image.resolved, &was)
         };
-        let why = run.snapshots.why(&run.slot(step), parts, run.views.of(index), image)?;
+        let why = run
+            .snapshots
+            .why(&run.slot(step), parts, run.views.of(index), image)?;
         return Ok(Decision::Run(Some(why)));
     };
     let usable = usable(run, index, &snapshot)

@@ -201,6 +201,9 @@ impl Running<'_> {
     fn request(&self, tree: &Path) -> Result<RunRequest, String> {
         let lease = &self.lease;
         let plan = Plan::parse(lease.plan.clone()).map_err(|error| error.to_string())?;
+        let mut options = run_options(&lease.options, self.defaults, tree)?;
+        // The archive has `.git` for the steps that ask for it; where none does, the whole run did.
+        options.include_git &= !plan.graph.steps().any(|(_, step)| step.git);
         // A client without git says so by the word `none`.
         let some = |text: &str| (!text.is_empty() && text != NO_GIT).then(|| text.to_owned());
         Ok(RunRequest {
@@ -221,7 +224,7 @@ impl Running<'_> {
                     .and_then(Value::as_str)
                     .map(str::to_owned),
             },
-            options: run_options(&lease.options, self.defaults, tree)?,
+            options,
             cloud_pipeline_slug: None,
         })
     }

@@ -207,6 +207,70 @@ fn git_is_in_the_source_only_when_asked() {
 }
 
 #[test]
+fn git_of_one_step_is_in_no_other_and_in_no_other_key() {
+    let world = World::with_pipeline(
+        r#"
+import harmont as hm
+
+
+@hm.pipeline("ci")
+def ci():
+    version = hm.sh("git status --porcelain; git describe --tags --dirty", label="version", git=True, cache=hm.auto())
+    return [
+        version.sh("git rev-parse HEAD", label="child", cache=hm.auto()),
+        hm.sh("test ! -e .git && test -e .hm/ci.py", label="plain", cache=hm.auto()),
+    ]
+"#,
+    );
+    let git = |arguments: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.args(["-c", "user.name=a", "-c", "user.email=a@example.org"])
+            .args(arguments)
+            .current_dir(world.repo());
+        assert!(git.output().expect("git runs").status.success(), "{arguments:?}");
+    };
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "one"]);
+    git(&["tag", "v1"]);
+    let first = world.hm(&["run", "--format", "plain"]).expect(0);
+    assert!(first.stdout().contains("[version] v1\n"), "{}", first.stdout());
+    let cached = |steps: u64| {
+        let run = world.counted(&["run"], 0);
+        assert_eq!(run.of("cache_hits"), steps);
+    };
+    cached(3);
+    git(&["gc", "-q"]);
+    git(&["reflog", "expire", "--expire=now", "--all"]);
+    cached(3);
+    git(&["commit", "-q", "--allow-empty", "-m", "two"]);
+    // The step that asked, and the one that builds in it, run again.
+    cached(1);
+    cached(3);
+}
+
+#[test]
+fn watched_path_that_names_nothing_is_told() {
+    let world = World::with_pipeline(
+        r#"
+import harmont as hm
+
+
+@hm.pipeline("ci")
+def ci():
+    return hm.sh("true", label="a", cache=hm.on_change("no/such/file"))
+"#,
+    );
+    let run = world.hm(&["run", "--format", "plain"]).expect(0);
+    assert!(
+        run.stdout()
+            .contains(r#"on_change("no/such/file") of a names no file of the source"#),
+        "{}",
+        run.stdout()
+    );
+}
+
+#[test]
 fn twenty_runs_of_one_repository_at_once_all_pass() {
     let world = World::with_example("c");
     let start = |_| {
