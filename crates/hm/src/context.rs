@@ -109,11 +109,10 @@ impl Context {
                 data_dir.display()
             ));
         }
-        for failed in [removed.err(), hm_vm::files::close_to_others(data_dir).err()] {
-            if let Some(error) = failed {
-                self.printer
-                    .warning(&format!("cannot look over {}: {error}", data_dir.display()));
-            }
+        let failed = [removed.err(), hm_vm::files::close_to_others(data_dir).err()];
+        for error in failed.into_iter().flatten() {
+            self.printer
+                .warning(&format!("cannot look over {}: {error}", data_dir.display()));
         }
     }
 

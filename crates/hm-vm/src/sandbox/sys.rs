@@ -151,17 +151,34 @@ pub(super) fn release_signals() {
     unsafe { libc::sigprocmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut()) };
 }
 
+/// One of the held signals, taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Its number.
+    pub(super) signal: i32,
+    /// Whether its sender is outside of this process's PID namespace: from there a sender has no id.
+    pub(super) from_outside: bool,
+}
+
 /// Waits for one of the held signals and takes it; `None` when none came in time.
-pub(super) fn next_signal(timeout: Option<Duration>) -> Option<i32> {
+pub(super) fn next_signal(timeout: Option<Duration>) -> Option<Taken> {
     let set = held();
     let time = timeout.map(|timeout| libc::timespec {
         tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_nsec: timeout.subsec_nanos().into(),
     });
     let time = time.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: `set` and what `time` points to outlive the call; it writes nothing.
-    let signal = unsafe { libc::sigtimedwait(&raw const set, std::ptr::null_mut(), time) };
-    (signal > 0).then_some(signal)
+    // SAFETY: all-zero is a valid `siginfo_t`; `set`, `info` and what `time` points to outlive the call; the sender's id
+    // is read of signals that `kill` sent, which have one, and of others only as a number.
+    let (signal, sender) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let signal = libc::sigtimedwait(&raw const set, &raw mut info, time);
+        (signal, info.si_pid())
+    };
+    (signal > 0).then_some(Taken {
+        signal,
+        from_outside: sender == 0,
+    })
 }
 
 /// Gives every signal its default disposition and blocks none, whatever this process inherited.

@@ -10,6 +10,10 @@ pub const SKIPPED: &str = "HM_TESTS_SKIPPED";
 /// Says that the test which calls this cannot run here, and why; the caller then returns. A run of tests that must be complete
 /// sets [`SKIPPED`] and looks into the file afterwards.
 #[track_caller]
+#[expect(
+    clippy::print_stderr,
+    reason = "a test's own output is where its skip is looked for"
+)]
 pub fn skip(why: &str) {
     let (place, thread) = (Location::caller(), std::thread::current());
     let test = thread.name().unwrap_or("a test");

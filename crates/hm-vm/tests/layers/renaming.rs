@@ -9,11 +9,11 @@ use hm_vm::sandbox::layers::{LayerChain, Marks, WORKSPACE_PART};
 
 use super::support::*;
 
-/// Says why a test is skipped.
+/// Skips the test where the overlays are not root's.
 fn is_root() -> bool {
     let trusted = Marks::of_process() == Marks::Trusted;
     if !trusted {
-        eprintln!("skipped: only root's overlays rename directories of lower layers");
+        hm_vm::testing::skip("only root's overlays rename directories of lower layers");
     }
     trusted
 }

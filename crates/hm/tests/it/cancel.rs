@@ -360,7 +360,7 @@ fn steps_ignore_no_signal() {
 #[test]
 fn plan_of_one_step_starts_one_network() {
     if !std::path::Path::new("/usr/bin/pasta").exists() {
-        eprintln!("skipped: pasta is not installed");
+        hm_vm::testing::skip("pasta is not installed");
         return;
     }
     let world = World::new();

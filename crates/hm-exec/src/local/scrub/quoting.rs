@@ -149,14 +149,12 @@ const QUOTINGS: &[Quoting] = &[
         backslashed: b"'",
         control: Other::Hex,
         high: Other::Hex,
-        ..SAME
     },
     Quoting {
         replaced: C_NAMES,
         backslashed: b"\"",
         control: Other::Hex,
         high: Other::Hex,
-        ..SAME
     },
     Quoting {
         replaced: C_NAMES,
@@ -175,7 +173,6 @@ const QUOTINGS: &[Quoting] = &[
         backslashed: b"\"",
         control: Other::Octal,
         high: Other::Octal,
-        ..SAME
     },
     // Doubled: SQL, YAML and PowerShell; CSV; make and compose files.
     Quoting {

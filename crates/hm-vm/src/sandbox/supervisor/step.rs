@@ -133,7 +133,9 @@ fn wait_for(command: Pid) -> io::Result<ExitStatus> {
         }
         // Not every end is this process's to reap.
         let again = ended.map(|_| HANDLERS);
-        if sys::next_signal(again) == Some(libc::SIGTERM) {
+        // A step that signals its own first process ends nothing by that.
+        let taken = sys::next_signal(again);
+        if taken.is_some_and(|taken| taken.signal == libc::SIGTERM && taken.from_outside) {
             terminated = true;
             sys::terminate_others();
         }
