@@ -239,6 +239,7 @@ pub fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// When it cannot be renamed.
+#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 pub(crate) fn rename_over_any(from: &Path, to: &Path) -> io::Result<()> {
     remove_any(to)?;
     fs::rename(from, to)

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use rustix::fs::{Mode, OFlags};
 
 use super::dotgit;
-use super::entry::{Entry, EntryKind};
+use super::entry::Entry;
 use super::error::SourceError;
 use super::manifest::{Kind, Record, order};
 use super::room::Found;
@@ -194,9 +194,10 @@ impl Source {
     }
 
     /// Whether it has a directory at a path.
+    #[cfg(all(target_os = "linux", not(hm_elsewhere)))]
     pub(crate) fn has_directory(&self, path: &Path) -> bool {
         self.get(path)
-            .is_some_and(|entry| matches!(entry.kind, EntryKind::Directory))
+            .is_some_and(|entry| matches!(entry.kind, super::entry::EntryKind::Directory))
     }
 
     /// Every path with its entry; each directory comes right before what is in it.

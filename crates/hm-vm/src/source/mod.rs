@@ -36,10 +36,12 @@ mod scan;
 mod store;
 mod tracked;
 mod tree;
+#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 mod was;
 
 pub use entry::{Entry, EntryKind};
 pub use error::SourceError;
 pub use frozen::Source;
 pub use store::{SourceOptions, SourceStore};
+#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 pub(crate) use was::Was;
