@@ -136,7 +136,10 @@ impl<'a> Output<'a> {
             Stream::Stderr => StdStream::Stderr,
         };
         let masked = self.cut(stream).mask.feed(chunk.bytes.clone());
-        self.lines(stream, &masked).await;
+        if self.lines(stream, &masked).await {
+            // A line ended, and what has come of the next one is new. Sending may have taken long: that is no pause of the command.
+            self.due = None;
+        }
         if !self.stdout.lines.is_pending() && !self.stderr.lines.is_pending() {
             self.due = None;
         } else if *self.due.get_or_insert_with(|| Instant::now() + WAIT) <= Instant::now() {
@@ -145,11 +148,15 @@ impl<'a> Output<'a> {
         }
     }
 
-    async fn lines(&mut self, stream: StdStream, bytes: &Bytes) {
+    /// Sends the lines that end in these bytes, and tells whether any did.
+    async fn lines(&mut self, stream: StdStream, bytes: &Bytes) -> bool {
         let mut input = &bytes[..];
+        let mut any = false;
         while let Some(piece) = self.cut(stream).lines.next(&mut input) {
+            any |= !piece.partial;
             self.send(stream, piece).await;
         }
+        any
     }
 
     const fn cut(&mut self, stream: StdStream) -> &mut Cut {

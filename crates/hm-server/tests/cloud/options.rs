@@ -16,7 +16,7 @@ use hm_exec::{
 use hm_plugin_protocol::events::{BuildEvent, RunHeader};
 use hm_plugin_protocol::executor::SnapshotRef;
 use hm_vm::testing::MemoryBackend;
-use hm_vm::{ImageMap, ImageReference, Limits, Network};
+use hm_vm::{ImageMap, ImageReference, Limits, Network, PlanPaths};
 
 use crate::support::{Cloud, ORG, PIPELINE};
 
@@ -96,7 +96,12 @@ async fn every_option_comes_to_the_agent_as_it_was_said() {
         let ask = request(plan.plan(), &worktree, options.clone());
         play(&cloud.backend(), ask, |_, _| {}).await.expect("it starts");
         let seen = asked.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        assert_eq!(seen, Some(options));
+        // On an agent a plan names no path at all.
+        let given = RunOptions {
+            image_paths: PlanPaths::Never,
+            ..options
+        };
+        assert_eq!(seen, Some(given));
     }
     agent.drain().await;
     cloud.stop().await;

@@ -3,7 +3,7 @@
 //! [`SourceStore::freeze`] takes what git has: every file that it tracks or would track, at every depth and in
 //! every repository within the repository, as it lies there now; what `.gitignore` files, `.git/info/exclude` and
 //! `core.excludesFile` leave out is left out, unless it is tracked in spite of that. The tests hold it against git.
-//! What `.git` holds comes for who asks, as layers of its own over the files: see [`dotgit`].
+//! What `.git` holds comes for who asks, as layers of its own over the files: see `dotgit`.
 //! Sockets, pipes and devices are no source; [`Source::notes`] names them.
 //!
 //! A frozen source is one or two overlay layers: a sealed **base**, copied once, and a **delta** with what

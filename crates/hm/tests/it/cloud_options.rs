@@ -8,7 +8,8 @@ use crate::cloud::Cloud;
 use crate::harness::{FAILING, Said, World};
 
 /// What says when, where and as what a build ran, and not how.
-const OF_THE_RUN: [&str; 12] = [
+const OF_THE_RUN: [&str; 13] = [
+    "prepare_ms",
     "run_id",
     "started_at",
     "ts",

@@ -29,12 +29,14 @@ fn each_layer_goes_over_the_one_before() {
     backend  (sandbox, or docker where the sandbox cannot be)  default
     parallelism  3  environment variable HM_PARALLELISM
     keep_going  (false)  default
+    run.grace  (10s)  default
     format  (human on a terminal, plain otherwise)  default
     logs  (failed on a live terminal, all elsewhere)  default
     data_dir  [TMP]/repo/there  flag --data-dir
     network  outbound  [TMP]/repo/.hm/config.toml
     git  (false)  default
     docker.host  tcp://docker.example.org:2375  environment variable DOCKER_HOST
+    host.show  (nothing more)  default
     image.pull  (always)  default
     image.platform  (this machine's)  default
     image.budget  (20GiB)  default

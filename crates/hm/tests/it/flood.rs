@@ -27,6 +27,7 @@ fn three_hundred_thousand_lines_arrive_in_order() {
     let mut child = start(&world, "seq 300000");
     let mut most = 0;
     let mut next = 1_u64;
+    let mut begun = String::new();
     for (count, line) in BufReader::new(child.stdout.take().expect("a pipe"))
         .lines()
         .enumerate()
@@ -37,8 +38,12 @@ fn three_hundred_thousand_lines_arrive_in_order() {
         }
         let event: serde_json::Value = serde_json::from_str(&line.expect("UTF-8")).expect("JSON");
         if event["kind"] == "step_log" {
-            assert_eq!(event["line"], next.to_string());
-            next += 1;
+            begun.push_str(event["line"].as_str().expect("text"));
+            // Where the machine is busy for long, a line may come in pieces.
+            if event["partial"] != true {
+                assert_eq!(std::mem::take(&mut begun), next.to_string());
+                next += 1;
+            }
         }
     }
     assert!(child.wait().expect("hm ends").success());

@@ -28,6 +28,17 @@ fn image() -> PathBuf {
     image
 }
 
+/// What the plans call it: a plan cannot name a path outside of its source, a repository's configuration can.
+const IMAGE: &str = "postgres:15";
+
+/// A repository in which the image stands in for that name.
+fn with_image() -> World {
+    let world = World::new();
+    let config = format!("[images]\n\"{IMAGE}\" = \"{}\"\n", image().display());
+    world.write(".hm/config.toml", &config);
+    world
+}
+
 /// What asks the database, as the name of its service and its own `localhost` lead to it.
 const ASK: &str = "psql -X -A -t -U postgres";
 
@@ -36,11 +47,11 @@ const ASK: &str = "psql -X -A -t -U postgres";
 fn plan(scope: &str, first: &str, then: &str) -> String {
     let steps = [("tables", first, None), ("reads", then, Some("tables"))];
     let mut plan: Value = serde_json::from_str(&World::plan(&steps)).expect("JSON");
-    plan["default_image"] = image().display().to_string().into();
+    plan["default_image"] = IMAGE.into();
     plan["graph"]["nodes"][0]["step"]["services"] = json!([{
         "name": "db",
         "scope": scope,
-        "image": image().display().to_string(),
+        "image": IMAGE,
         "health": {"cmd": "pg_isready -h localhost", "interval_seconds": 1, "timeout_seconds": 60},
     }]);
     plan.to_string()
@@ -50,7 +61,7 @@ fn plan(scope: &str, first: &str, then: &str) -> String {
 type Run<'a> = &'a dyn Fn(&World, &[&str]) -> Said;
 
 fn steps_reach_it_and_it_is_stopped(run: Run<'_>) {
-    let world = World::new();
+    let world = with_image();
     let first = format!("{ASK} -h db -c \"create table t as select 6 * 7 as answer\"; id -u");
     let then = format!("echo answer-is-$({ASK} -h localhost -c 'select answer from t')");
     world.write("chain.json", &plan("chain", &first, &then));
@@ -68,7 +79,7 @@ fn steps_reach_it_and_it_is_stopped(run: Run<'_>) {
 }
 
 fn its_log_is_shown_when_the_step_fails(run: Run<'_>) {
-    let world = World::new();
+    let world = with_image();
     let wrong = format!("{ASK} -h db -c 'select nothing from nowhere'");
     world.write("p.json", &plan("step", &wrong, "true"));
     let said = run(&world, &["run", "--plan", "p.json", "--logs", "failed"]).expect(1);

@@ -10,16 +10,25 @@ use crate::{BuildStatus, RunOptions, StepStatus};
 
 fn log(played: &Played, key: &str, name: &str) -> Vec<String> {
     let id = played.id(key);
-    let lines = played.events.iter().filter_map(|event| match event {
-        BuildEvent::StepLog {
+    let (mut lines, mut begun) = (Vec::new(), String::new());
+    for event in &played.events {
+        if let BuildEvent::StepLog {
             step_id,
             service: Some(service),
             line,
+            partial,
             ..
-        } if Some(*step_id) == id && service == name => Some(line.clone()),
-        _ => None,
-    });
-    lines.collect()
+        } = event
+            && Some(*step_id) == id
+            && service == name
+        {
+            begun.push_str(line);
+            if !partial {
+                lines.push(std::mem::take(&mut begun));
+            }
+        }
+    }
+    lines
 }
 
 /// A step begins once its services can be used, and ends them; what they print is told under it.

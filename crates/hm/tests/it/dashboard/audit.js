@@ -37,6 +37,8 @@ const behind = (element) => {
 
 // Text that is hard to read: less than 4.5 to 1, or 3 to 1 where it is large.
 const faint = () => {
+  // What beats is judged as it is at rest.
+  for (const animation of document.getAnimations()) animation.cancel();
   const found = [];
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
