@@ -109,11 +109,11 @@ pub(super) async fn drive(
     let guard = Ending(&container);
     let (mut killed, mut notes) = (None, Vec::new());
     let (orders, ordered) = mpsc::channel::<&'static [u8]>(1);
-    let fed = feed(input, line, ordered);
+    // It holds the connection open as the output does: an engine that has something to say to it does not end a container.
+    let mut fed = Some(Box::pin(feed(input, line, ordered)));
     let watch = disk::watch(shared, &container, request);
     let ended = async {
         let heard = pump(&mut said, output).await;
-        // An engine that still has something to say to us does not end a container.
         drop(said);
         match heard {
             Ok(Heard::All) => wait(shared, &container.id).await.map(Some),
@@ -122,7 +122,7 @@ pub(super) async fn drive(
         }
     };
     let grace = tokio::time::sleep(Duration::MAX);
-    tokio::pin!(fed, watch, grace);
+    tokio::pin!(watch, grace);
     let mut ended = Box::pin(ended);
     let mut nobody_listens = false;
     let code = loop {
@@ -133,11 +133,12 @@ pub(super) async fn drive(
                 Ok(Some(code)) => break Ok(Some(code)),
                 Ok(None) => {
                     nobody_listens = true;
+                    fed = None;
                     Stop::Killed(KillReason::Canceled)
                 }
                 Err(error) => break Err(error),
             },
-            () = &mut fed => continue,
+            () = held(fed.as_mut()) => continue,
             () = cancel.killed() => Stop::Killed(KillReason::Canceled),
             () = cancel.terminated(), if !terminated => Stop::Terminated,
             () = &mut grace => Stop::Killed(KillReason::Canceled),
@@ -179,14 +180,14 @@ pub(super) async fn drive(
         Ok(None) => {
             // What was said last is handed on, for as long as anybody takes it.
             let last = tokio::time::timeout(LAST_WORDS, &mut ended).await;
-            drop(ended);
+            drop((ended, fed));
             match last {
                 Ok(Ok(Some(code))) => code,
                 _ => wait(shared, &container.id).await?,
             }
         }
         Err(error) => {
-            drop(ended);
+            drop((ended, fed));
             container.kill(shared).await?;
             return Err(error);
         }
@@ -224,6 +225,14 @@ async fn feed(mut input: impl AsyncWrite + Unpin, line: &[u8], mut orders: mpsc:
         let _ = input.flush().await;
     }
     std::future::pending().await
+}
+
+/// Waits for what is fed, for ever where that has been given up.
+async fn held(fed: Option<&mut (impl Future<Output = ()> + Unpin)>) {
+    match fed {
+        Some(fed) => fed.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// A command that we ended was ended by a signal, whatever its shell made of that.
