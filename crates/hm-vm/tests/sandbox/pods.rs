@@ -35,24 +35,29 @@ fn within(pod: &PodId, command: &str) -> ExecRequest {
 async fn a_pods_names_are_the_commands_alone(world: &World) {
     let pod = pod(world, Network::None, &["db", "cache.local"]).await;
     let mut vm = world.machine().await;
-    let look = "getent hosts db cache.local localhost | awk '{print $1}' | sort -u; tail -n 1 /etc/hosts; \
+    let look = "getent hosts db cache.local localhost | awk '{print $1}' | sort -u; tail -n 2 /etc/hosts; \
                 echo 10.9.8.7 more >> /etc/hosts && getent hosts more | awk '{print $1}'";
     let ran = run(vm.as_ref(), &within(&pod, look)).await;
-    let expected = "127.0.0.1\n::1\n127.0.0.1 db cache.local\n10.9.8.7\n";
+    let expected = "::1\n127.0.0.1 db cache.local\n::1 db cache.local\n10.9.8.7\n";
     assert_eq!(ran.out(), expected, "{}", said(&ran));
     // What a machine has in its own file is seen too, and what is not there is made.
     sh(vm.as_mut(), "echo 10.1.2.3 mine >> /etc/hosts").await;
-    let ran = run(vm.as_ref(), &within(&pod, "tail -n 2 /etc/hosts")).await;
+    let ran = run(vm.as_ref(), &within(&pod, "tail -n 3 /etc/hosts")).await;
     assert_eq!(
         ran.out(),
-        "10.1.2.3 mine\n127.0.0.1 db cache.local\n",
+        "10.1.2.3 mine\n127.0.0.1 db cache.local\n::1 db cache.local\n",
         "{}",
         said(&ran)
     );
     let ran = sh(vm.as_mut(), "tail -n 1 /etc/hosts; rm /etc/hosts").await;
     assert_eq!(ran.out(), "10.1.2.3 mine\n", "{}", said(&ran));
     let ran = run(vm.as_ref(), &within(&pod, "cat /etc/hosts")).await;
-    assert_eq!(ran.out(), "127.0.0.1 db cache.local\n", "{}", said(&ran));
+    assert_eq!(
+        ran.out(),
+        "127.0.0.1 db cache.local\n::1 db cache.local\n",
+        "{}",
+        said(&ran)
+    );
     let snapshot = vm.snapshot().await.unwrap();
     vm.destroy().await.unwrap();
     let mut vm = world.backend.restore(&snapshot.id).await.unwrap();
