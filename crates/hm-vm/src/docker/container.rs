@@ -184,6 +184,8 @@ impl Container {
         {
             // It has ended, or is gone.
             Err(error) if matches!(status(&error), Some(404 | 409)) => Ok(false),
+            // Podman has no status of its own for one that ends at this moment.
+            Err(_) if !self.still_runs(shared).await? => Ok(false),
             killed => killed
                 .map(|()| true)
                 .map_err(failed("cannot end the step's container")),
