@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use hm_vm::sandbox::layers::{DirectFileOps, LayerChain, LayerStore, LiveLayer, Marks, WORKSPACE_PART};
 use hm_vm::source::{Source, SourceOptions, SourceStore};
 use hm_vm::{ImageReference, ResolvedImage, SnapshotId};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 pub struct World {
     /// First, so that nothing writes to the directory any more when that is removed.
@@ -93,33 +94,45 @@ impl World {
                 work.display()
             );
         }
-        let merged = self.dir.path().join("merged");
-        let options = std::ffi::CString::new(options).expect("options");
-        let try_it = || {
-            let flags = MountFlags::empty();
-            mount("overlay", &merged, "overlay", flags, options.as_c_str())
-        };
-        // A test beside this one may have a copy of the mount of the step before.
-        let mut mounted = try_it();
-        for _ in 0..1000 {
-            if mounted != Err(rustix::io::Errno::BUSY) {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(5));
-            mounted = try_it();
-        }
-        mounted.expect("mount");
-        let mounted = Mounted(merged.clone());
-        step(&merged);
-        drop(mounted);
+        let mounted = Mounted::new(&self.dir.path().join("merged"), &options);
+        step(&mounted.path);
     }
 }
 
-struct Mounted(PathBuf);
+/// An overlay that a process of its own holds in a mount namespace of its own. A mount of this namespace would be copied
+/// by whoever makes a mount namespace meanwhile, an engine for instance, and kept in use for as long as that lives.
+struct Mounted {
+    holder: Child,
+    /// The merged directory, through the holder's root.
+    path: PathBuf,
+}
+
+impl Mounted {
+    fn new(at: &Path, options: &str) -> Self {
+        let script = "mount -t overlay -o \"$1\" overlay \"$2\" && echo mounted && exec cat";
+        let mut holder = Command::new("unshare")
+            .args(["-m", "sh", "-c", script, "sh", options])
+            .arg(at)
+            // The newer system calls take no option as long as a deep chain's.
+            .env("LIBMOUNT_FORCE_MOUNT2", "always")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare");
+        let mut line = String::new();
+        let output = holder.stdout.as_mut().expect("a pipe");
+        BufReader::new(output).read_line(&mut line).expect("a line");
+        assert_eq!(line, "mounted\n", "{options}");
+        let root = PathBuf::from(format!("/proc/{}/root", holder.id()));
+        let path = root.join(at.strip_prefix("/").expect("an absolute path"));
+        Self { holder, path }
+    }
+}
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = unmount(&self.0, UnmountFlags::DETACH);
+        drop(self.holder.stdin.take());
+        let _ = self.holder.wait();
     }
 }
 

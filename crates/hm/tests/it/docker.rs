@@ -43,7 +43,8 @@ const STEPS: &[(&str, &str, Option<&str>)] = &[
     ("after", "echo never", Some("bad")),
 ];
 
-/// A run's events with what differs from run to run taken out, a step's together.
+/// A run's events with what differs from run to run taken out, a step's together. A line that came in pieces is one
+/// again: where it is cut depends on the machine's speed.
 fn events(said: &Said) -> Vec<String> {
     let mut steps: Vec<Value> = Vec::new();
     for line in said.stdout().lines() {
@@ -57,7 +58,20 @@ fn events(said: &Said) -> Vec<String> {
             Some("build_accepted") => event["build"]["run_id"] = Value::Null,
             _ => {}
         }
-        steps.push(event);
+        let of_line = |event: &Value| (event["step_id"].clone(), event["stream"].clone());
+        let begun = steps
+            .iter_mut()
+            .find(|other| other["partial"] == true && of_line(other) == of_line(&event));
+        let Some(begun) = begun else {
+            steps.push(event);
+            continue;
+        };
+        let line = |event: &Value| String::from(event["line"].as_str().expect("a line"));
+        let whole = format!("{}{}", line(begun), line(&event));
+        begun["line"] = whole.into();
+        if event["partial"] != true {
+            begun.as_object_mut().expect("an object").remove("partial");
+        }
     }
     let keys: Vec<(Value, Value)> = steps
         .iter()
