@@ -8,7 +8,7 @@ use bollard::query_parameters::{CreateContainerOptions, UploadToContainerOptions
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::engine::{failed, found, status};
+use super::engine::{failed, status};
 use super::labels::MACHINE;
 use super::script;
 use super::shared::Shared;
@@ -160,19 +160,20 @@ impl Container {
         let _ = self.running.subscribe().wait_for(|running| !running).await;
     }
 
+    /// What the engine says of it under this JSON pointer.
+    async fn says(&self, shared: &Shared, pointer: &str) -> Result<Option<bool>> {
+        let inspected = shared.ask(&format!("/containers/{}/json", self.id)).await?;
+        Ok(inspected.and_then(|inspected| inspected.pointer(pointer)?.as_bool()))
+    }
+
     /// Whether the engine says that it runs.
     pub(super) async fn still_runs(&self, shared: &Shared) -> Result<bool> {
-        let docker = shared.docker().await?;
-        let inspected = docker
-            .inspect_container(
-                &self.id,
-                None::<bollard::query_parameters::InspectContainerOptions>,
-            )
-            .await;
-        let inspected = found(inspected).map_err(failed("cannot look at the step's container"))?;
-        Ok(inspected
-            .and_then(|inspected| inspected.state?.running)
-            .unwrap_or(false))
+        Ok(self.says(shared, "/State/Running").await? == Some(true))
+    }
+
+    /// Whether the kernel ended something in it for want of memory.
+    pub(super) async fn ran_out_of_memory(&self, shared: &Shared) -> Result<bool> {
+        Ok(self.says(shared, "/State/OOMKilled").await? == Some(true))
     }
 
     /// Ends all that runs in it; false when it had ended before.

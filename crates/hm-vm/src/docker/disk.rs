@@ -5,7 +5,6 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
-use bollard::query_parameters::InspectContainerOptions;
 use futures::StreamExt;
 
 use super::container::Container;
@@ -24,12 +23,11 @@ pub(super) async fn watch(shared: &Shared, container: &Container, request: &Exec
     let mut before = None;
     loop {
         tokio::time::sleep(EVERY).await;
-        let options = InspectContainerOptions { size: true };
-        let Ok(inspected) = docker.inspect_container(&container.id, Some(options)).await else {
-            continue;
-        };
-        let written = inspected.size_rw.and_then(|bytes| u64::try_from(bytes).ok());
-        let mut written = written.unwrap_or(0);
+        let sized = shared
+            .ask(&format!("/containers/{}/json?size=1", container.id))
+            .await;
+        let Ok(Some(sized)) = sized else { continue };
+        let mut written = sized["SizeRw"].as_u64().unwrap_or(0);
         if !caches.is_empty()
             && let Some(now) = measure(docker, &container.id, &caches).await
         {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bollard::errors::Error;
 use bollard::models::SystemInfo;
 use bollard::{ClientVersion, Docker};
-use tokio::io::{AsyncRead, AsyncWrite};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::{Result, VmError};
 
@@ -133,6 +134,32 @@ pub(super) async fn open(host: Option<&str>) -> std::io::Result<Box<dyn Connecti
         (Some(path), _) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
         (None, Some(address)) => Ok(Box::new(tokio::net::TcpStream::connect(address).await?)),
         (None, None) => Err(std::io::ErrorKind::InvalidInput.into()),
+    }
+}
+
+/// Asks for something that the client crate reads in one engine's form alone, which others word otherwise: Podman's
+/// containers have states that Docker's do not know. Nothing: it is not there.
+pub(super) async fn ask(docker: &Docker, host: Option<&str>, path: &str) -> std::io::Result<Option<Value>> {
+    let mut stream = open(host).await?;
+    let version = docker.client_version();
+    let request = format!("GET /v{version}{path} HTTP/1.0\r\nHost: docker\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    let parts = answer
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .and_then(|end| Some((answer.get(..end)?, answer.get(end + 4..)?)));
+    let Some((head, body)) = parts else {
+        return Err(std::io::Error::other("the engine's answer was cut off"));
+    };
+    let head = String::from_utf8_lossy(head);
+    match head.split_whitespace().nth(1) {
+        Some("200") => Ok(Some(serde_json::from_slice(body)?)),
+        Some("404") => Ok(None),
+        _ => Err(std::io::Error::other(
+            String::from_utf8_lossy(body).trim().to_owned(),
+        )),
     }
 }
 

@@ -1,9 +1,9 @@
 //! What processes that were killed have left in the engine.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
-use bollard::query_parameters::{ListContainersOptions, ListVolumesOptions, RemoveImageOptions};
+use bollard::query_parameters::{ListVolumesOptions, RemoveImageOptions};
 
 use super::base::Base;
 use super::caches;
@@ -18,29 +18,39 @@ use crate::Result;
 /// A file that nothing refers to yet may be about to be.
 const YOUNG: Duration = Duration::from_secs(3600);
 
+/// The engine's containers, running or not, that a filter lets through.
+async fn containers(
+    shared: &Shared,
+    filter: &HashMap<String, Vec<String>>,
+) -> Result<Vec<serde_json::Value>> {
+    let filter: String = serde_json::json!(filter)
+        .to_string()
+        .bytes()
+        .map(|byte| format!("%{byte:02X}"))
+        .collect();
+    let listed = shared
+        .ask(&format!("/containers/json?all=1&filters={filter}"))
+        .await?;
+    Ok(match listed {
+        Some(serde_json::Value::Array(containers)) => containers,
+        _ => Vec::new(),
+    })
+}
+
 /// Removes what bears the label of a process of this data directory that is gone, and nothing else.
 pub(super) async fn reclaim(shared: &Shared) -> Result<()> {
     let (docker, state) = (shared.docker().await?, shared.state().await?);
-    let dead = |labels: Option<&std::collections::HashMap<String, String>>| {
+    let dead = |labels: Option<&HashMap<String, String>>| {
         let owner = labels.and_then(|labels| labels.get(OWNER));
         owner.is_some_and(|owner| !state.lives(owner))
     };
     for role in [MACHINE, POD] {
-        let options = ListContainersOptions {
-            all: true,
-            filters: Some(filter(&state.store, role)),
-            ..ListContainersOptions::default()
-        };
-        let containers = docker
-            .list_containers(Some(options))
-            .await
-            .map_err(failed("cannot list the engine's containers"))?;
-        for container in containers
-            .into_iter()
-            .filter(|container| dead(container.labels.as_ref()))
-        {
-            if let Some(id) = container.id {
-                shared.remove_container(&id).await?;
+        for container in containers(shared, &filter(&state.store, role)).await? {
+            let owner = container.pointer(&format!("/Labels/{OWNER}"));
+            let owner = owner.and_then(serde_json::Value::as_str);
+            let id = container["Id"].as_str();
+            if let Some(id) = id.filter(|_| owner.is_some_and(|owner| !state.lives(owner))) {
+                shared.remove_container(id).await?;
             }
         }
     }

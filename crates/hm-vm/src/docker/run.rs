@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::errors::Error;
-use bollard::query_parameters::{
-    AttachContainerOptions, InspectContainerOptions, StartContainerOptions, WaitContainerOptions,
-};
+use bollard::query_parameters::{AttachContainerOptions, StartContainerOptions, WaitContainerOptions};
 use futures::{Stream, StreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -193,14 +191,10 @@ pub(super) async fn drive(
         }
     };
     drop(guard);
-    let out_of_memory = code != 0 && killed.is_none() && request.limits.memory.is_some() && {
-        let docker = shared.docker().await?;
-        let inspected = docker
-            .inspect_container(&container.id, None::<InspectContainerOptions>)
-            .await
-            .map_err(failed("cannot look at the step's container"))?;
-        inspected.state.and_then(|state| state.oom_killed) == Some(true)
-    };
+    let out_of_memory = code != 0
+        && killed.is_none()
+        && request.limits.memory.is_some()
+        && container.ran_out_of_memory(shared).await?;
     if out_of_memory {
         killed = Some(KillReason::OutOfMemory);
         notes.push(format!(

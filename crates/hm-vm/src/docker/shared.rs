@@ -74,6 +74,12 @@ impl Shared {
         self.info.get_or_try_init(ask).await
     }
 
+    /// Asks the engine for something that only some engines tell in the form that the client crate reads.
+    pub(super) async fn ask(&self, path: &str) -> Result<Option<serde_json::Value>> {
+        let answer = engine::ask(self.docker().await?, self.config.host.as_deref(), path).await;
+        answer.map_err(|error| VmError::Other(format!("cannot ask the engine for {path}: {error}")))
+    }
+
     /// How large `/dev/shm` of a container may become: half of the memory, as everywhere on Linux. It counts as memory.
     pub(super) async fn shared_memory(&self) -> Option<i64> {
         let memory = self.info().await.ok()?.mem_total?;

@@ -5,12 +5,11 @@ use std::collections::{HashMap, HashSet};
 use bollard::models::ImageSummary;
 use bollard::query_parameters::ListImagesOptions;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::engine::{self, failed};
+use super::engine::failed;
 use super::labels::{PASSING, ROLE, SNAPSHOT, SOURCED, STORE};
 use super::shared::Shared;
-use crate::{Result, VmError};
+use crate::Result;
 
 /// All images of the engine at one moment.
 #[derive(Debug)]
@@ -85,11 +84,8 @@ impl Listing {
 
 /// The sizes of the engine's volumes. The engine measures them for this.
 pub(super) async fn volumes(shared: &Shared) -> Result<HashMap<String, u64>> {
-    let docker = shared.docker().await?;
-    let version = docker.client_version();
     // Older ones do not know what they need not measure, and do not mind.
-    let target = format!("/v{version}/system/df?type=volume");
-    let answer = get(shared.config.host.as_deref(), &target).await?;
+    let answer = shared.ask("/system/df?type=volume").await?.unwrap_or_default();
     // Of the newest engines' two forms we ask for neither and take what comes.
     let listed = answer
         .get("Volumes")
@@ -101,24 +97,6 @@ pub(super) async fn volumes(shared: &Shared) -> Result<HashMap<String, u64>> {
         Some((name, u64::try_from(bytes).unwrap_or(0)))
     };
     Ok(listed.into_iter().flatten().filter_map(size).collect())
-}
-
-/// Asks the engine for something that its client crate reads in its newest form alone.
-async fn get(host: Option<&str>, target: &str) -> Result<Value> {
-    let asked = async {
-        let mut stream = engine::open(host).await?;
-        let request = format!("GET {target} HTTP/1.0\r\nHost: docker\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    let answer = asked
-        .await
-        .map_err(|error| VmError::Other(format!("cannot ask the engine about its disk: {error}")))?;
-    let head = answer.windows(4).position(|window| window == b"\r\n\r\n");
-    let said = || VmError::Other("the engine does not say how large its volumes are".into());
-    serde_json::from_slice(answer.get(head.ok_or_else(said)? + 4..).unwrap_or_default()).map_err(|_| said())
 }
 
 /// The names of images that none of `known` is, of one role.
