@@ -60,8 +60,10 @@ impl ServerConfig {
 pub struct Limits {
     /// A source archive.
     pub source: u64,
-    /// A build's description without its source archive; most of it is the plan.
+    /// A build's description without its source archive; most of it is the plan, with its quotes escaped.
     pub description: usize,
+    /// A plan. One that is longer is not parsed.
+    pub plan: usize,
     /// Events that an agent sends at a time.
     pub events: usize,
     /// Any other request.
@@ -73,6 +75,7 @@ impl Default for Limits {
         Self {
             source: 1 << 30,
             description: 32 << 20,
+            plan: 16 << 20,
             events: 8 << 20,
             request: 1 << 20,
         }

@@ -12,6 +12,7 @@ mod config;
 mod connections;
 mod dashboard;
 mod ids;
+mod parsing;
 mod secret;
 mod server;
 mod state;

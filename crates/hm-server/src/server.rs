@@ -17,6 +17,7 @@ use crate::build::{Agents, Clock, Fault, LiveBuilds};
 use crate::config::ServerConfig;
 use crate::logs::FileLogBus;
 use crate::model::{NewOrganization, NewToken, NewUser, Role, TokenKind};
+use crate::parsing::Parsing;
 use crate::queue::SqliteQueue;
 use crate::secret::{NoRandomness, Secret};
 use crate::state::App;
@@ -95,6 +96,7 @@ impl Server {
             signer: Signer::open(&data.join("signing.key"))?,
             rates: RateLimits::new(&config.rates),
             live: LiveBuilds::default(),
+            parsing: Parsing::default(),
             agents: Agents::default(),
             clock: Clock::start(),
             stopping: CancellationToken::new(),

@@ -10,6 +10,7 @@ use crate::blobs::Blobs;
 use crate::build::{Agents, Clock, LiveBuilds};
 use crate::config::ServerConfig;
 use crate::logs::LogBus;
+use crate::parsing::Parsing;
 use crate::queue::Queue;
 use crate::store::Store;
 
@@ -23,6 +24,8 @@ pub(crate) struct App {
     pub(crate) signer: Signer,
     pub(crate) rates: RateLimits,
     pub(crate) live: LiveBuilds,
+    /// What submissions wait for.
+    pub(crate) parsing: Parsing,
     /// Who has asked for builds.
     pub(crate) agents: Agents,
     /// What leases are of.

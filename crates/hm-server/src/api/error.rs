@@ -49,12 +49,20 @@ struct ErrorDetail {
     request_id: Option<String>,
 }
 
+/// The longest message: a parser repeats a wrong value, which may be as long as the request.
+const MESSAGE: usize = 4 << 10;
+
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        let mut message = message.into();
+        if message.len() > MESSAGE {
+            message.truncate(message.floor_char_boundary(MESSAGE));
+            message.push('…');
+        }
         Self {
             status,
             code,
-            message: message.into(),
+            message,
             retry_after: None,
         }
     }
@@ -105,6 +113,14 @@ impl ApiError {
 
     pub(crate) fn too_large(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, code, message)
+    }
+
+    /// A body beyond a limit, which is named.
+    pub(crate) fn body_too_large(what: &str, limit: usize) -> Self {
+        Self::too_large(
+            "request_too_large",
+            format!("{what} has more than the {limit} bytes that this server takes."),
+        )
     }
 
     pub(crate) fn too_many(wait: Duration) -> Self {
@@ -225,6 +241,9 @@ impl From<SubmitError> for ApiError {
                 "plan_rejected",
                 format!("Build #{} failed at once: {error}.", build.number),
             ),
+            SubmitError::PlanTooLarge { .. } => {
+                Self::too_large("plan_too_large", format!("The build was not taken: {error}."))
+            }
             SubmitError::BadOptions(_) => {
                 Self::invalid("bad_options", format!("The build cannot run so: {error}."))
             }
@@ -265,6 +284,7 @@ impl From<EventsError> for ApiError {
                 format!("Events are missing. Send from {next} on."),
             ),
             EventsError::Bad { .. } => Self::invalid("bad_event", format!("{error}.")),
+            EventsError::TooLarge { .. } => Self::too_large("event_too_large", format!("{error}.")),
             EventsError::Lease(error) => error.into(),
         }
     }

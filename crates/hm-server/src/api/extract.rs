@@ -1,5 +1,7 @@
 //! Extractors whose refusals are our errors.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
@@ -7,22 +9,23 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
+use crate::state::App;
 
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &Arc<App>) -> Result<Self, ApiError> {
         match axum::Json::from_request(request, state).await {
             Ok(axum::Json(body)) => Ok(Self(body)),
             Err(JsonRejection::JsonDataError(error)) => {
                 Err(ApiError::invalid("invalid_request", error.body_text()))
             }
-            Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(ApiError::too_large(
-                "request_too_large",
-                "The request's body is too large.",
+            Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(ApiError::body_too_large(
+                "The request's body",
+                state.config.limits.request,
             )),
             Err(error) if error.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE => Err(not_json()),
             Err(error) => Err(ApiError::malformed(error.body_text())),

@@ -13,6 +13,7 @@ use super::split::{SplitError, Splitter};
 use super::{ApiError, ApiResult};
 use crate::BuildId;
 use crate::blobs::{BlobName, BlobWriter};
+use crate::build::Fault;
 use crate::model::SourceArchive;
 use crate::state::App;
 
@@ -89,16 +90,19 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unsplit(error: SplitError) -> ApiError {
+fn unsplit(error: SplitError, most: usize) -> ApiError {
     match error {
         SplitError::NotBase64 => ApiError::invalid("invalid_request", format!("{error}.")),
         SplitError::Unfinished => ApiError::malformed(format!("{error}.")),
-        SplitError::TooLong => ApiError::too_large("request_too_large", format!("{error}.")),
+        SplitError::TooLong => ApiError::body_too_large("The body without its source archive", most),
     }
 }
 
 /// Receives a build. Of what is refused nothing is kept.
-pub(super) async fn receive<T: DeserializeOwned>(app: &App, request: Request) -> ApiResult<Upload<T>> {
+pub(super) async fn receive<T: DeserializeOwned + Send + 'static>(
+    app: &App,
+    request: Request,
+) -> ApiResult<Upload<T>> {
     let json = request
         .headers()
         .get(CONTENT_TYPE)
@@ -108,13 +112,10 @@ pub(super) async fn receive<T: DeserializeOwned>(app: &App, request: Request) ->
     }
     let id = BuildId::new();
     let mut archive = Archive::new(app, id);
-    let read = read(app, request.into_body(), &mut archive).await;
-    let description = read.and_then(|rest| {
-        serde_json::from_slice(&rest).map_err(|error| match error.classify() {
-            serde_json::error::Category::Data => ApiError::invalid("invalid_request", format!("{error}.")),
-            _ => ApiError::malformed(format!("The body is not JSON: {error}.")),
-        })
-    });
+    let description = match read(app, request.into_body(), &mut archive).await {
+        Ok(rest) => parse(app, rest).await,
+        Err(error) => Err(error),
+    };
     match description {
         Ok(description) => Ok(Upload {
             id,
@@ -128,8 +129,18 @@ pub(super) async fn receive<T: DeserializeOwned>(app: &App, request: Request) ->
     }
 }
 
+async fn parse<T: DeserializeOwned + Send + 'static>(app: &App, text: Vec<u8>) -> ApiResult<T> {
+    let parsed = app.parsing.run(move || serde_json::from_slice(&text)).await;
+    parsed.map_err(Fault::from)?.map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => ApiError::invalid("invalid_request", format!("{error}.")),
+        _ => ApiError::malformed(format!("The body is not JSON: {error}.")),
+    })
+}
+
 async fn read(app: &App, body: Body, archive: &mut Archive<'_>) -> ApiResult<Vec<u8>> {
-    let mut splitter = Splitter::new(app.config.limits.description);
+    let most = app.config.limits.description;
+    let unsplit = |error| unsplit(error, most);
+    let mut splitter = Splitter::new(most);
     let mut body = body.into_data_stream();
     while let Some(piece) = body.next().await {
         let piece = piece.map_err(|_| ApiError::malformed("The body broke off."))?;

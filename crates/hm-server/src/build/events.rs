@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::JobId;
 use crate::build::{Fault, LeaseError};
-use crate::logs::{LogError, Record};
+use crate::logs::{LogError, MAX_RECORD_BYTES, Record};
 use crate::model::{Build, BuildState, JobChange, JobState};
 use crate::queue::Fence;
 use crate::state::App;
@@ -34,6 +34,10 @@ pub(crate) enum EventsError {
     Gap { next: u64 },
     #[error("event {number}: {what}")]
     Bad { number: u64, what: &'static str },
+    #[error(
+        "event {number} is {bytes} bytes long in the log, more than the {MAX_RECORD_BYTES} that this server keeps: split what it says"
+    )]
+    TooLarge { number: u64, bytes: usize },
     #[error(transparent)]
     Lease(#[from] LeaseError),
 }
@@ -122,7 +126,12 @@ impl App {
             check(&mut event, build.id.0, jobs).map_err(|what| EventsError::Bad { number, what })?;
             changes.extend(change(&event));
             let record = Record::event(build.base_seq.saturating_add(number), fence.attempt, event);
-            records.push(record.encode()?);
+            let record = record.encode()?;
+            let bytes = record.len();
+            if bytes > MAX_RECORD_BYTES {
+                return Err(EventsError::TooLarge { number, bytes });
+            }
+            records.push(record);
         }
         let head = match self.append(&build, first, &records).await {
             Err(LogError::Gap { head, .. }) => {

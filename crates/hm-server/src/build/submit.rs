@@ -39,6 +39,11 @@ pub(crate) enum SubmitError {
     /// The plan was refused; the build is there, failed.
     #[error("{error}")]
     Rejected { build: Box<Build>, error: PlanError },
+    /// The plan was not parsed; there is no build.
+    #[error(
+        "the plan is {bytes} bytes long, more than the {limit} that this server takes: split the pipeline, or have its steps read large data from files"
+    )]
+    PlanTooLarge { bytes: usize, limit: usize },
     /// The plan cannot be run so; there is no build.
     #[error("{0}")]
     BadOptions(String),
@@ -98,18 +103,23 @@ impl App {
     /// Adds a build and queues it.
     pub(crate) async fn submit(&self, pipeline: &Pipeline, new: Submission) -> Result<Build, SubmitError> {
         let (plan, options) = (new.plan, new.options);
-        let (plan, options, planned) = tokio::task::spawn_blocking(move || {
+        let limit = self.config.limits.plan;
+        if plan.len() > limit {
+            let bytes = plan.len();
+            return Err(SubmitError::PlanTooLarge { bytes, limit });
+        }
+        let parsed = self.parsing.run(move || {
             let planned =
                 PipelineGraph::parse(&plan).map(|graph| (jobs(&graph), unknown_step(&graph, &options)));
-            (plan, options, planned)
-        })
-        .await?;
+            let wanted = labels(&plan);
+            (plan, options, planned, wanted)
+        });
+        let (plan, options, planned, wanted) = parsed.await?;
         let (jobs, refused) = match planned {
             Ok((_, Some(missing))) => return Err(SubmitError::BadOptions(missing)),
             Ok((jobs, None)) => (jobs, None),
             Err(error) => (Vec::new(), Some(error)),
         };
-        let wanted = labels(&plan);
         let build = NewBuild {
             id: new.id,
             org: pipeline.org,

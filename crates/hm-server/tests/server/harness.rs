@@ -108,20 +108,18 @@ impl Answer {
         }
     }
 
-    /// An error of this status and code, in the published envelope.
+    /// An error of this status and code, in the published envelope. Answers its message.
     #[track_caller]
-    pub fn refused(&self, status: u16, code: &str) {
+    pub fn refused(&self, status: u16, code: &str) -> String {
         let body = self.expect(status);
         assert_eq!(body["error"]["code"], code, "{body}");
-        assert!(
-            body["error"]["message"]
-                .as_str()
-                .is_some_and(|text| !text.is_empty())
-        );
+        let message = body["error"]["message"].as_str().unwrap_or_default();
+        assert!(!message.is_empty(), "{body}");
         assert_eq!(
             body["error"]["request_id"],
             self.headers["x-request-id"].to_str().unwrap()
         );
+        message.to_owned()
     }
 }
 

@@ -4,7 +4,7 @@ use hm_server::Rate;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::{BUILDS, Running, build, started};
+use crate::harness::{BUILDS, Running, build, job, log, started};
 
 #[tokio::test]
 async fn too_many_requests_are_refused_by_token_and_by_address() {
@@ -94,16 +94,74 @@ async fn what_is_too_large_is_refused_and_leaves_nothing() {
     assert_eq!(std::fs::read_dir(&sources).unwrap().count(), 1);
 
     let name = json!({"name": "x".repeat(3000)});
-    owner
-        .patch("/api/v0/user", &name)
-        .await
-        .refused(413, "request_too_large");
+    let answer = owner.patch("/api/v0/user", &name).await;
+    assert_eq!(
+        answer.refused(413, "request_too_large"),
+        "The request's body has more than the 2000 bytes that this server takes."
+    );
     let lease = agent.lease().await;
     let event = json!({"kind": "step_log", "line": "x".repeat(3000)});
-    agent
-        .events(&lease, 1, &[event])
+    let answer = agent.events(&lease, 1, &[event]).await;
+    assert_eq!(
+        answer.refused(413, "request_too_large"),
+        "The body with the events has more than the 2000 bytes that this server takes."
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn event_of_seven_mebibytes_is_refused_by_its_number() {
+    let (_data, server) = started().await;
+    let (owner, agent) = (server.owner().await, server.agent("acme").await);
+    owner.pipeline().await;
+    owner.build(&build()).await;
+    let lease = agent.lease().await;
+    let job = job(&lease, "build");
+    let events = [log(&job, "one"), log(&job, &"x".repeat(7 << 20))];
+    let message = agent
+        .events(&lease, 1, &events)
         .await
-        .refused(413, "request_too_large");
+        .refused(413, "event_too_large");
+    assert!(message.starts_with("event 2 is 73"), "{message}");
+    assert!(
+        message.contains("more than the 1048576 that this server keeps"),
+        "{message}"
+    );
+    // Nothing of it is kept, and what fits is taken under the same numbers.
+    let kept = agent.events(&lease, 1, &events[..1]).await.expect(200);
+    assert_eq!(kept["next"], 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn plan_beyond_the_limit_is_refused_unparsed() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Running::start(&data, |config| config.limits.plan = 1000).await;
+    let owner = server.owner().await;
+    owner.pipeline().await;
+    let mut body = build();
+    body["source_b64"] = json!("AAAA");
+    body["pipeline_ir"] = json!("[".repeat(1001));
+    let message = owner.post(BUILDS, &body).await.refused(413, "plan_too_large");
+    assert!(
+        message.contains("1001 bytes long, more than the 1000 that this server takes"),
+        "{message}"
+    );
+    let sources = data.path().join("blobs").join("sources");
+    assert_eq!(std::fs::read_dir(&sources).map_or(0, Iterator::count), 0);
+    owner.build(&build()).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn message_about_a_long_value_is_short() {
+    let (_data, server) = started().await;
+    let owner = server.owner().await;
+    owner.pipeline().await;
+    let mut body = build();
+    body["env"] = json!("é".repeat(1 << 20));
+    let message = owner.post(BUILDS, &body).await.refused(422, "invalid_request");
+    assert!(message.len() < 5000 && message.ends_with('…'), "{}", message.len());
     server.stop().await;
 }
 

@@ -162,9 +162,11 @@ pub(in crate::api) async fn events(
     Query(query): Query<EventsQuery>,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> ApiResult<Answer<EventsResponse>> {
-    let body = body.map_err(|_| {
-        let message = "The events could not be read, or are too many at a time. Send fewer.";
-        ApiError::too_large("request_too_large", message)
+    let body = body.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            ApiError::body_too_large("The body with the events", state.config.limits.events)
+        }
+        _ => ApiError::malformed("The body broke off."),
     })?;
     let fence = fence(&state, org.0, &build, query.attempt).await?;
     let accepted = state.tell(fence, query.first, parse(&body)?).await?;
