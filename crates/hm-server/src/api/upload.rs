@@ -131,10 +131,12 @@ pub(super) async fn receive<T: DeserializeOwned + Send + 'static>(
 
 async fn parse<T: DeserializeOwned + Send + 'static>(app: &App, text: Vec<u8>) -> ApiResult<T> {
     let parsed = app.parsing.run(move || serde_json::from_slice(&text)).await;
-    parsed.map_err(Fault::from)?.map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => ApiError::invalid("invalid_request", format!("{error}.")),
-        _ => ApiError::malformed(format!("The body is not JSON: {error}.")),
-    })
+    parsed
+        .map_err(Fault::from)?
+        .map_err(|error| match error.classify() {
+            serde_json::error::Category::Data => ApiError::invalid("invalid_request", format!("{error}.")),
+            _ => ApiError::malformed(format!("The body is not JSON: {error}.")),
+        })
 }
 
 async fn read(app: &App, body: Body, archive: &mut Archive<'_>) -> ApiResult<Vec<u8>> {

@@ -161,7 +161,11 @@ async fn message_about_a_long_value_is_short() {
     let mut body = build();
     body["env"] = json!("é".repeat(1 << 20));
     let message = owner.post(BUILDS, &body).await.refused(422, "invalid_request");
-    assert!(message.len() < 5000 && message.ends_with('…'), "{}", message.len());
+    assert!(
+        message.len() < 5000 && message.ends_with('…'),
+        "{}",
+        message.len()
+    );
     server.stop().await;
 }
 

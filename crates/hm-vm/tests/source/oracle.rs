@@ -3,7 +3,7 @@
 //! 200 repositories in a usual run; `HM_ORACLE_CASES=2000` takes more of them.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use hm_vm::source::{EntryKind, SourceOptions};
 use proptest::prelude::*;
 
-use crate::support::Fixture;
+use crate::support::{Fixture, paths};
 
 /// Few names, so that patterns meet them; some mean something in patterns, one is no text.
 const NAMES: &[&[u8]] = &[
@@ -313,8 +313,21 @@ fn lay(world: &World<'_>, root: &Path, git_dir: &Path, tree: &Tree, submodule: O
     }
 }
 
-/// Every file and link that git has in its list and that is there, through repositories within the repository.
-fn listed(world: &World<'_>, root: &Path, below: &Path, found: &mut BTreeSet<PathBuf>) {
+/// What git has in its list, through repositories within the repository.
+#[derive(Default)]
+struct Listed {
+    /// The files and links that are there.
+    files: BTreeSet<PathBuf>,
+    /// Every name, folded. Where names fold, git lists a file of a directory `a` by the name of a directory `A` that it
+    /// knows already, and there may be none such.
+    folded: BTreeSet<OsString>,
+}
+
+fn fold(path: &Path) -> OsString {
+    path.as_os_str().to_ascii_lowercase()
+}
+
+fn listed(world: &World<'_>, root: &Path, below: &Path, found: &mut Listed) {
     let directory = root.join(below);
     let list = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
     let output = world.git(&directory, &list, b"");
@@ -324,6 +337,7 @@ fn listed(world: &World<'_>, root: &Path, below: &Path, found: &mut BTreeSet<Pat
             .ancestors()
             .skip(1)
             .any(|above| above != Path::new("") && directory.join(above).is_symlink());
+        found.folded.insert(fold(&below.join(path)));
         let Ok(metadata) = directory.join(path).symlink_metadata() else {
             continue;
         };
@@ -331,7 +345,7 @@ fn listed(world: &World<'_>, root: &Path, below: &Path, found: &mut BTreeSet<Pat
             continue;
         }
         if !metadata.is_dir() {
-            found.insert(below.join(path));
+            found.files.insert(below.join(path));
         } else if directory.join(path).join(".git").exists() {
             listed(world, root, &below.join(path), found);
         }
@@ -412,7 +426,7 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
         3 => drop(world.git(&root, &["update-index", "--untracked-cache"], b"")),
         _ => {}
     }
-    let mut expected = BTreeSet::new();
+    let mut expected = Listed::default();
     listed(&world, &root, Path::new(""), &mut expected);
     let source = fixture.store.freeze(&root, &SourceOptions::default()).unwrap();
     let found: BTreeSet<PathBuf> = source
@@ -420,13 +434,11 @@ fn check(case: &Case) -> Result<(), TestCaseError> {
         .filter(|(_, entry)| entry.kind != EntryKind::Directory)
         .map(|(path, _)| path.to_path_buf())
         .collect();
-    let missing: Vec<_> = expected.difference(&found).collect();
-    let mut extra: Vec<_> = found.difference(&expected).collect();
+    let missing: Vec<_> = expected.files.difference(&found).collect();
+    let mut extra: Vec<_> = found.difference(&expected.files).collect();
     if case.folds {
         // This file system tells two names apart that git then takes for one.
-        let fold = |path: &Path| path.as_os_str().to_ascii_lowercase();
-        let listed: BTreeSet<_> = expected.iter().map(|path| fold(path)).collect();
-        extra.retain(|path| !listed.contains(&fold(path)));
+        extra.retain(|path| !expected.folded.contains(&fold(path)));
     }
     prop_assert!(
         missing.is_empty() && extra.is_empty(),
@@ -448,4 +460,17 @@ fn source_is_what_git_lists() {
     };
     let mut runner = proptest::test_runner::TestRunner::new(config);
     runner.run(&case(), |case| check(&case)).unwrap();
+}
+
+/// With `core.ignoreCase` git lists `a/Ab` as `A/Ab`, where nothing is on this file system: the file is source all the same.
+#[test]
+fn file_that_git_lists_below_a_folded_directory_is_source() {
+    let fixture = Fixture::new();
+    fixture.git(&["init", "-q"]);
+    fixture.git(&["config", "core.ignoreCase", "true"]);
+    fixture.write("A/a", "x");
+    fixture.git(&["add", "A/a"]);
+    fixture.write("a/Ab", "x");
+    fixture.git(&["add", "-f", "-N", "a/Ab"]);
+    assert_eq!(paths(&fixture.freeze()), ["A", "A/a", "a", "a/Ab"]);
 }
