@@ -26,6 +26,14 @@ pub(super) struct Item {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Manifest(pub Vec<Item>);
 
+/// The modification time, in seconds, that something of this one is laid with. An engine keeps whole seconds of what it
+/// commits and cuts off the rest: a file that was changed in the second in which something was built from it would seem to
+/// be no newer, so it gets the next second.
+pub(super) fn laid_seconds(modified: i64) -> i64 {
+    let (whole, rest) = (modified.div_euclid(SECOND), modified.rem_euclid(SECOND));
+    (whole + i64::from(rest != 0)).max(0)
+}
+
 impl Item {
     #[cfg(test)]
     pub(super) fn new(path: &[u8], entry: Entry, modified: i64) -> Self {
@@ -36,12 +44,9 @@ impl Item {
         }
     }
 
-    /// The modification time that it is laid with. An engine keeps whole seconds of what it commits and cuts off the
-    /// rest: a file that was changed in the second in which something was built from it would seem to be no newer, so it
-    /// gets the next second.
+    /// The modification time that it is laid with.
     pub(super) fn laid_seconds(&self) -> i64 {
-        let (whole, rest) = (self.modified.div_euclid(SECOND), self.modified.rem_euclid(SECOND));
-        (whole + i64::from(rest != 0)).max(0)
+        laid_seconds(self.modified)
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 
-use super::manifest::Item;
+use super::manifest::{Item, laid_seconds};
 use crate::source::{EntryKind, Source};
 
 /// Pieces that may wait to be taken.
@@ -163,8 +163,15 @@ pub(super) fn archive(
             EntryKind::File { size, .. } => {
                 header.set_entry_type(tar::EntryType::Regular);
                 header.set_size(*size);
-                let file = source.open(item.path()).map_err(io::Error::other)?;
-                let content = file.take(*size);
+                let index = if item.bytes().ends_with(b".git/index") {
+                    source.index_with_times(item.path(), laid_seconds)
+                } else {
+                    None
+                };
+                let content: Box<dyn Read> = match index {
+                    Some(index) => Box::new(io::Cursor::new(index)),
+                    None => Box::new(source.open(item.path()).map_err(io::Error::other)?.take(*size)),
+                };
                 entry(
                     &mut archive,
                     &mut header,

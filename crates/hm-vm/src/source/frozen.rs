@@ -287,6 +287,12 @@ impl Source {
             .map_err(SourceError::io("cannot open", &file))
     }
 
+    /// The content of a git index for whoever lays files with other modification times: `laid` makes each one's seconds of
+    /// its nanoseconds, and git takes the files for the ones that it knows. `None`: as it is.
+    pub(crate) fn index_with_times(&self, path: &Path, laid: impl Fn(i64) -> i64) -> Option<Vec<u8>> {
+        super::dotgit::with_times(self, &bytes_of(path), laid)
+    }
+
     /// What of the worktree could not be brought in as it is there, and why git will not work in steps where it
     /// was asked for; a sentence each.
     pub fn notes(&self) -> impl Iterator<Item = &str> {

@@ -48,18 +48,7 @@ pub(super) fn refreshed(
             entry.stat.size = 0;
         }
     }
-    let mut bytes = Vec::new();
-    let options = Options {
-        extensions: Extensions::Given {
-            tree_cache: true,
-            end_of_index_entry: false,
-        },
-        skip_hash: false,
-    };
-    index
-        .write_to(&mut bytes, options)
-        .map_err(|error| error.to_string())?;
-    Ok(Some(bytes))
+    written(&index).map(Some)
 }
 
 #[expect(
@@ -106,6 +95,64 @@ fn described(record: &Record) -> Stat {
         ino: record.stat.ino as u32,
         ..Stat::default()
     }
+}
+
+/// The index at `path` of a source for whoever lays files with other modification times: `laid` makes each one's seconds of
+/// its nanoseconds. `None` where there is nothing to change, or the length would.
+pub(in crate::source) fn with_times(
+    source: &Source,
+    path: &[u8],
+    laid: impl Fn(i64) -> i64,
+) -> Option<Vec<u8>> {
+    let git = path.strip_suffix(b"index")?;
+    let root = git.strip_suffix(b".git/")?;
+    let file = source.file(path)?;
+    let config = std::fs::read(source.file(&[git, b"config"].concat())?).ok()?;
+    let config = String::from_utf8_lossy(&config).to_ascii_lowercase();
+    let is_sha256 = config.contains("objectformat") && config.contains("sha256");
+    let hash = if is_sha256 {
+        gix_hash::Kind::Sha256
+    } else {
+        gix_hash::Kind::Sha1
+    };
+    let mut index = open_index(&file, hash).ok()??;
+    let mut is_changed = false;
+    for (entry, path) in index.entries_mut_with_paths() {
+        let Some(record) = source.record(&[root, path].concat()) else {
+            continue;
+        };
+        let Ok(secs) = u32::try_from(laid(record.stat.mtime)) else {
+            continue;
+        };
+        if record.kind == Kind::Directory || secs == seconds(&record) {
+            continue;
+        }
+        is_changed = true;
+        if entry.stat.mtime.secs == seconds(&record) {
+            entry.stat.mtime = gix_index::entry::stat::Time { secs, nsecs: 0 };
+        } else if entry.stat.mtime.secs == secs {
+            // What git takes for changed here is to seem so there.
+            entry.stat.size = 0;
+        }
+    }
+    let bytes = is_changed.then(|| written(&index))?.ok()?;
+    let length = std::fs::metadata(&file).ok()?.len();
+    (bytes.len() as u64 == length).then_some(bytes)
+}
+
+fn written(index: &gix_index::File) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let options = Options {
+        extensions: Extensions::Given {
+            tree_cache: true,
+            end_of_index_entry: false,
+        },
+        skip_hash: false,
+    };
+    index
+        .write_to(&mut bytes, options)
+        .map_err(|error| error.to_string())?;
+    Ok(bytes)
 }
 
 /// The name that git gives to a file's content, or to a link's target.

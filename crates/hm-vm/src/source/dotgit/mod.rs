@@ -10,6 +10,7 @@ mod index;
 mod list;
 mod state;
 
+pub(super) use index::with_times;
 pub(super) use list::list;
 pub(super) use state::digest;
 
