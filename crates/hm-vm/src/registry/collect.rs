@@ -9,6 +9,8 @@
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
+use futures::{FutureExt, StreamExt};
+
 use super::{Registry, SnapshotRecord, files};
 use crate::{CacheDirectory, Result, SnapshotId, VmBackend, VmError};
 
@@ -36,6 +38,19 @@ pub struct Collected {
     /// Another process was cleaning at that time, so this one did not.
     pub elsewhere: bool,
 }
+
+impl Collected {
+    /// Counts a snapshot that was removed, or nothing for one that was not.
+    fn add(&mut self, freed: Option<u64>) {
+        if let Some(freed) = freed {
+            self.removed += 1;
+            self.freed = self.freed.saturating_add(freed);
+        }
+    }
+}
+
+/// How many snapshots are removed at once.
+const AT_ONCE: usize = 8;
 
 /// How often, at most, a cleaning looks for what nothing points to.
 const TIDY_INTERVAL: Duration = Duration::from_secs(600);
@@ -111,11 +126,18 @@ impl Registry {
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         self.finish_evictions(backend, &mut collected).await?;
+        let mut condemned = Vec::new();
         for candidate in self.records()? {
             if self.condemn(&candidate)? {
-                self.evict(backend, &candidate.id, &mut collected).await;
+                condemned.push(candidate.id);
             }
         }
+        let evictions = condemned.iter().map(|id| self.evicted(backend, id).boxed());
+        let mut evictions = futures::stream::iter(evictions).buffer_unordered(AT_ONCE);
+        while let Some(freed) = evictions.next().await {
+            collected.add(freed);
+        }
+        drop(evictions);
         for directory in backend.cache_directories().await? {
             remove_directory(backend, &directory.name, &mut collected).await;
         }
@@ -154,6 +176,13 @@ impl Registry {
         id: &SnapshotId,
         collected: &mut Collected,
     ) -> u64 {
+        let freed = self.evicted(backend, id).await;
+        collected.add(freed);
+        freed.unwrap_or(0)
+    }
+
+    /// Has the backend remove a condemned snapshot. Nothing: it could not.
+    async fn evicted(&self, backend: &dyn VmBackend, id: &SnapshotId) -> Option<u64> {
         let removed = match backend.remove(id).await {
             Ok(freed) => self
                 .evicting_path(id)
@@ -161,17 +190,11 @@ impl Registry {
                 .map(|()| freed),
             Err(error) => Err(error),
         };
-        match removed {
-            Ok(freed) => {
-                collected.removed += 1;
-                collected.freed = collected.freed.saturating_add(freed);
-                freed
-            }
-            Err(error) => {
+        removed
+            .inspect_err(|error| {
                 tracing::warn!(snapshot = %id, %error, "cannot remove a snapshot; the next cleaning tries again");
-                0
-            }
-        }
+            })
+            .ok()
     }
 
     /// Finishes what a cleaner that died had begun.
