@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bollard::models::VolumeCreateRequest;
@@ -61,8 +62,20 @@ struct One {
     bytes: u64,
     /// What the command writes to.
     volume: String,
+    /// Whether that is to stay.
+    kept: bool,
+    shared: Arc<Shared>,
     /// Held locked.
     _lock: File,
+}
+
+impl Drop for One {
+    /// What a command that did not pass wrote goes.
+    fn drop(&mut self) {
+        if !self.kept {
+            self.shared.discard_volume(std::mem::take(&mut self.volume));
+        }
+    }
 }
 
 impl Held {
@@ -94,25 +107,21 @@ impl Held {
         self.0.iter().enumerate().filter_map(one).collect()
     }
 
-    /// Keeps what a command wrote, or throws it away. No container has the volumes any more.
-    pub(super) async fn give_back(self, shared: &Shared, passed: bool) -> Result<()> {
-        for one in self.0 {
-            let gone = if passed {
-                let state = shared.state().await?;
-                let current = Current {
-                    name: one.mount.name.clone(),
-                    volume: one.volume,
-                    used: SystemTime::now(),
-                    bytes: one.bytes,
-                    measured: false,
-                };
-                state.write_json(&state.cache(&one.mount.name), &current)?;
-                one.before
-            } else {
-                Some(one.volume)
+    /// Keeps what a command wrote. No container has the volumes any more.
+    pub(super) async fn keep(self, shared: &Arc<Shared>) -> Result<()> {
+        let state = shared.state().await?;
+        for mut one in self.0 {
+            let current = Current {
+                name: one.mount.name.clone(),
+                volume: one.volume.clone(),
+                used: SystemTime::now(),
+                bytes: one.bytes,
+                measured: false,
             };
-            if let Some(volume) = gone {
-                remove_volume(shared, &volume).await?;
+            state.write_json(&state.cache(&one.mount.name), &current)?;
+            one.kept = true;
+            if let Some(before) = one.before.take() {
+                shared.discard_volume(before);
             }
         }
         Ok(())
@@ -124,7 +133,7 @@ fn beside(number: usize) -> String {
 }
 
 /// Waits for the cache directories of a request, and makes a volume for each.
-pub(super) async fn hold(shared: &Shared, base: &Base, request: &ExecRequest) -> Result<Held> {
+pub(super) async fn hold(shared: &Arc<Shared>, base: &Base, request: &ExecRequest) -> Result<Held> {
     let mut held = Held::default();
     // In one order, so that no two commands wait for each other.
     let mut mounts = request.caches.clone();
@@ -155,18 +164,26 @@ pub(super) async fn hold(shared: &Shared, base: &Base, request: &ExecRequest) ->
             labels: Some(shared.labels(CACHE, &mount.name).await?),
             ..VolumeCreateRequest::default()
         };
-        docker
-            .create_volume(wanted)
-            .await
-            .map_err(failed(format!("cannot make the cache directory {}", mount.name)))?;
-        held.0.push(One {
+        let one = One {
             mount,
             target: target.to_string_lossy().into_owned(),
             before,
             bytes,
             volume,
+            kept: false,
+            shared: shared.clone(),
             _lock: lock,
-        });
+        };
+        let own = shared.clone();
+        let made = async move {
+            let made = own.docker().await?.create_volume(wanted).await;
+            made.map_err(failed(format!(
+                "cannot make the cache directory {}",
+                one.mount.name
+            )))?;
+            Ok(one)
+        };
+        held.0.push(shared.to_its_end(made).await?);
     }
     Ok(held)
 }
@@ -176,7 +193,7 @@ fn lock_name(name: &str) -> String {
 }
 
 /// The home of a user, as the image has it.
-async fn home(shared: &Shared, base: &Base, user: Option<&str>) -> Result<String> {
+async fn home(shared: &Arc<Shared>, base: &Base, user: Option<&str>) -> Result<String> {
     let user = user.unwrap_or("root");
     let user = user.split(':').next().unwrap_or(user);
     if let Some(home) = base.env.get("HOME") {
@@ -202,7 +219,6 @@ async fn home(shared: &Shared, base: &Base, user: Option<&str>) -> Result<String
         std::io::Result::Ok(text)
     })
     .await;
-    shared.remove_container(&container.id).await?;
     let users = users.ok().and_then(std::result::Result::ok).unwrap_or_default();
     let home = users.lines().find_map(|line| {
         let fields: Vec<_> = line.split(':').collect();

@@ -1,5 +1,7 @@
 //! Containers become images.
 
+use std::sync::Arc;
+
 use bollard::models::ContainerConfig;
 use bollard::query_parameters::{CommitContainerOptions, CreateImageOptions, TagImageOptions};
 use futures::StreamExt;
@@ -29,17 +31,66 @@ impl Named {
     fn repository(&self) -> String {
         format!("{REPOSITORY}-{}", self.role)
     }
+
+    pub(super) fn image(&self) -> String {
+        image_name(self.role, &self.id)
+    }
+}
+
+/// A name of an image, which is taken off it with this unless it is kept.
+#[derive(Debug)]
+pub(super) struct FreshImage {
+    shared: Arc<Shared>,
+    image: Option<String>,
+}
+
+impl FreshImage {
+    fn of(shared: &Arc<Shared>, name: &Named) -> Self {
+        Self {
+            shared: shared.clone(),
+            image: Some(name.image()),
+        }
+    }
+
+    /// Keeps it: somebody has noted it down.
+    pub(super) fn keep(mut self) {
+        self.image = None;
+    }
+}
+
+impl Drop for FreshImage {
+    fn drop(&mut self) {
+        if let Some(image) = self.image.take() {
+            self.shared.discard_image(image);
+        }
+    }
 }
 
 /// Makes an image of what a container holds, and returns how many layers it has. The container does not run.
-pub(super) async fn commit(shared: &Shared, container: &str, below: &Base, name: &Named) -> Result<usize> {
+pub(super) async fn commit(
+    shared: &Arc<Shared>,
+    container: &str,
+    below: &Base,
+    name: Named,
+) -> Result<(usize, FreshImage)> {
+    let made = FreshImage::of(shared, &name);
     if below.layers >= DEEPEST {
-        flatten(shared, container, below, name).await?;
-        return Ok(1);
+        flatten(shared, container, below, &name).await?;
+        return Ok((1, made));
     }
+    let (own, container) = (shared.clone(), container.to_owned());
+    let committed = async move {
+        by_engine(&own, container, &name).await?;
+        Ok(made)
+    };
+    let made = shared.to_its_end(committed).await?;
+    Ok((below.layers + 1, made))
+}
+
+async fn by_engine(shared: &Shared, container: String, name: &Named) -> Result<()> {
     let docker = shared.docker().await?;
     let options = CommitContainerOptions {
-        container: Some(container.to_owned()),
+        container: Some(container),
         repo: Some(name.repository()),
         tag: Some(name.id.clone()),
         pause: false,
@@ -56,7 +107,7 @@ pub(super) async fn commit(shared: &Shared, container: &str, below: &Base, name:
         .commit_container(options, config)
         .await
         .map_err(failed("cannot keep what the step wrote"))?;
-    Ok(below.layers + 1)
+    Ok(())
 }
 
 /// Makes an image of one layer: the engine refuses chains that are too long.
@@ -86,7 +137,7 @@ async fn flatten(shared: &Shared, container: &str, below: &Base, name: &Named) -
     );
     let options = CreateImageOptions {
         from_src: Some("-".into()),
-        repo: Some(image_name(name.role, &name.id)),
+        repo: Some(name.image()),
         tag: Some(name.id.clone()),
         changes,
         ..CreateImageOptions::default()
@@ -102,20 +153,27 @@ async fn flatten(shared: &Shared, container: &str, below: &Base, name: &Named) -
 }
 
 /// Gives a base's image one more name.
-pub(super) async fn name(shared: &Shared, base: &Base, name: Named) -> Result<Base> {
-    let docker = shared.docker().await?;
-    let options = TagImageOptions {
-        repo: Some(name.repository()),
-        tag: Some(name.id.clone()),
-    };
-    docker
-        .tag_image(&base.image, Some(options))
-        .await
-        .map_err(failed("cannot name an image"))?;
-    Ok(Base {
-        image: image_name(name.role, &name.id),
+pub(super) async fn name(shared: &Arc<Shared>, base: &Base, name: Named) -> Result<(Base, FreshImage)> {
+    let named = Base {
+        image: name.image(),
         ..base.clone()
-    })
+    };
+    let (own, image) = (shared.clone(), base.image.clone());
+    let tagged = async move {
+        let made = FreshImage::of(&own, &name);
+        let options = TagImageOptions {
+            repo: Some(name.repository()),
+            tag: Some(name.id),
+        };
+        own.docker()
+            .await?
+            .tag_image(&image, Some(options))
+            .await
+            .map_err(failed("cannot name an image"))?;
+        Ok(made)
+    };
+    let made = shared.to_its_end(tagged).await?;
+    Ok((named, made))
 }
 
 /// An error of a snapshot that could not be taken.

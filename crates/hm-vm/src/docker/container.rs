@@ -1,10 +1,12 @@
 //! The container that a machine's commands run in.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType};
 use bollard::query_parameters::{CreateContainerOptions, UploadToContainerOptions};
+use serde_json::Value;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -92,15 +94,32 @@ pub(super) struct Container {
     pub shape: Shape,
     /// Whether the machine's own command runs.
     running: watch::Sender<bool>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Container {
+    /// It goes with the last that needs it. Nobody waits for the engine, which may still be busy with it.
+    fn drop(&mut self) {
+        self.shared.discard(std::mem::take(&mut self.id));
+    }
 }
 
 impl Container {
-    /// Makes one; nothing runs in it yet.
-    pub(super) async fn create(shared: &Shared, image: &str, shape: &Shape) -> Result<Option<Arc<Self>>> {
+    /// Makes one; nothing runs in it yet. Nothing: the image is gone.
+    pub(super) async fn create(
+        shared: &Arc<Shared>,
+        image: &str,
+        shape: &Shape,
+    ) -> Result<Option<Arc<Self>>> {
+        let made = Self::made(shared.clone(), image.to_owned(), shape.clone());
+        shared.to_its_end(made).await
+    }
+
+    async fn made(shared: Arc<Shared>, image: String, shape: Shape) -> Result<Option<Arc<Self>>> {
         let docker = shared.docker().await?;
         let id = Uuid::now_v7().simple().to_string();
         let body = ContainerCreateBody {
-            image: Some(image.to_owned()),
+            image: Some(image),
             entrypoint: Some(script::main_program()),
             cmd: Some(Vec::new()),
             user: Some(shape.user.clone()),
@@ -130,14 +149,16 @@ impl Container {
             }
             Err(error) => return Err(failed("cannot make the step's container")(error)),
         };
-        if shape.secrets && shape.user != "0:0" {
-            open_secrets(shared, &created.id).await?;
-        }
-        Ok(Some(Arc::new(Self {
+        let container = Arc::new(Self {
             id: created.id,
-            shape: shape.clone(),
+            shape,
             running: watch::Sender::new(false),
-        })))
+            shared: shared.clone(),
+        });
+        if container.shape.secrets && container.shape.user != "0:0" {
+            open_secrets(&shared, &container.id).await?;
+        }
+        Ok(Some(container))
     }
 
     /// Where its cache directories lie.
@@ -160,20 +181,33 @@ impl Container {
         let _ = self.running.subscribe().wait_for(|running| !running).await;
     }
 
-    /// What the engine says of it under this JSON pointer.
-    async fn says(&self, shared: &Shared, pointer: &str) -> Result<Option<bool>> {
+    /// All that the engine says of it, nothing when it is gone.
+    async fn inspected(&self, shared: &Shared) -> Result<Value> {
         let inspected = shared.ask(&format!("/containers/{}/json", self.id)).await?;
-        Ok(inspected.and_then(|inspected| inspected.pointer(pointer)?.as_bool()))
+        Ok(inspected.unwrap_or_default())
+    }
+
+    /// The directory of this machine that holds what was written in it, where the engine has one.
+    pub(super) async fn upper(&self, shared: &Shared) -> Result<Option<PathBuf>> {
+        let inspected = self.inspected(shared).await?;
+        let driver = inspected.pointer("/GraphDriver/Name").and_then(Value::as_str);
+        let upper = inspected
+            .pointer("/GraphDriver/Data/UpperDir")
+            .and_then(Value::as_str);
+        let is_overlay = driver.is_some_and(|driver| driver.starts_with("overlay"));
+        Ok(upper.filter(|_| is_overlay).map(PathBuf::from))
     }
 
     /// Whether the engine says that it runs.
     pub(super) async fn still_runs(&self, shared: &Shared) -> Result<bool> {
-        Ok(self.says(shared, "/State/Running").await? == Some(true))
+        let inspected = self.inspected(shared).await?;
+        Ok(inspected.pointer("/State/Running") == Some(&Value::Bool(true)))
     }
 
     /// Whether the kernel ended something in it for want of memory.
     pub(super) async fn ran_out_of_memory(&self, shared: &Shared) -> Result<bool> {
-        Ok(self.says(shared, "/State/OOMKilled").await? == Some(true))
+        let inspected = self.inspected(shared).await?;
+        Ok(inspected.pointer("/State/OOMKilled") == Some(&Value::Bool(true)))
     }
 
     /// Ends all that runs in it; false when it had ended before.

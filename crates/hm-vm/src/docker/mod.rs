@@ -31,7 +31,7 @@
 //! base  sourced  manifest  stream           what a machine starts from, with today's source in it
 //! backend  vm  container  script  run       machines and their commands
 //! beside  attach  disk  pod  pods  caches   what else a command may need
-//! commit  written  export  usage  reclaim    what is left when it has ended
+//! commit  names  written  export  usage  reclaim    what is left when it has ended
 //! ```
 
 mod attach;
@@ -50,6 +50,7 @@ mod images;
 mod import;
 mod labels;
 mod manifest;
+mod names;
 mod packed;
 mod pod;
 mod pods;

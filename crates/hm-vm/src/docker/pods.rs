@@ -54,8 +54,14 @@ async fn remove(shared: &Shared, container: &str) -> Result<()> {
     shared.remove_container(container).await
 }
 
-/// The container that owns a pod's network.
-pub(super) async fn holder(shared: &Shared, id: &PodId, image: &str) -> Result<String> {
+/// The container that owns a pod's network. Once it is begun it is made, and the pod knows it, whoever still waits.
+pub(super) async fn holder(shared: &Arc<Shared>, id: &PodId, image: &str) -> Result<String> {
+    let (own, id, image) = (shared.clone(), id.clone(), image.to_owned());
+    let made = async move { made(&own, &id, image).await };
+    shared.to_its_end(made).await
+}
+
+async fn made(shared: &Shared, id: &PodId, image: String) -> Result<String> {
     let closed = || VmError::Other(format!("the pod {} is closed", id.0));
     let pod = shared.pods().get(id).cloned().ok_or_else(closed)?;
     let mut holder = pod.holder.lock().await;
@@ -78,7 +84,7 @@ pub(super) async fn holder(shared: &Shared, id: &PodId, image: &str) -> Result<S
         ..HostConfig::default()
     };
     let body = ContainerCreateBody {
-        image: Some(image.to_owned()),
+        image: Some(image),
         // Its input is open and nothing ever comes: a shell needs no program to wait.
         entrypoint: Some(["sh", "-c", "read -r hm_line"].map(Into::into).into()),
         cmd: Some(Vec::new()),

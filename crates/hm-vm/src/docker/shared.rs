@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use bollard::Docker;
 use bollard::models::SystemInfo;
 use bollard::query_parameters::{RemoveContainerOptions, RemoveImageOptions};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::DockerConfig;
 use super::base::Base;
+use super::caches;
 use super::engine::{self, failed, found};
 use super::labels::{ID, OWNER, ROLE, STORE};
 use super::pod::Pod;
@@ -24,8 +25,8 @@ use crate::{PodId, Result, VmError};
 const TRIES: usize = 100;
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// How long the engine may take for the next of what goes in the background.
-const SETTLE: Duration = Duration::from_secs(2);
+/// How long the engine may take for the next of what goes on in the background.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// How old a listing of images may be that says how much a removal frees.
 const RECENT: Duration = Duration::from_secs(5);
@@ -41,8 +42,8 @@ pub(super) struct Shared {
     pub asked: Mutex<HashSet<String>>,
     /// The engine's images as they were listed last for a removal.
     listing: tokio::sync::Mutex<Option<(Instant, Arc<Listing>)>>,
-    /// What is being removed in the background.
-    removals: TaskTracker,
+    /// What goes on in the engine that nobody need wait for, removals above all.
+    background: TaskTracker,
 }
 
 impl Shared {
@@ -55,7 +56,7 @@ impl Shared {
             pods: Mutex::default(),
             asked: Mutex::default(),
             listing: tokio::sync::Mutex::default(),
-            removals: TaskTracker::new(),
+            background: TaskTracker::new(),
         }
     }
 
@@ -146,39 +147,60 @@ impl Shared {
     /// Removes a container in the background; [`Shared::settle`] waits for it.
     pub(super) fn discard(self: &Arc<Self>, id: String) {
         let shared = self.clone();
-        // Without a runtime the next process that reclaims finds it.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return;
-        };
-        let removal = self.removals.track_future(async move {
-            if let Err(error) = shared.remove_container(&id).await {
-                tracing::warn!(%error, "a container is left behind; the next run removes it");
-            }
-        });
-        runtime.spawn(removal);
+        self.in_background("container", async move { shared.remove_container(&id).await });
     }
 
     /// Takes the name of an image off it in the background.
     pub(super) fn discard_image(self: &Arc<Self>, name: String) {
         let shared = self.clone();
+        self.in_background("image", async move { shared.remove_image(&name).await });
+    }
+
+    /// Removes a volume in the background, once no container has it.
+    pub(super) fn discard_volume(self: &Arc<Self>, name: String) {
+        let shared = self.clone();
+        self.in_background(
+            "volume",
+            async move { caches::remove_volume(&shared, &name).await },
+        );
+    }
+
+    fn in_background(&self, what: &'static str, removal: impl Future<Output = Result<()>> + Send + 'static) {
+        // Without a runtime the next process that reclaims finds it.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        let removal = self.removals.track_future(async move {
-            if let Err(error) = shared.remove_image(&name).await {
-                tracing::warn!(%error, "an image is left behind; the next run removes it");
+        runtime.spawn(self.background.track_future(async move {
+            if let Err(error) = removal.await {
+                tracing::warn!(%error, "a {what} is left behind; the next run removes it");
             }
-        });
-        runtime.spawn(removal);
+        }));
+    }
+
+    /// Has the engine do what it does whether or not somebody waits for the answer. When nobody does any more, what it
+    /// made is dropped with the answer, and so removed.
+    pub(super) async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let (sender, receiver) = oneshot::channel();
+        tokio::spawn(self.background.track_future(async move {
+            let _ = sender.send(work.await);
+        }));
+        let failed = |_| VmError::Other("a task of the docker backend failed".into());
+        receiver.await.map_err(failed)?
     }
 
     /// Waits until all that was discarded is removed.
     /// An engine that is still busy with one is not waited for: the next run removes what is left.
     pub(super) async fn settle(&self) {
-        self.removals.close();
+        self.background.close();
         let mut left = usize::MAX;
-        while tokio::time::timeout(SETTLE, self.removals.wait()).await.is_err() {
-            let now = self.removals.len();
+        while tokio::time::timeout(SETTLE, self.background.wait())
+            .await
+            .is_err()
+        {
+            let now = self.background.len();
             if now >= left {
                 tracing::warn!("the engine is busy; the next run removes what this one has left in it");
                 return;

@@ -11,14 +11,14 @@ use std::time::{Duration, SystemTime};
 
 use bollard::query_parameters::UploadToContainerOptions;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::base::{Base, Laid};
-use super::commit::{self, Named};
+use super::commit::{self, FreshImage, Named};
 use super::container::{Container, Shape};
 use super::engine::failed;
-use super::labels::{SOURCED, image_name};
+use super::labels::SOURCED;
 use super::manifest::Manifest;
+use super::names;
 use super::run;
 use super::script;
 use super::shared::Shared;
@@ -36,6 +36,13 @@ const REMEMBERED: usize = 8;
 
 /// How long an image with a source is kept for nobody.
 pub(super) const IDLE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How many of them are kept, those that machines began from last: everything that lists the engine's images gets slower
+/// with their number.
+const NEWEST: usize = 16;
+
+/// How long a machine may be about to make its container from one.
+const IN_USE: Duration = Duration::from_secs(600);
 
 /// What was made from one image.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -113,22 +120,22 @@ pub(super) async fn with(
             None => false,
         };
         if !reusable {
-            let whole = lay(shared, base, source, &wanted, &laid, false).await?;
-            for old in [made.whole.replace(whole.clone()), made.changed.take()]
-                .into_iter()
-                .flatten()
-            {
+            let (whole, image) = lay(shared, base, source, &wanted, &laid, false).await?;
+            let old = [made.whole.replace(whole.clone()), made.changed.take()];
+            state.write_json(&path, &made)?;
+            image.keep();
+            for old in old.into_iter().flatten() {
                 shared.remove_image(&old.image).await?;
             }
-            state.write_json(&path, &made)?;
             return Ok(whole);
         }
     }
     let below = made.whole.as_ref().unwrap_or(base);
     let written = snapshot.is_some();
-    let changed = lay(shared, below, source, &wanted, &laid, written).await?;
+    let (changed, image) = lay(shared, below, source, &wanted, &laid, written).await?;
     let old = made.changed.replace(changed.clone());
     state.write_json(&path, &made)?;
+    image.keep();
     if let Some(old) = old {
         shared.remove_image(&old.image).await?;
     }
@@ -158,17 +165,23 @@ async fn forget_key(shared: &Shared, key: &str) -> Result<()> {
     state::remove(&path)
 }
 
-/// Gives up what no machine has begun from for this long.
+/// Gives up what no machine has begun from for this long, and of the rest all but the newest.
 pub(super) async fn forget_idle(shared: &Shared, long: Duration) -> Result<()> {
     let state = shared.state().await?;
+    let mut idle = Vec::new();
     for key in state.names("sourced")? {
-        let path = state.sourced(&key);
-        let used = std::fs::metadata(&path).and_then(|metadata| metadata.modified());
-        let idle = used
+        let used = std::fs::metadata(state.sourced(&key)).and_then(|metadata| metadata.modified());
+        if let Some(age) = used
             .ok()
-            .and_then(|used| SystemTime::now().duration_since(used).ok());
-        if idle.is_some_and(|idle| idle >= long) {
-            forget_key(shared, &key).await?;
+            .and_then(|used| SystemTime::now().duration_since(used).ok())
+        {
+            idle.push((age, key));
+        }
+    }
+    idle.sort();
+    for (number, (age, key)) in idle.iter().enumerate() {
+        if *age >= long || (number >= NEWEST && *age >= IN_USE) {
+            forget_key(shared, key).await?;
         }
     }
     Ok(())
@@ -228,7 +241,7 @@ async fn lay(
     wanted: &Manifest,
     laid: &Laid,
     written: bool,
-) -> Result<Base> {
+) -> Result<(Base, FreshImage)> {
     let state = shared.state().await?;
     let before = Manifest::load(state, below.source.as_ref().map(|laid| laid.manifest.as_str()))?;
     let mut difference = before.difference(wanted);
@@ -255,7 +268,9 @@ async fn lay(
     }
     // An engine takes such a name for the mark of a file that was removed.
     let odd = difference.laid.len();
-    difference.laid.retain(|item| !item.name().starts_with(b".wh."));
+    difference
+        .laid
+        .retain(|item| !item.name().starts_with(names::MARK));
     if difference.laid.len() < odd {
         shared.tell_once(
             "names in the source",
@@ -277,25 +292,12 @@ async fn lay(
     let container = Container::create(shared, &below.image, &shape)
         .await?
         .ok_or_else(|| VmError::Other("an image went away while it was used; run again".into()))?;
-    let filled = fill(shared, &container, source, &difference, &request).await;
-    let committed = match filled {
-        Ok(()) => {
-            let name = Named {
-                role: SOURCED,
-                id: Uuid::now_v7().simple().to_string(),
-            };
-            let image = image_name(name.role, &name.id);
-            commit::commit(shared, &container.id, &base, &name)
-                .await
-                .map(|layers| Base {
-                    image,
-                    layers,
-                    ..base
-                })
-        }
-        Err(error) => Err(error),
-    };
-    shared.discard(container.id.clone());
+    fill(shared, &container, source, &difference, &request).await?;
+    let name = Named::new(SOURCED);
+    base.image = name.image();
+    let (layers, made) = commit::commit(shared, &container.id, &base, name).await?;
+    base.layers = layers;
+    drop(container);
     // A file that was changed a moment ago bears the next second: no step is to find it in its future.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     if let (Some(newest), Ok(now)) = (newest.and_then(|newest| u64::try_from(newest).ok()), now) {
@@ -304,7 +306,7 @@ async fn lay(
             tokio::time::sleep(ahead).await;
         }
     }
-    committed
+    Ok((base, made))
 }
 
 async fn fill(

@@ -10,9 +10,9 @@ use uuid::Uuid;
 use super::base::{Base, snapshot_image};
 use super::commit::{self, Named, not_sealed};
 use super::container::{Container, Shape};
-use super::labels::{PASSING, SNAPSHOT, image_name};
+use super::labels::{PASSING, SNAPSHOT};
 use super::shared::Shared;
-use super::{attach, beside, caches, export, pods, run, script, sourced};
+use super::{attach, beside, caches, export, names, pods, run, script, sourced};
 use crate::source::Source;
 use crate::{
     Cancel, ExecOutcome, ExecRequest, ExitStatus, Export, Exported, KillReason, OutputChunk, Result,
@@ -34,6 +34,8 @@ struct Inner {
     container: Option<Arc<Container>>,
     /// Images that only this machine needs.
     passing: Vec<String>,
+    /// Cache directories as commands that did not pass left them, which go with the container.
+    spent: Vec<caches::Held>,
 }
 
 impl DockerVm {
@@ -42,6 +44,7 @@ impl DockerVm {
             base,
             container: None,
             passing: Vec::new(),
+            spent: Vec::new(),
         };
         Self {
             shared,
@@ -90,8 +93,15 @@ impl DockerVm {
         cancel: &Cancel,
     ) -> Result<ExecOutcome> {
         let line = script::line(request, &held.copies())?;
-        let container = self.container(&mut inner, request, held).await?;
-        let started = match run::start(&self.shared, &container).await? {
+        let begun = async {
+            let container = self.container(&mut inner, request, held).await?;
+            run::start(&self.shared, &container).await
+        };
+        let begun = tokio::select! {
+            begun = begun => begun?,
+            () = cancel.terminated() => return Ok(canceled()),
+        };
+        let started = match begun {
             run::Start::Started(started) => *started,
             run::Start::NoShell(outcome) => return Ok(outcome),
         };
@@ -105,35 +115,37 @@ impl DockerVm {
             return Ok(());
         }
         let mut inner = self.inner.lock().await;
+        if !passed {
+            inner.spent.push(held);
+            return Ok(());
+        }
         let has_them = |container: &Arc<Container>| container.shape.volumes == held.volumes();
         if inner.container.as_ref().is_some_and(has_them) {
             self.set_aside(&mut inner).await?;
         }
         drop(inner);
-        held.give_back(&self.shared, passed).await
+        held.keep(&self.shared).await
     }
 
     /// Makes an image of the container, so that another one can be made above it.
     async fn set_aside(&self, inner: &mut Inner) -> Result<()> {
-        let name = Named {
-            role: PASSING,
-            id: Uuid::now_v7().simple().to_string(),
-        };
-        let image = image_name(name.role, &name.id);
-        self.commit(inner, &name).await?;
-        inner.passing.push(image);
+        self.commit(inner, Named::new(PASSING)).await?;
+        inner.passing.push(inner.base.image.clone());
         Ok(())
     }
 
     /// Makes an image of the container, which goes.
-    async fn commit(&self, inner: &mut Inner, name: &Named) -> Result<()> {
+    async fn commit(&self, inner: &mut Inner, name: Named) -> Result<()> {
         let Some(container) = inner.container.clone() else {
             return Ok(());
         };
-        let layers = commit::commit(&self.shared, &container.id, &inner.base, name).await?;
+        let image = name.image();
+        let committed = commit::commit(&self.shared, &container.id, &inner.base, name);
+        let refused = names::refuse_marks(&self.shared, &container);
+        let ((layers, made), ()) = tokio::try_join!(committed, refused)?;
+        made.keep();
         inner.container = None;
-        self.shared.discard(container.id.clone());
-        inner.base.image = image_name(name.role, &name.id);
+        inner.base.image = image;
         inner.base.layers = layers;
         inner.base.usable_over.clear();
         Ok(())
@@ -165,9 +177,11 @@ impl DockerVm {
             self.shared.tell_volumes(&inner.base);
         }
         if inner.container.is_some() {
-            self.commit(&mut inner, &name).await?;
+            self.commit(&mut inner, name).await?;
         } else {
-            inner.base = commit::name(&self.shared, &inner.base, name).await?;
+            let (base, made) = commit::name(&self.shared, &inner.base, name).await?;
+            made.keep();
+            inner.base = base;
         }
         debug_assert_eq!(inner.base.image, snapshot_image(&id));
         let written = state.write_json(&state.snapshot(&id), &inner.base);
@@ -181,10 +195,8 @@ impl DockerVm {
     /// Gives up what only this machine needs.
     fn clear(&mut self) {
         let inner = self.inner.get_mut();
-        if let Some(container) = inner.container.take() {
-            // Nobody waits for the engine, which may still be busy with it.
-            self.shared.discard(container.id.clone());
-        }
+        inner.container = None;
+        inner.spent.clear();
         for image in std::mem::take(&mut inner.passing) {
             self.shared.discard_image(image);
         }
@@ -226,7 +238,10 @@ impl Vm for DockerVm {
             };
             let outcome = self.main(inner, request, &held, &output, &cancel).await;
             let passed = outcome.as_ref().is_ok_and(|outcome| outcome.status.code() == 0);
-            self.give_back(held, passed).await?;
+            tokio::select! {
+                given = self.give_back(held, passed) => given?,
+                () = cancel.killed() => {}
+            }
             return outcome;
         }
     }
@@ -296,12 +311,6 @@ fn canceled() -> ExecOutcome {
 
 impl Drop for DockerVm {
     fn drop(&mut self) {
-        let inner = self.inner.get_mut();
-        if let Some(container) = inner.container.take() {
-            self.shared.discard(container.id.clone());
-        }
-        for image in std::mem::take(&mut inner.passing) {
-            self.shared.discard_image(image);
-        }
+        self.clear();
     }
 }

@@ -107,9 +107,7 @@ pub(super) async fn over(
     let container = Container::create(shared, image, &shape)
         .await?
         .ok_or_else(|| VmError::Other("an image went away while it was looked at; run again".into()))?;
-    let found = look(shared, &container.id, before, difference).await;
-    shared.discard(container.id.clone());
-    found
+    look(shared, &container.id, before, difference).await
 }
 
 async fn look(

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use hm_vm::testing::dockerd::{Dockerd, Reach};
 use hm_vm::testing::oci::{ImageBuilder, Layer, Registry, Throttle};
@@ -305,4 +306,144 @@ async fn where_the_sandbox_cannot_be_docker_runs_the_build_and_a_line_says_so() 
     let doctor = hm(&["doctor"]).expect(0);
     assert!(doctor.stdout().contains("builds run on docker"), "{doctor}");
     hm(&["run", "--backend", "sandbox", "--plan", "p.json"]).expect(2);
+}
+
+/// At random moments of a run in which each of its parts takes a while: a cache directory is made, a large file is
+/// committed and copied out, a service is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn interrupt_at_any_moment_leaves_nothing_on_docker() {
+    let registry = Registry::start();
+    let image = ImageBuilder::busybox().build().push(&registry, "busybox:1").await;
+    let daemon = Dockerd::start(Reach::Localhost);
+    let _way = daemon.way_to(registry.address());
+    let world = World::new();
+    world.write("source.txt", "the source\n");
+    let steps = [
+        (
+            "large",
+            "dd if=/dev/zero of=large bs=1M seek=300 count=1 2> /dev/null",
+            None,
+        ),
+        (
+            "served",
+            "sleep 0.3; echo step-'runs' > /var/kept/file; sleep 1000 & wait",
+            Some("large"),
+        ),
+    ];
+    let mut interrupted: Value = serde_json::from_str(&plan(&image, &steps)).expect("JSON");
+    let nodes = &mut interrupted["graph"]["nodes"];
+    nodes[0]["step"]["artifacts"] = json!([{"paths": ["large"]}]);
+    nodes[1]["step"]["caches"] = json!([{"name": "kept", "path": "/var/kept"}]);
+    nodes[1]["step"]["services"] = json!([{"name": "idle", "image": image, "cmd": "sleep 1000"}]);
+    world.write("p.json", &interrupted.to_string());
+    world.write("next.json", &plan(&image, &[("b", "true", None)]));
+    say(&world, &daemon, &["run", "--plan", "next.json"]).expect(0);
+    let mut longest = Duration::ZERO;
+    let mut random = u64::from(std::process::id()) | 1;
+    for round in 0..20 {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let moment = Duration::from_millis(random % 8000);
+        world.write("source.txt", &format!("the source of {round}\n"));
+        let mut command = on_docker(&world, &daemon, &["run", "--plan", "p.json", "--format", "plain"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("hm starts");
+        std::thread::sleep(moment);
+        let began = Instant::now();
+        signal("-INT", &child);
+        let status = child.wait().expect("hm ends");
+        longest = longest.max(began.elapsed());
+        // Before it handles signals, it ends by this one.
+        let ended =
+            status.code() == Some(130) || std::os::unix::process::ExitStatusExt::signal(&status) == Some(2);
+        assert!(ended, "round {round}, after {moment:?}: {status}");
+        let left = daemon.docker(&["ps", "--all", "--format", "{{.Names}} {{.Status}}"]);
+        assert_eq!(left, "", "round {round}, after {moment:?}");
+        eprintln!("round {round}, after {moment:?}: {:?}", began.elapsed());
+    }
+    eprintln!("the longest end took {longest:?}");
+    assert!(longest < Duration::from_secs(10), "{longest:?}");
+    // What the engine was still busy with when a run had gone is removed by the next one.
+    say(&world, &daemon, &["run", "--plan", "next.json"]).expect(0);
+    say(&world, &daemon, &["cache", "clean"]).expect(0);
+    let left = daemon.inventory();
+    assert!(left.iter().all(|thing| thing.starts_with("image ")), "{left:?}");
+    let own = daemon.docker(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]);
+    assert_eq!(own.trim(), image, "what was pulled stays, and nothing else");
+}
+
+/// A checkout's own index knows its files where their times are whole seconds, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn git_index_is_fresh_in_a_step_on_docker() {
+    let registry = Registry::start();
+    let image = ImageBuilder::busybox().build().push(&registry, "busybox:1").await;
+    let daemon = Dockerd::start(Reach::Localhost);
+    let _way = daemon.way_to(registry.address());
+    let world = World::new();
+    world.write("file.txt", "content\n");
+    world.write("sub/file.txt", "more\n");
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=t", "-c", "user.email=t@example.org"])
+            .args(arguments)
+            .current_dir(world.repo());
+        let output = git.output().expect("git runs");
+        assert!(output.status.success(), "{output:?}");
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "--message", "one"]);
+    let step = ("a", "stat -c '%Y %s' file.txt sub/file.txt", None);
+    let mut plan: Value = serde_json::from_str(&plan(&image, &[step])).expect("JSON");
+    plan["graph"]["nodes"][0]["step"]["artifacts"] = json!([{"paths": [".git/**", "**/*.txt"]}]);
+    world.write("p.json", &plan.to_string());
+    let out = world.path().join("out");
+    let to = out.display().to_string();
+    let run = [
+        "run",
+        "--plan",
+        "p.json",
+        "--git",
+        "--artifacts",
+        &to,
+        "--format",
+        "plain",
+    ];
+    let said = say(&world, &daemon, &run).expect(0);
+    // No git is in the image: the step's own is asked here, of files with the times that the step saw.
+    let tree = out.join("a");
+    let times: Vec<u64> = said
+        .stdout()
+        .lines()
+        .filter_map(|line| line.strip_prefix("[a] ")?.split(' ').next()?.parse().ok())
+        .collect();
+    assert_eq!(times.len(), 2, "{said}");
+    for (name, seconds) in ["file.txt", "sub/file.txt"].iter().zip(times) {
+        let file = fs::File::options()
+            .write(true)
+            .open(tree.join(name))
+            .expect("a file");
+        file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(seconds))
+            .expect("its time");
+    }
+    let mut git = Command::new("git");
+    git.args(["diff-files", "--name-only"]).current_dir(&tree);
+    let output = git.output().expect("git runs");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_no_image_can_hold_are_refused_on_docker() {
+    let registry = Registry::start();
+    let image = ImageBuilder::busybox().build().push(&registry, "busybox:1").await;
+    let daemon = Dockerd::start(Reach::Localhost);
+    let _way = daemon.way_to(registry.address());
+    let world = World::new();
+    let step = ("a", "mkdir d; touch d/file d/.wh.file", None);
+    world.write("p.json", &plan(&image, &[step]));
+    let said = say(&world, &daemon, &["run", "--plan", "p.json", "--format", "plain"]);
+    assert!(!said.expected(0), "{said}");
+    assert!(format!("{said}").contains("/workspace/d/.wh.file"), "{said}");
 }
