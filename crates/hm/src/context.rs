@@ -154,6 +154,7 @@ impl Context {
                 .map(|grace| humantime::format_duration(grace).to_string()),
         );
         layers.flag("git", "--git", args.git.then(|| "true".into()));
+        layers.flag("sandbox.nested", "--nested", args.nested.then(|| "true".into()));
         layers.flag("network", "--network", args.network.clone());
         layers.flag("backend", "--backend", args.backend.as_ref().and_then(name_of));
         layers.flag("cloud.org", "--org", args.org.clone());

@@ -20,6 +20,8 @@ pub const HM_IMAGES: &str = "HM_IMAGES";
 pub const HM_NETWORK: &str = "HM_NETWORK";
 /// `true` brings `.git` into the source, as `--git`.
 pub const HM_GIT: &str = "HM_GIT";
+/// `true` lets steps make user namespaces, as `--nested`.
+pub const HM_SANDBOX_NESTED: &str = "HM_SANDBOX_NESTED";
 /// Where the engine of the backend `docker` listens.
 pub const HM_DOCKER_HOST: &str = "HM_DOCKER_HOST";
 /// When registries are asked for an image: `always`, `missing` or `never`, as `--pull`.

@@ -43,6 +43,14 @@ impl Hints {
         }
     }
 
+    /// For a command that may, or may not, make user namespaces.
+    pub(super) fn nested(mut self, nested: bool) -> Self {
+        if !nested {
+            self.hints.push(Hint::namespaces());
+        }
+        self
+    }
+
     pub(super) fn look(&self, chunk: &OutputChunk) {
         if self.hints.iter().all(Hint::is_seen) {
             return;
@@ -114,6 +122,33 @@ impl Hint {
             ]],
             "without root, the kernel does not rename a directory that the source, the image or an earlier step brought: \
              `mv` copies it instead; as root it works (docs/limits.md)",
+        )
+    }
+
+    /// A user namespace.
+    fn namespaces() -> Self {
+        // What unshare, bubblewrap, Bazel, Chromium and nsjail call it.
+        let refusals = [
+            "Operation not permitted",
+            "No permissions to create",
+            "No usable sandbox",
+            "errno = 1",
+            "EPERM",
+        ];
+        let attempts = [
+            "unshare",
+            "bwrap",
+            "linux-sandbox",
+            "new namespace",
+            "user namespace",
+            "userns",
+            "CLONE_NEW",
+            "No usable sandbox",
+        ];
+        Self::new(
+            &[&refusals, &attempts],
+            "a step makes no user namespaces unless `hm run --nested` or `[sandbox] nested = true` allows it \
+             (docs/security.md says what that opens); or turn the program's own sandbox off",
         )
     }
 
@@ -224,6 +259,30 @@ mod tests {
             assert_eq!(notes_of(&user, said, 1).len(), 1, "{said}");
             assert_eq!(notes(Identity::Root, said, 1), 0, "{said}");
         }
+    }
+
+    #[test]
+    fn refused_user_namespace_is_explained() {
+        for said in [
+            "unshare: unshare failed: Operation not permitted\n",
+            "bwrap: No permissions to create new namespace, likely because the kernel does not allow non-privileged user \
+             namespaces.\n",
+            "bwrap: Creating new namespace failed: Operation not permitted\n",
+            "[1:1:ERROR:zygote_host_impl_linux.cc(90)] No usable sandbox! Update your kernel\n",
+            "Failed to move to new namespace: PID namespaces supported, but failed: errno = Operation not permitted\n",
+            "src/main/tools/linux-sandbox.cc:152: \"clone\": Operation not permitted\n",
+        ] {
+            let hints = |nested| Hints::new(Identity::Root, Marks::Trusted, &[]).nested(nested);
+            let noted = notes_of(&hints(false), said, 1);
+            assert!(
+                noted.len() == 1 && noted[0].contains("--nested"),
+                "{said}: {noted:?}"
+            );
+            assert!(notes_of(&hints(false), said, 0).is_empty(), "it passed: {said}");
+            assert!(notes_of(&hints(true), said, 1).is_empty(), "{said}");
+        }
+        let hints = Hints::new(Identity::Root, Marks::Trusted, &[]).nested(false);
+        assert!(notes_of(&hints, "rm: cannot remove 'x': Operation not permitted\n", 1).is_empty());
     }
 
     #[test]

@@ -44,6 +44,7 @@ pub(super) fn order(
         secret_files: request.secrets.files.iter().map(hidden).collect(),
         caches: caches.map(|caches| overlays(shared, caches)).unwrap_or_default(),
         limits: request.limits.clone(),
+        nested: shared.config.nested,
         terminal: false,
     })
 }

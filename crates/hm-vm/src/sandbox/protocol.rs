@@ -107,6 +107,8 @@ pub(super) struct Spawn {
     /// Cache directories, in the order of mounting.
     pub caches: Vec<Overlay>,
     pub limits: Limits,
+    /// It may make user namespaces.
+    pub nested: bool,
     pub terminal: bool,
 }
 

@@ -237,7 +237,8 @@ impl Vm for SandboxVm {
         drop((stdout_writer, stderr_writer));
 
         let identity = self.backend.supervision.identity();
-        let hints = Hints::new(identity, Marks::of_process(), &request.caches);
+        let hints =
+            Hints::new(identity, Marks::of_process(), &request.caches).nested(self.backend.config.nested);
         let pumps = async {
             tokio::try_join!(
                 pump::pump(stdout, Stream::Stdout, &output, &hints),

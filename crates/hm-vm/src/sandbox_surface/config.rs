@@ -82,6 +82,9 @@ pub struct SandboxConfig {
     pub host_env: BTreeMap<String, String>,
     /// Files and directories of the host that a step on `host` sees beside what it always sees; absolute.
     pub show: Vec<PathBuf>,
+    /// Commands may make user namespaces, and what these allow: mounts, networks and processes of their own. `docs/security.md`
+    /// says what that opens.
+    pub nested: bool,
     /// How images are found in registries and stored; they lie in `oci/` of the data directory.
     pub images: ImageSettings,
     /// A step is stopped when the disk would have fewer bytes free than this.
@@ -97,6 +100,7 @@ impl SandboxConfig {
             path: path.into(),
             host_env: BTreeMap::new(),
             show: Vec::new(),
+            nested: false,
             images: ImageSettings::default(),
             min_free: 256 << 20,
         }

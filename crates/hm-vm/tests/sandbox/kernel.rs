@@ -6,6 +6,8 @@ use super::support::{World, said};
 everyone![
     dangerous_system_calls_are_refused,
     other_call_conventions_are_no_way_around,
+    calls_that_are_not_listed_do_not_exist,
+    ordinary_programs_run,
     nothing_is_mounted,
     the_kernels_settings_are_read_only,
     the_hosts_memory_is_hidden,
@@ -45,7 +47,7 @@ const CALLS: &[(&str, i64)] = &[
     ("userfaultfd", libc::SYS_userfaultfd),
 ];
 
-fn calls(numbers: &[i64]) -> String {
+pub fn calls(numbers: &[i64]) -> String {
     format!(
         "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\nzero = ctypes.c_long(0)\nfor number in {numbers:?}:\n    \
          ctypes.set_errno(0)\n    result = libc.syscall(ctypes.c_long(number), zero, zero, zero, zero, zero, zero)\n    \
@@ -89,9 +91,47 @@ async fn dangerous_system_calls_are_refused(world: &World) {
     let ran = world.python(&calls(&[libc::SYS_clone3])).await;
     let expected = format!("{} -1 {}\n", libc::SYS_clone3, libc::ENOSYS);
     assert_eq!(ran.out(), expected, "{}", said(&ran));
-    let program = "import socket\nsocket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)";
-    let ran = world.python(program).await;
-    assert!(said(&ran).contains("PermissionError"), "{}", said(&ran));
+    for family in ["AF_VSOCK, socket.SOCK_STREAM", "AF_PACKET, socket.SOCK_RAW"] {
+        let program = format!("import socket\nsocket.socket(socket.{family})");
+        let ran = world.python(&program).await;
+        assert!(said(&ran).contains("PermissionError"), "{family}: {}", said(&ran));
+    }
+}
+
+async fn calls_that_are_not_listed_do_not_exist(world: &World) {
+    // lsm_get_self_attr and lsm_list_modules, one that is newer than any list, and one that no kernel has.
+    let mut numbers = vec![459, 461, 469, 1000];
+    #[cfg(target_arch = "x86_64")]
+    numbers.extend([libc::SYS_uselib, libc::SYS_ustat, libc::SYS_sysfs]);
+    let ran = world.python(&calls(&numbers)).await;
+    let expected: String = numbers
+        .iter()
+        .map(|number| format!("{number} -1 {}\n", libc::ENOSYS))
+        .collect();
+    assert_eq!(ran.out(), expected, "{}", said(&ran));
+}
+
+/// A bit of everything that builds do: a call that is missing from the list breaks one of these.
+async fn ordinary_programs_run(world: &World) {
+    for command in [
+        "printf 'int main(void) { return 0; }' > a.c && gcc -O1 -pthread -o a a.c && ./a",
+        "printf 'all: b c\\nb c:\\n\\tsleep 0.1; touch $@\\n' > Makefile && make -j2 && ls b c",
+        "git init -q g && cd g && echo x > x && git add . && git -c user.name=a -c user.email=a@b commit -q -m x && git gc -q",
+        "tar -cf - /usr/share/perl5 2>/dev/null | gzip | gunzip | tar -tf - | sort -r | tail -1 | grep .",
+        "perl -e 'use POSIX; fork or exit 3; wait; exit($? >> 8 == 3 ? 0 : 1)'",
+        "touch f && flock f true && timeout 5 nice true && setarch -R true && chroot / true && mkfifo p && cp -a p q",
+        "python3 -c 'import threading, subprocess, multiprocessing as m, sqlite3, mmap, selectors, tempfile, os, socket, signal\n\
+         t = threading.Thread(target=lambda: sqlite3.connect(\":memory:\")); t.start(); t.join()\n\
+         subprocess.run([\"true\"], check=True); mmap.mmap(-1, 4096); selectors.DefaultSelector()\n\
+         p = m.get_context(\"spawn\").Semaphore(1); p.acquire(); m.shared_memory if False else None\n\
+         os.posix_spawn(\"/bin/true\", [\"true\"], os.environ); os.wait(); os.memfd_create(\"x\"); os.pidfd_open(os.getpid())\n\
+         os.copy_file_range(os.open(\"/bin/true\", 0), os.open(\"t\", os.O_CREAT | os.O_RDWR), 10); os.sched_getaffinity(0)\n\
+         a, b = socket.socketpair(); a.sendmsg([b\"x\"]); b.recvmsg(1); signal.setitimer(signal.ITIMER_REAL, 9)'",
+        "! command -v node || node -e 'require(\"worker_threads\"); setTimeout(() => process.exit(0), 10)'",
+        "! command -v go || GOFLAGS=-mod=mod go version",
+    ] {
+        world.passes(command).await;
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

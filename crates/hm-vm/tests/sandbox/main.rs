@@ -16,6 +16,7 @@ mod images;
 mod kernel;
 mod leftovers;
 mod limits;
+mod nested;
 mod network;
 mod packages;
 mod persons;

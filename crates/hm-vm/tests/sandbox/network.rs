@@ -4,10 +4,11 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
+use hm_vm::testing::skip;
 use hm_vm::{Cancel, ExecRequest, Network, OutputChunk};
 use tokio::sync::mpsc;
 
-use super::persons::everyone;
+use super::persons::{everyone, in_a_network, is_root};
 use super::support::{PATIENCE, World, said};
 
 everyone![
@@ -141,4 +142,54 @@ async fn outbound_has_an_address_a_route_and_names(world: &World) {
     let ran = world.run(&python(program, Network::Outbound)).await;
     let address: std::net::Ipv4Addr = ran.out().trim().parse().unwrap();
     assert!(!address.is_loopback() && !address.is_unspecified(), "{address}");
+}
+
+/// A machine with a way out, a second address, and somebody who answers as a cloud's metadata do.
+const TWO_ADDRESSES: &str = "
+    ip link set lo up; ip addr add 169.254.169.254/32 dev lo; ip addr add 198.51.100.77/32 dev lo
+    ip link add d0 type veth peer name d1; ip link set d1 up; ip addr add 10.9.9.1/24 dev d0; ip link set d0 up
+    ip route add default via 10.9.9.2";
+
+#[test]
+fn own_addresses_and_metadata_are_refused() {
+    let name = "network::own_addresses_and_metadata_are_refused";
+    let needed = ["/usr/bin/pasta", "/dev/net/tun", "/usr/sbin/ip"];
+    if let Some(missing) = needed.iter().find(|path| !std::path::Path::new(path).exists()) {
+        skip(&format!("there is no {missing}"));
+    } else if is_root() {
+        in_a_network(name, TWO_ADDRESSES, async |world: &World| refused(world).await);
+    } else {
+        skip("only root can give this machine addresses");
+    }
+}
+
+async fn refused(world: &World) {
+    let listen = |address: &str| TcpListener::bind((address, 0)).unwrap();
+    let listeners = ["169.254.169.254", "198.51.100.77", "10.9.9.1"].map(listen);
+    let addresses: Vec<_> = listeners
+        .iter()
+        .map(|listener| listener.local_addr().unwrap())
+        .collect();
+    let pairs: Vec<_> = addresses
+        .iter()
+        .map(|address| (address.ip().to_string(), address.port()))
+        .collect();
+    let program = format!(
+        "import errno, os, socket\nprint(sorted(os.listdir('/sys/class/net')))\nfor device in (b'', b'd0'):\n    for address in \
+         {pairs:?}:\n        with socket.socket() as s:\n            s.settimeout(5)\n            if device: \
+         s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device)\n            \
+         print(errno.errorcode.get(s.connect_ex(address), 'reached'))\n\
+         s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.connect(('169.254.1.1', 53)); print(s.getsockname()[0])"
+    );
+    let ran = world.run(&python(&program, Network::Outbound)).await;
+    let refused = "ECONNREFUSED\n".repeat(6);
+    assert_eq!(
+        ran.out(),
+        format!("['d0', 'lo']\n{refused}10.9.9.1\n"),
+        "{}",
+        said(&ran)
+    );
+    for address in addresses {
+        std::net::TcpStream::connect(address).unwrap();
+    }
 }

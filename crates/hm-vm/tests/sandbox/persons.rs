@@ -54,7 +54,7 @@ pub fn as_root(test: impl AsyncFnOnce(&World)) {
 /// Runs a test as a user who is alone in the step.
 pub fn as_user(name: &str, test: impl AsyncFnOnce(&World)) {
     if is_root() {
-        again(name, "", Some(ALONE), "");
+        again(name, &[], "", Some(ALONE), "");
     } else {
         run(test);
     }
@@ -65,7 +65,7 @@ pub fn as_user_with_ids(name: &str, test: impl AsyncFnOnce(&World)) {
     if !is_root() {
         run(test);
     } else if Path::new("/usr/bin/newuidmap").exists() {
-        again(name, "", Some(RANGED), "hmranged:200000000:65536\n");
+        again(name, &[], "", Some(RANGED), "hmranged:200000000:65536\n");
     } else {
         skip("there is no newuidmap: apt-get install uidmap");
     }
@@ -77,7 +77,7 @@ pub fn in_opt(name: &str, test: impl AsyncFnOnce(&World)) {
         run_within(Path::new("/opt"), test);
     } else if is_root() {
         let prepare = "mount --bind \"$1/tmp\" /opt";
-        again(&format!("sandbox::{name}"), prepare, Some(ALONE), "");
+        again(&format!("sandbox::{name}"), &[], prepare, Some(ALONE), "");
     } else {
         skip("only root can lay something over /opt");
     }
@@ -90,7 +90,16 @@ pub fn on_a_small_disk(name: &str, size: &str, test: impl AsyncFnOnce(&World)) {
         run(test);
     } else {
         let prepare = format!("mount -t tmpfs -o size={size} tmpfs \"$1/tmp\"");
-        again(&format!("sandbox::{name}"), &prepare, None, "");
+        again(&format!("sandbox::{name}"), &[], &prepare, None, "");
+    }
+}
+
+/// Runs a test as root in a network of its own, which this script sets up. Its name is without the crate's.
+pub fn in_a_network(name: &str, prepare: &str, test: impl AsyncFnOnce(&World)) {
+    if std::env::var_os(AGAIN).is_some() {
+        run(test);
+    } else {
+        again(&format!("sandbox::{name}"), &["--net"], prepare, None, "");
     }
 }
 
@@ -110,8 +119,8 @@ fn run_within(parent: &Path, test: impl AsyncFnOnce(&World)) {
     });
 }
 
-/// Starts this test in a mount namespace of its own, as another user with these subordinate ids.
-fn again(name: &str, prepare: &str, user: Option<u32>, ids: &str) {
+/// Starts this test in a mount namespace of its own, and in these others, as another user with these subordinate ids.
+fn again(name: &str, namespaces: &[&str], prepare: &str, user: Option<u32>, ids: &str) {
     let (_, name) = name.split_once("::").unwrap();
     let directory = tempfile::Builder::new().prefix("hm-user-").tempdir().unwrap();
     let path = |file: &str| directory.path().join(file).display().to_string();
@@ -139,6 +148,7 @@ fn again(name: &str, prepare: &str, user: Option<u32>, ids: &str) {
         cd \"$1/tmp\"; exec {become_user} \"$1/test\" --exact \"$3\" --nocapture"
     );
     let output = Command::new("unshare")
+        .args(namespaces)
         .args(["--mount", "--propagation", "private", "sh", "-c", &script, "sh"])
         .arg(directory.path())
         .arg(std::env::current_exe().unwrap())

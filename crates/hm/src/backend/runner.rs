@@ -111,6 +111,10 @@ fn refuse_what_is_of_here(layers: &Layers) -> Result<()> {
             "image.platform",
             "an agent runs the images of its own machine: run this on one that is of the platform",
         ),
+        (
+            "sandbox.nested",
+            "an agent lets steps make user namespaces where its own configuration says so, under `sandbox.nested`",
+        ),
     ] {
         if let Some((_, Origin::Flag(flag))) = layers.get(key) {
             return Err(Failure::usage(

@@ -8,7 +8,7 @@ use hm_vm::sandbox::{PASSED_VARIABLES, SandboxConfig};
 use hm_vm::source::SourceStore;
 
 use super::engine::find_engine;
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use crate::context::Context;
 use crate::credentials::Logins;
 use crate::env_vars;
@@ -43,6 +43,7 @@ pub fn sandbox_config(context: &Context, config: &Config, pulls: Arc<Pulls>) -> 
         home: environment.home(),
         host_env: passed.collect(),
         show: config.show.clone(),
+        nested: config.nested,
         images: image_settings(context, config, pulls),
         ..SandboxConfig::new(
             &config.data_dir,
@@ -54,6 +55,11 @@ pub fn sandbox_config(context: &Context, config: &Config, pulls: Arc<Pulls>) -> 
 /// What the docker backend needs to know of this machine.
 #[must_use]
 pub fn docker_config(context: &Context, config: &Config, pulls: Arc<Pulls>) -> DockerConfig {
+    if let Some((_, Origin::Flag(flag))) = context.layers.get("sandbox.nested") {
+        context.printer.warning(&format!(
+            "{flag} is for the sandbox: a Docker engine decides itself what its containers may do"
+        ));
+    }
     let images = image_settings(context, config, pulls);
     if !images.registries.is_empty() {
         context

@@ -85,6 +85,9 @@ pub struct RunArgs {
     /// Bring `.git` into the source
     #[arg(long)]
     pub git: bool,
+    /// Let steps make user namespaces (the sandbox)
+    #[arg(long)]
+    pub nested: bool,
     /// What steps may reach: `outbound` or `none`
     #[arg(long, value_name = "WHAT", value_parser = ["outbound", "none"])]
     pub network: Option<String>,

@@ -122,6 +122,13 @@ pub const SETTINGS: &[Setting] = &[
         help: "Bring `.git` into the source.",
     },
     Setting {
+        key: "sandbox.nested",
+        env: env_vars::HM_SANDBOX_NESTED,
+        default: "false",
+        help: "Let steps of the sandbox make user namespaces, as bubblewrap, browsers and Bazel do for sandboxes of their own; \
+               docs/security.md says what that opens.",
+    },
+    Setting {
         key: "docker.host",
         env: env_vars::HM_DOCKER_HOST,
         default: "$DOCKER_HOST, Docker's context, or the first socket of Docker or Podman that is there",

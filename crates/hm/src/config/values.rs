@@ -68,6 +68,8 @@ pub struct Config {
     pub network: Network,
     /// Bring `.git` into the source.
     pub git: bool,
+    /// Steps may make user namespaces.
+    pub nested: bool,
     /// What a step may use up.
     pub limits: Limits,
     /// What one entry of a step's artifacts may have.
@@ -130,6 +132,7 @@ impl Config {
                 })?
                 .unwrap_or_default(),
             git: read.flag("git")?,
+            nested: read.flag("sandbox.nested")?,
             limits: Limits {
                 memory: read.size("limits.memory")?,
                 cpus: read.value("limits.cpus", "a number of cores above 0", |text| {

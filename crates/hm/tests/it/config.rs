@@ -35,6 +35,7 @@ fn each_layer_goes_over_the_one_before() {
     data_dir  [TMP]/repo/there  flag --data-dir
     network  outbound  [TMP]/repo/.hm/config.toml
     git  (false)  default
+    sandbox.nested  (false)  default
     docker.host  tcp://docker.example.org:2375  environment variable DOCKER_HOST
     host.show  (nothing more)  default
     image.pull  (always)  default

@@ -105,7 +105,7 @@ pub(super) struct EventLoop {
 }
 
 fn prepare(setup: &Setup) -> io::Result<Roots> {
-    confine::filters()?;
+    confine::filters(confine::Nesting::Refused)?;
     Roots::prepare(setup)
 }
 

@@ -11,6 +11,7 @@
 //!                    └──────clone3── worker (file operations that need the run's user namespace)
 //! ```
 
+mod calls;
 mod cgroup;
 mod confine;
 mod entry;
@@ -24,6 +25,7 @@ mod pods;
 mod private;
 mod root;
 mod roots;
+mod routes;
 mod step;
 mod user;
 

@@ -13,7 +13,7 @@ use std::process::Command;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::parent;
+use super::{parent, routes};
 use crate::Network;
 use crate::sandbox::protocol::{Identity, RESOLVER};
 use crate::sandbox::sys::{self, Cloned};
@@ -25,6 +25,8 @@ pub(super) struct Slot {
     namespace: OwnedFd,
     /// Ends with the slot: its parent-death signal, or its pidfd here.
     pasta: Option<OwnedFd>,
+    /// What must not be reached from it may be: nobody is let in.
+    open: Option<io::Error>,
 }
 
 impl Slot {
@@ -96,7 +98,10 @@ impl Slots {
             match starting.ready.read(&mut [0; 32]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.starting.push_back(starting),
                 // Ready, or ended without having become ready: the step then has its localhost alone.
-                _ => self.free.push(starting.slot),
+                _ => {
+                    starting.slot.open = routes::close(starting.slot.namespace.as_fd()).err();
+                    self.free.push(starting.slot);
+                }
             }
         }
     }
@@ -115,7 +120,11 @@ impl Slots {
         if network == Network::Outbound {
             self.wanted = self.wanted.saturating_sub(1);
         }
-        Some(Ok(self.free.swap_remove(index)))
+        let slot = self.free.swap_remove(index);
+        Some(match slot.open {
+            Some(error) => Err(error),
+            None => Ok(slot),
+        })
     }
 
     /// Takes a slot back that no process is in.
@@ -133,6 +142,7 @@ impl Slots {
             network,
             namespace,
             pasta: None,
+            open: None,
         };
         match (&self.pasta, network) {
             (Some(pasta), Network::Outbound) => {

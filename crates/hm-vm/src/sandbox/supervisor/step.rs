@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, WaitOptions};
 
+use super::confine::Nesting;
 use super::entry::Entry;
 use super::user::User;
 use super::{confine, parent, private, root};
@@ -48,6 +49,8 @@ pub(super) fn init(entry: &Entry<'_>, spawn: Box<Spawn>, fds: &[OwnedFd], report
 }
 
 fn run(entry: &Entry<'_>, spawn: Box<Spawn>, fds: &[OwnedFd]) -> io::Result<ExitStatus> {
+    // While the machine's mounts are still in sight.
+    let nesting = Nesting::of(spawn.nested);
     if let Some(cgroup) = entry.cgroup {
         cgroup.enter()?;
     }
@@ -69,7 +72,7 @@ fn run(entry: &Entry<'_>, spawn: Box<Spawn>, fds: &[OwnedFd]) -> io::Result<Exit
         .map_err(|error| io::Error::other(format!("cannot set the host name: {error}")))?;
     match sys::clone_process(0)? {
         Cloned::Child => {
-            let error = command(&spawn, user.as_ref(), fds);
+            let error = command(&spawn, user.as_ref(), fds, nesting);
             // The step's own log is the place for "command not found" and the like.
             let _ = writeln!(io::stderr(), "hm: cannot run {}: {error}", spawn.argv.join(" "));
             sys::exit_now(if error.kind() == io::ErrorKind::NotFound {
@@ -183,14 +186,14 @@ fn handles_term(status: &str) -> bool {
 }
 
 /// Becomes the command; returns only when that failed.
-fn command(spawn: &Spawn, user: Option<&User>, fds: &[OwnedFd]) -> io::Error {
-    match prepare(spawn, user, fds) {
+fn command(spawn: &Spawn, user: Option<&User>, fds: &[OwnedFd], nesting: Nesting) -> io::Error {
+    match prepare(spawn, user, fds, nesting) {
         Ok(mut command) => command.exec(),
         Err(error) => error,
     }
 }
 
-fn prepare(spawn: &Spawn, user: Option<&User>, fds: &[OwnedFd]) -> io::Result<Command> {
+fn prepare(spawn: &Spawn, user: Option<&User>, fds: &[OwnedFd], nesting: Nesting) -> io::Result<Command> {
     sys::reset_signals();
     rustix::process::setsid()?;
     let [output, .., errors] = fds else {
@@ -220,7 +223,7 @@ fn prepare(spawn: &Spawn, user: Option<&User>, fds: &[OwnedFd]) -> io::Result<Co
     for (name, value) in &spawn.secrets {
         command.env(name, OsStr::from_bytes(value.0.expose()));
     }
-    confine::confine()?;
+    confine::confine(nesting)?;
     if let Some(user) = user {
         user.become_it(&[output.as_fd(), errors.as_fd()])?;
     }
