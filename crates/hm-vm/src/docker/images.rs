@@ -149,11 +149,16 @@ impl Images for DockerBackend {
     }
 
     async fn usage(&self) -> Result<u64> {
-        let listing = Listing::new(self.shared()).await?;
+        // These are few. To list all images takes the engine longer, the more snapshots there are.
+        let docker = self.shared().docker().await?;
         let mut sizes = HashMap::new();
         for record in records(self.shared()).await? {
-            if let Some(image) = listing.named(&record.name) {
-                sizes.insert(image.id.clone(), u64::try_from(image.size).unwrap_or(0));
+            let inspected = found(docker.inspect_image(&record.name).await);
+            if let Some(image) = inspected.map_err(failed("cannot look at an image"))? {
+                sizes.insert(
+                    image.id,
+                    image.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+                );
             }
         }
         Ok(sizes.into_values().sum())

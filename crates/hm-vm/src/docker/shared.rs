@@ -229,10 +229,8 @@ impl Shared {
                     }
                     force = true;
                 }
-                // Podman found a container that was gone a moment later.
-                Err(error) if error.to_string().contains("no such container") => {
-                    tokio::time::sleep(AGAIN).await
-                }
+                // The engine found what was gone a moment later: another removal took it along.
+                Err(error) if is_overtaken(&error) => tokio::time::sleep(AGAIN).await,
                 removed => {
                     return found(removed)
                         .map(drop)
@@ -279,6 +277,19 @@ impl Shared {
     pub(super) fn pods(&self) -> std::sync::MutexGuard<'_, HashMap<PodId, Arc<Pod>>> {
         self.pods.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether what was to be removed lost a part to another removal meanwhile. No engine has a status for that.
+fn is_overtaken(error: &bollard::errors::Error) -> bool {
+    let said = error.to_string();
+    // Podman's words, and Docker's.
+    [
+        "no such container",
+        "unrecognized image ID",
+        "layer does not exist",
+    ]
+    .iter()
+    .any(|words| said.contains(words))
 }
 
 /// Variables as the engine lists them.

@@ -447,3 +447,52 @@ async fn names_that_no_image_can_hold_are_refused_on_docker() {
     assert!(!said.expected(0), "{said}");
     assert!(format!("{said}").contains("/workspace/d/.wh.file"), "{said}");
 }
+
+/// What a program asks its machine: which signals are ignored, how much memory there is, where a service's name leads,
+/// whether what it draws is shown while it draws.
+#[tokio::test(flavor = "multi_thread")]
+async fn step_on_docker_sees_its_signals_limits_and_services() {
+    let registry = Registry::start();
+    let image = ImageBuilder::busybox().build().push(&registry, "busybox:1").await;
+    let daemon = Dockerd::start(Reach::Localhost);
+    let _way = daemon.way_to(registry.address());
+    let world = World::new();
+    let steps = [
+        ("signals", "grep -E '^Sig(Ign|Blk)' /proc/self/status", None),
+        (
+            "memory",
+            "cat /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes 2> /dev/null | grep -x 268435456",
+            None,
+        ),
+        ("names", "grep web /etc/hosts", None),
+        (
+            "bar",
+            "for part in 1 2 3; do printf '\\r%d0%%' $part; sleep 1; done; echo",
+            None,
+        ),
+    ];
+    let mut plan: Value = serde_json::from_str(&plan(&image, &steps)).expect("JSON");
+    let nodes = &mut plan["graph"]["nodes"];
+    nodes[1]["step"]["limits"] = json!({"memory": 256 << 20});
+    nodes[2]["step"]["services"] = json!([{"name": "web", "image": image, "cmd": "sleep 1000"}]);
+    world.write("p.json", &plan.to_string());
+    let said = say(&world, &daemon, &["run", "--plan", "p.json", "--format", "json"]).expect(0);
+    let lines: Vec<Value> = said
+        .stdout()
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .filter(|event: &Value| event["kind"] == "step_log")
+        .collect();
+    let text = |line: &Value| line["line"].as_str().unwrap_or_default().to_owned();
+    let all: Vec<String> = lines.iter().map(text).collect();
+    let is_there = |expected: &str| all.iter().any(|line| line == expected);
+    for expected in ["SigBlk:\t0000000000000000", "127.0.0.1\tweb", "::1\tweb"] {
+        assert!(is_there(expected), "{expected}: {all:?}");
+    }
+    // Busybox's shell runs `grep` in itself, and ignores SIGQUIT; the C library keeps another one for itself.
+    let ignored = all.iter().find_map(|line| line.strip_prefix("SigIgn:\t"));
+    let ignored = u64::from_str_radix(ignored.expect("a mask"), 16).expect("a mask");
+    assert_eq!(ignored & !(1 << 2) & !(1 << 31), 0, "{all:?}");
+    let drawn = lines.iter().filter(|line| text(line).contains("0%"));
+    assert!(drawn.clone().count() > 1, "it is shown in its states: {all:?}");
+}
