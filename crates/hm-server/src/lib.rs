@@ -1,5 +1,4 @@
-//! The cloud of hm in one process: the REST API, the agents' API, and what is behind them; and the [`agent`] that runs
-//! its builds.
+//! The cloud of hm in one process: the REST API, the agents' API, and what is behind them. It runs no build: agents do.
 //!
 //! Four narrow traits keep the server's state, each with an embedded implementation beside it, so that nothing
 //! else has to be installed: [`store::Store`], [`queue::Queue`], [`logs::LogBus`] and [`blobs::Blobs`].
@@ -17,7 +16,6 @@ mod secret;
 mod server;
 mod state;
 
-pub mod agent;
 pub mod blobs;
 pub mod logs;
 pub mod model;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use harmont_client::{HarmontClient, SourceHosts};
+use hm_agent::{Agent, AgentConfig};
 use hm_exec::{ExecutionBackend, LocalBackend, RunOptions};
-use hm_server::agent::{Agent, AgentConfig};
 use hm_vm::ImageMap;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use harmont_client::{HarmontClient, HarmontError};
-use hm_server::agent::{Agent, AgentConfig};
+use hm_agent::{Agent, AgentConfig};
 use hm_server::{Secret, Server, ServerConfig, ServerError};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use hm_server::agent::{GivenSecrets, SecretProvider};
+use hm_agent::{GivenSecrets, SecretProvider};
 
 use super::{Resolved, SecretSources, parse_flags};
 use crate::cli::AgentSecretArgs;

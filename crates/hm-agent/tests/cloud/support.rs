@@ -8,11 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use harmont_client::models::NewPipeline;
 use harmont_client::{HarmontClient, SourceHosts};
+use hm_agent::{Agent, AgentConfig};
 use hm_exec::{
     BackendHandle, Capabilities, CloudBackend, CloudConfig, ExecutionBackend, LocalBackend, Result,
     RunRequest,
 };
-use hm_server::agent::{Agent, AgentConfig};
 use hm_server::{Server, ServerConfig};
 use hm_vm::source::SourceStore;
 use hm_vm::testing::MemoryBackend;

@@ -12,6 +12,8 @@
 //!
 //! An agent never says how a build ended before all its events are kept, and stops a build that is not its own any more.
 
+#![forbid(unsafe_code)]
+
 mod build;
 mod holding;
 mod options;
