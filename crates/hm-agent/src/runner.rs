@@ -166,5 +166,5 @@ fn clear(directory: &std::path::Path) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    hm_vm::files::create_private(directory)
+    hm_fs::create_private(directory)
 }

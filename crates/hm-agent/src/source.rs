@@ -73,7 +73,7 @@ pub(super) async fn fetch(
     hosts: &SourceHosts,
     tree: PathBuf,
 ) -> Result<(), SourceError> {
-    hm_vm::files::create_private(&tree)?;
+    hm_fs::create_private(&tree)?;
     let Some(source) = source else {
         return Ok(());
     };
@@ -109,8 +109,8 @@ pub(super) async fn fetch(
 /// An archive is somebody else's: images' unpacker lets nothing in it reach anything outside `tree`.
 #[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 fn unpack(archive: &Path, tree: &Path, digest: Option<String>) -> Result<(), SourceError> {
-    use hm_vm::oci::UnpackLimits;
-    use hm_vm::oci::unpack::{Form, Unpack, UnpackError, unpack};
+    use hm_oci::UnpackLimits;
+    use hm_oci::unpack::{Form, Unpack, UnpackError, unpack};
 
     let order = Unpack {
         archive: archive.to_owned(),

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use hm_exec::testing::{PlanWriter, StepWriter, request};
 use hm_exec::{BuildStatus, ExecutionBackend, LocalBackend, Plan, RunOptions};
-use hm_vm::source::Source;
+use hm_source::Source;
 use hm_vm::{
     Cancel, ExecOutcome, ExecRequest, ExitStatus, ImageReference, OutputChunk, ResolvedImage, Result,
     Snapshot, SnapshotCheck, SnapshotId, Terminal, Usage, Vm, VmBackend,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use hm_exec::testing::{PlanWriter, StepWriter, request};
 use hm_exec::{BuildStatus, ExecutionBackend, LocalBackend, Plan, RunOptions};
-use hm_vm::sandbox::{SandboxBackend, SandboxConfig};
+use hm_sandbox::{SandboxBackend, SandboxConfig};
 use hm_vm::{Network, VmBackend};
 
 fn main() -> Result<(), Box<dyn Error>> {

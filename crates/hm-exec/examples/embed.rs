@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use hm_exec::{ExecutionBackend, LocalBackend, Plan, RunOptions, RunRequest, SourceMeta};
 use hm_plugin_protocol::events::BuildEvent;
-use hm_vm::sandbox::{SandboxBackend, SandboxConfig};
+use hm_sandbox::{SandboxBackend, SandboxConfig};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {

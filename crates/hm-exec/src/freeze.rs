@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use hm_source::{Source, SourceOptions, SourceStore};
 use hm_vm::VmError;
-use hm_vm::source::{Source, SourceOptions, SourceStore};
 
 use crate::{BackendError, Result, RunRequest};
 

@@ -246,8 +246,8 @@ impl Server {
 
 /// What is kept there is its owner's alone, whoever made the directory.
 fn make_private(path: &std::path::Path) -> io::Result<()> {
-    hm_vm::files::create_private(path)?;
-    hm_vm::files::close_entries(path, ENTRIES);
+    hm_fs::create_private(path)?;
+    hm_fs::close_entries(path, ENTRIES);
     // SQLite gives its other files the mode of this one.
     let mut options = fs::OpenOptions::new();
     options.append(true).create(true);

@@ -51,7 +51,7 @@ pub enum VmError {
     },
     /// Freezing the source tree failed.
     #[error(transparent)]
-    Source(#[from] crate::source::SourceError),
+    Source(#[from] hm_source::SourceError),
     /// No snapshot could be taken of what a step wrote.
     #[error(
         "what the step wrote is thrown away, for it could not be kept: {source}; mend that and run it again"

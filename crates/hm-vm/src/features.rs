@@ -25,3 +25,18 @@ pub struct Features {
     /// [`crate::Limits::disk`].
     pub limits_disk: bool,
 }
+
+impl Features {
+    /// Every one of them.
+    pub const ALL: Self = Self {
+        pods: true,
+        secrets: true,
+        caches: true,
+        exports: true,
+        terminates: true,
+        limits_memory: true,
+        limits_cpus: true,
+        limits_pids: true,
+        limits_disk: true,
+    };
+}

@@ -1,13 +1,11 @@
-//! Virtual machines for the steps of a build: images, snapshots, the source tree and the snapshot registry.
+//! Machines for the steps of a build: what every backend offers, and nothing of how.
 //!
-//! A [`VmBackend`] makes a [`Vm`] from an image or from a snapshot; a [`Vm`] is given the [`source::Source`],
-//! runs commands with streamed output, and is sealed into a snapshot. [`registry::Registry`] remembers
-//! which cache key a snapshot stands for. Nothing here knows what a pipeline is.
+//! A [`VmBackend`] makes a [`Vm`] from an image or from a snapshot; a [`Vm`] is given a [`hm_source::Source`],
+//! runs commands with streamed output, and is sealed into a snapshot. Nothing here knows what a pipeline is.
 //!
-//! This crate never prints and never reads the environment or `$HOME`: its caller passes these in.
-#![deny(unsafe_code)]
+//! No backend prints or reads the environment or `$HOME`: its caller passes these in.
+#![forbid(unsafe_code)]
 
-#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 mod blocking;
 mod caches;
 mod cancel;
@@ -16,25 +14,15 @@ mod exec;
 mod export;
 mod features;
 mod image;
-mod patterns;
 mod pod;
 mod secret;
 mod vm;
 
-pub mod docker;
-pub mod files;
-pub mod oci;
-pub mod registry;
-#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
-pub mod sandbox;
-#[cfg(any(not(target_os = "linux"), hm_elsewhere))]
-#[path = "sandbox_elsewhere.rs"]
-pub mod sandbox;
-mod sandbox_surface;
-pub mod source;
+pub mod patterns;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use blocking::blocking;
 pub use caches::{CacheDirectory, CacheMount};
 pub use cancel::{Cancel, TerminateOnDrop};
 pub use error::{Result, VmError};

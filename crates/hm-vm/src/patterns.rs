@@ -11,7 +11,7 @@ const NAMED: usize = 1000;
 
 /// Compiled patterns.
 #[derive(Debug)]
-pub(crate) struct Patterns {
+pub struct Patterns {
     globs: GlobSet,
     /// The directory that each pattern names without a wildcard, before which nothing can match.
     prefixes: Vec<String>,
@@ -22,7 +22,7 @@ impl Patterns {
     ///
     /// # Errors
     /// When one is no glob, or leads out of `/workspace`.
-    pub(crate) fn compile(patterns: &[String]) -> Result<Self> {
+    pub fn compile(patterns: &[String]) -> Result<Self> {
         let mut globs = GlobSetBuilder::new();
         let mut prefixes = Vec::new();
         for pattern in patterns {
@@ -71,25 +71,24 @@ impl Patterns {
 
     /// Whether a path, relative to `/workspace`, matches by itself. What lies below a directory that matches is meant
     /// too.
-    pub(crate) fn matches(&self, path: &Path) -> bool {
+    pub fn matches(&self, path: &Path) -> bool {
         self.globs.is_match(path)
     }
 
     /// Whether a path or one of the directories above it matches.
-    pub(crate) fn take(&self, path: &Path) -> bool {
+    pub fn take(&self, path: &Path) -> bool {
         path.ancestors()
             .filter(|path| !path.as_os_str().is_empty())
             .any(|path| self.matches(path))
     }
 
     /// The directory that each pattern names without a wildcard, before which nothing can match.
-    pub(crate) fn prefixes(&self) -> &[String] {
+    pub fn prefixes(&self) -> &[String] {
         &self.prefixes
     }
 
     /// Whether something below a directory that does not match itself can match: whoever walks need not enter others.
-    #[cfg(all(target_os = "linux", not(hm_elsewhere)))]
-    pub(crate) fn may_match_below(&self, directory: &Path) -> bool {
+    pub fn may_match_below(&self, directory: &Path) -> bool {
         self.prefixes.iter().any(|prefix| {
             let prefix = Path::new(prefix);
             prefix.starts_with(directory) || directory.starts_with(prefix)
@@ -99,7 +98,7 @@ impl Patterns {
 
 /// What may be copied out yet. Files are offered in the order of their paths.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub struct Budget {
     bytes: u64,
     files: u64,
     unnamed: u64,
@@ -107,7 +106,9 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn new(what: &Export) -> Self {
+    /// The bounds of an export, with nothing taken yet.
+    #[must_use]
+    pub fn new(what: &Export) -> Self {
         Self {
             bytes: what.max_bytes,
             files: what.max_files,
@@ -117,7 +118,7 @@ impl Budget {
     }
 
     /// Whether a regular file of this size is to be copied; it counts as copied then.
-    pub(crate) fn admit(&mut self, path: &Path, bytes: u64) -> bool {
+    pub fn admit(&mut self, path: &Path, bytes: u64) -> bool {
         if self.files == 0 {
             self.leave_out(path, "there are more files than are kept");
         } else if bytes > self.bytes {
@@ -138,7 +139,7 @@ impl Budget {
     }
 
     /// Names something that is not copied, with why.
-    pub(crate) fn leave_out(&mut self, path: &Path, reason: &str) {
+    pub fn leave_out(&mut self, path: &Path, reason: &str) {
         if self.exported.left_out.len() < NAMED {
             self.exported.left_out.push((path.to_owned(), reason.to_owned()));
         } else {
@@ -147,7 +148,7 @@ impl Budget {
     }
 
     /// What came of it.
-    pub(crate) fn finish(mut self) -> Exported {
+    pub fn finish(mut self) -> Exported {
         if self.unnamed > 0 {
             let reason = format!("{} more files were left out", self.unnamed);
             self.exported.left_out.push((PathBuf::from("."), reason));

@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::source::Source;
 use crate::{
     CacheDirectory, Cancel, Export, Exported, Features, ImageConfig, Images, PodId, PodRequest, VmError,
 };
 use crate::{ExecOutcome, ExecRequest, ImageReference, OutputChunk, ResolvedImage, Result, Terminal};
+use hm_source::Source;
 
 /// Identifies a snapshot within its backend: letters, digits, `-`, `_`, `.` and `:` only.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -12,8 +12,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hm_vm::testing::dockerd::{Dockerd, Reach};
-use hm_vm::testing::oci::{ImageBuilder, Layer, Registry};
+use hm_docker::testing::{Dockerd, Reach};
+use hm_oci::testing::{ImageBuilder, Layer, Registry};
 
 const CHAINS: usize = 5;
 const STEPS: usize = 10;

@@ -102,14 +102,14 @@ impl Context {
     /// Closes the data directory to others, and removes what lies where it has directories and is none. Whatever this cannot
     /// do, the command that needs it says.
     fn prepare(&self, data_dir: &Path) {
-        let removed = hm_vm::files::mend_directories(data_dir);
+        let removed = hm_fs::mend_directories(data_dir);
         if removed.as_ref().is_ok_and(|removed| *removed > 0) {
             self.printer.warning(&format!(
                 "{} was damaged: files lay where it has directories, and were removed",
                 data_dir.display()
             ));
         }
-        let failed = [removed.err(), hm_vm::files::close_to_others(data_dir).err()];
+        let failed = [removed.err(), hm_fs::close_to_others(data_dir).err()];
         for error in failed.into_iter().flatten() {
             self.printer
                 .warning(&format!("cannot look over {}: {error}", data_dir.display()));

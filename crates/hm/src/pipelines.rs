@@ -94,7 +94,7 @@ pub fn render_all(
     variables.extend(source.variables());
     variables.extend(env.clone());
     let cache_dir = context.config()?.data_dir.join("plans");
-    hm_vm::files::create_private(&cache_dir).map_err(Failure::io("cannot create", &cache_dir))?;
+    hm_fs::create_private(&cache_dir).map_err(Failure::io("cannot create", &cache_dir))?;
     let request = RenderRequest {
         root: root.to_path_buf(),
         python: None,

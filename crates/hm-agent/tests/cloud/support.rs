@@ -14,7 +14,7 @@ use hm_exec::{
     RunRequest,
 };
 use hm_server::{Server, ServerConfig};
-use hm_vm::source::SourceStore;
+use hm_source::SourceStore;
 use hm_vm::testing::MemoryBackend;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;

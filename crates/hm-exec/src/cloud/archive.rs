@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use hm_vm::source::{EntryKind, Source};
+use hm_source::{EntryKind, Source};
 use tar::{Builder, EntryType, Header};
 use tokio::sync::mpsc;
 
@@ -133,7 +133,7 @@ impl Write for Pieces {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use hm_vm::source::{SourceOptions, SourceStore};
+    use hm_source::{SourceOptions, SourceStore};
 
     use super::*;
 

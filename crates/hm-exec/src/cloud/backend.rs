@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, stream};
 use harmont_client::HarmontClient;
 use harmont_client::models::{Build, BuildOptions, NewBuild, NewRepoBuild};
-use hm_vm::source::{Source, SourceStore};
+use hm_source::{Source, SourceStore};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 

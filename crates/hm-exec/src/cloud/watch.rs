@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use harmont_client::HarmontClient;
 use harmont_client::models::{Build, BuildState};
 use hm_plugin_protocol::events::{BuildEvent, BuildRef, RunHeader, SCHEMA_VERSION};
-use hm_vm::source::Source;
+use hm_source::Source;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;

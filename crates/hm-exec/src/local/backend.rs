@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use hm_vm::registry::Budget;
-use hm_vm::source::SourceStore;
+use hm_snapshots::Budget;
+use hm_source::SourceStore;
 use hm_vm::{Cancel, VmBackend};
 
 use super::build::Build;

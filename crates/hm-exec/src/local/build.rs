@@ -7,9 +7,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
 use hm_plugin_protocol::events::{BuildEvent, BuildRef, RunHeader, SCHEMA_VERSION};
+use hm_snapshots::Budget;
+use hm_source::SourceStore;
 use hm_vm::Cancel;
-use hm_vm::registry::Budget;
-use hm_vm::source::SourceStore;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use hm_snapshots::{Budget, Registry};
+use hm_source::SourceStore;
 use hm_vm::VmBackend;
-use hm_vm::registry::{Budget, Registry};
-use hm_vm::source::SourceStore;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;

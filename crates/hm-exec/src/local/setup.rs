@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hm_vm::registry::Registry;
+use hm_snapshots::Registry;
 
 use super::artifacts::ArtifactStore;
 use super::backend::LocalBackend;
@@ -19,7 +19,7 @@ use crate::{BackendError, Result, RunRequest};
 impl LocalBackend {
     /// Checks the request, finds the images, freezes the source and opens the registry.
     pub(super) async fn set_up(&self, request: RunRequest) -> Result<Run> {
-        hm_vm::files::close_to_others(&self.data_dir)
+        hm_fs::close_to_others(&self.data_dir)
             .map_err(hm_vm::VmError::io("cannot close to others", &self.data_dir))?;
         self.vm.ready().await?;
         let selection = Selection::new(&request.plan.graph, &request.options)?;

@@ -3,8 +3,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use hm_pipeline_ir::KeyParts;
-use hm_vm::registry::{Lease, Registry, SnapshotOrigin};
-use hm_vm::source::Source;
+use hm_snapshots::{Lease, Registry, SnapshotOrigin};
+use hm_source::Source;
 use hm_vm::{Result, SnapshotId};
 
 /// The registry under one run's lease: what the run uses stays for as long as this lives.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use hm_plugin_protocol::events::{BuildEvent, CANCELED, TIMED_OUT};
-use hm_vm::source::Source;
+use hm_source::Source;
 use hm_vm::{
     Cancel, ExecOutcome, ExecRequest, KillReason, ResolvedImage, SnapshotId, Vm, VmBackend, VmError,
 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hm_pipeline_ir::StepIndex;
-use hm_vm::source::Source;
+use hm_source::Source;
 
 use crate::RunRequest;
 

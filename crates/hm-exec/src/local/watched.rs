@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 use hm_pipeline_ir::{CachePolicy, PipelineGraph};
-use hm_vm::source::{EntryKind, Source};
+use hm_source::{EntryKind, Source};
 
 /// How many links lead from one path to another at most.
 const LINKS: usize = 40;
@@ -292,7 +292,7 @@ fn matches(globs: &[Segment], names: &[&Path]) -> bool {
 mod tests {
     use std::collections::BTreeMap;
 
-    use hm_vm::source::{SourceOptions, SourceStore};
+    use hm_source::{SourceOptions, SourceStore};
     use serde::Deserialize;
 
     use super::*;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use hm_exec::testing::{Played, play, request};
 use hm_exec::{LocalBackend, Plan, RunOptions, RunRequest};
 use hm_plugin_protocol::events::StdStream;
+use hm_source::SourceStore;
 use hm_vm::Features;
-use hm_vm::source::SourceStore;
 use hm_vm::testing::MemoryBackend;
 use tempfile::TempDir;
 

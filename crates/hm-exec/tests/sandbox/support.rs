@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use hm_exec::testing::{PlanWriter, Played, check_order, play, request};
 use hm_exec::{BuildStatus, LocalBackend, RunOptions};
-use hm_vm::sandbox::{SandboxBackend, SandboxConfig};
+use hm_sandbox::{SandboxBackend, SandboxConfig};
 use tempfile::TempDir;
 
 /// A worktree, a data directory, and a backend over both.

@@ -31,7 +31,7 @@ impl DirectoryBlobs {
     /// When it cannot be made.
     pub fn open(root: &Path) -> Result<Self> {
         let name = BlobName(root.display().to_string());
-        hm_vm::files::create_private(root).map_err(|source| BlobError::Storage {
+        hm_fs::create_private(root).map_err(|source| BlobError::Storage {
             name: name.0.clone(),
             source: Box::new(source),
         })?;

@@ -1,15 +1,11 @@
 //! What tests of other crates need: a contract suite for [`crate::VmBackend`] implementations, a double that
-//! runs in memory, a registry with images, and a look at what is left on the host.
+//! runs in memory, and a look at what is left on the host.
 
 pub mod contract;
-#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
-pub mod dockerd;
 pub mod footprint;
 #[cfg(all(target_os = "linux", not(hm_elsewhere)))]
 pub mod loopback;
 mod memory;
-#[cfg(all(target_os = "linux", not(hm_elsewhere)))]
-pub mod oci;
 mod skip;
 
 pub use memory::{Counters, MemoryBackend};

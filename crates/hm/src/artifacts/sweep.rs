@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hm_exec::BackendError;
 use hm_exec::local::{ArtifactStore, Keep, Swept};
-use hm_vm::registry::Registry;
+use hm_snapshots::Registry;
 
 use crate::fail::Result;
 use crate::record::RunStore;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hm_vm::sandbox::doctor;
+use hm_sandbox::doctor;
 
 use super::engine::{Engine, find_engine};
 use super::settings::sandbox_config;

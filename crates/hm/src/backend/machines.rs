@@ -3,11 +3,11 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use hm_docker::DockerBackend;
 use hm_exec::{ExecutionBackend, LocalBackend};
+use hm_sandbox::SandboxBackend;
+use hm_snapshots::Registry;
 use hm_vm::VmBackend;
-use hm_vm::docker::DockerBackend;
-use hm_vm::registry::Registry;
-use hm_vm::sandbox::SandboxBackend;
 
 use super::choice::choose;
 use super::settings::{docker_config, sandbox_config, sources};

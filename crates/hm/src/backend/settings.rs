@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use hm_vm::docker::DockerConfig;
-use hm_vm::oci::ImageSettings;
-use hm_vm::sandbox::{PASSED_VARIABLES, SandboxConfig};
-use hm_vm::source::SourceStore;
+use hm_docker::DockerConfig;
+use hm_oci::ImageSettings;
+use hm_sandbox::{PASSED_VARIABLES, SandboxConfig};
+use hm_source::SourceStore;
 
 use super::engine::find_engine;
 use crate::config::{Config, Origin};

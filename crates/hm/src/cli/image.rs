@@ -33,7 +33,7 @@ pub enum ImageCommand {
         images: Vec<String>,
         /// The platform, such as linux/arm64, instead of this machine's
         #[arg(long)]
-        platform: Option<hm_vm::oci::Platform>,
+        platform: Option<hm_oci::Platform>,
     },
     /// Take an image from an OCI layout, a `docker save` archive or a root filesystem (a directory or a tarball)
     Import {
@@ -43,7 +43,7 @@ pub enum ImageCommand {
         name: String,
         /// Its platform, where it is not this machine's
         #[arg(long)]
-        platform: Option<hm_vm::oci::Platform>,
+        platform: Option<hm_oci::Platform>,
     },
     /// Remove images that nothing uses
     Rm {

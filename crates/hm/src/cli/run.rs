@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use hm_vm::oci::Platform;
+use hm_oci::Platform;
 
 use super::{Format, Logs, SecretArgs};
 use crate::config::{BackendChoice, parse_image_pair};

@@ -1,7 +1,7 @@
 //! `hm cache`: the snapshots on disk, and what else takes up space there.
 
 use hm_exec::local::ArtifactStore;
-use hm_vm::registry::{Budget, Collected, Registry, SnapshotOrigin};
+use hm_snapshots::{Budget, Collected, Registry, SnapshotOrigin};
 use hm_vm::{CacheDirectory, VmBackend, VmError};
 
 use super::table;

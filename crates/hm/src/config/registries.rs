@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hm_vm::oci::RegistrySettings;
+use hm_oci::RegistrySettings;
 
 use super::setting::{REGISTRIES, REGISTRY_SETTINGS, RegistrySetting};
 use super::words::{PULL_WORDS, as_text, parse_flag, parse_pull};

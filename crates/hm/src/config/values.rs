@@ -5,8 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hm_vm::oci::{Platform, PullPolicy, RegistrySettings};
-use hm_vm::registry::Budget;
+use hm_oci::{Platform, PullPolicy, RegistrySettings};
+use hm_snapshots::Budget;
 use hm_vm::{DEFAULT_GRACE, ImageMap, ImageReference, Limits, Network};
 
 use super::cloud::CloudSettings;

@@ -1,6 +1,6 @@
 //! Single values, as people write them.
 
-use hm_vm::oci::PullPolicy;
+use hm_oci::PullPolicy;
 
 /// A value of a file as text; nothing for what is no single value.
 pub(super) fn as_text(value: toml::Value) -> Option<String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
-use hm_vm::oci::Credentials;
+use hm_oci::Credentials;
 use secrecy::SecretString;
 use serde::Deserialize;
 

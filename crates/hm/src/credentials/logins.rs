@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hm_vm::oci::{CredentialSource, Credentials};
+use hm_oci::{CredentialSource, Credentials};
 
 use super::file::{AuthFile, docker_directory};
 use super::{helper, server_address};

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
-use hm_vm::oci::{CredentialSource, Credentials};
+use hm_oci::{CredentialSource, Credentials};
 use secrecy::ExposeSecret;
 
 use super::{Logins, helper};
@@ -76,7 +76,6 @@ fn told(credentials: Credentials) -> Option<(String, String)> {
     match credentials {
         Credentials::Basic { username, password } => Some((username, password.expose_secret().to_owned())),
         Credentials::Bearer(token) => Some(("bearer".into(), token.expose_secret().to_owned())),
-        _ => None,
     }
 }
 

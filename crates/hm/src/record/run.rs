@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use hm_exec::{BuildStatus, RunOptions};
-use hm_vm::oci::Platform;
+use hm_oci::Platform;
 use hm_vm::{DEFAULT_GRACE, ImageReference, Limits, Network};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;

@@ -6,8 +6,6 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use hm_vm::files;
-
 use super::reader::Events;
 use super::{Recorder, RunRecord};
 use crate::fail::{DATA_DIR_HINT, Failure, Result};
@@ -148,7 +146,7 @@ impl RunStore {
             let run = Run { dir: entry.path() };
             let is_whole = run.record().is_ok() && run.plan().is_ok() && run.events(false).is_ok();
             if !is_whole && !run.is_running() {
-                files::remove_any(&run.dir).map_err(Failure::io("cannot remove", &run.dir))?;
+                hm_fs::remove_any(&run.dir).map_err(Failure::io("cannot remove", &run.dir))?;
                 removed += 1;
             }
         }
@@ -192,13 +190,13 @@ impl Run {
     /// When it cannot be read.
     pub fn record(&self) -> Result<RunRecord> {
         let path = self.dir.join("run.json");
-        let text = files::read(&path).map_err(Failure::io("cannot read", &path))?;
+        let text = hm_fs::read(&path).map_err(Failure::io("cannot read", &path))?;
         let text = text.ok_or_else(|| self.damaged("run.json"))?;
         // An earlier hm wrote it without a digest.
         let content = if text.starts_with(b"{") {
             Some(text.as_slice())
         } else {
-            files::unseal(&text)
+            hm_fs::unseal(&text)
         };
         content
             .and_then(|content| serde_json::from_slice(content).ok())
@@ -221,7 +219,7 @@ impl Run {
     /// When it cannot be read.
     pub fn plan(&self) -> Result<String> {
         let path = self.plan_path();
-        let text = files::read(&path).map_err(Failure::io("cannot read", &path))?;
+        let text = hm_fs::read(&path).map_err(Failure::io("cannot read", &path))?;
         let text = text.and_then(|text| String::from_utf8(text).ok());
         let text = text.ok_or_else(|| self.damaged("plan.json"))?;
         match self.record()?.plan_digest {
@@ -238,13 +236,13 @@ impl Run {
     /// When they cannot be read.
     pub fn events(&self, follow: bool) -> Result<Events> {
         let path = self.events_path();
-        let mut file = files::open_existing(&path).map_err(|_| self.damaged("events.jsonl"))?;
+        let mut file = hm_fs::open_existing(&path).map_err(|_| self.damaged("events.jsonl"))?;
         if !file.metadata().is_ok_and(|there| there.is_file()) {
             return Err(self.damaged("events.jsonl"));
         }
         // Those of a run that goes on, or that was killed, have no digest.
         if let Some(digest) = self.record()?.events_digest {
-            let found = files::digest_of(&mut file).map_err(Failure::io("cannot read", &path))?;
+            let found = hm_fs::digest_of(&mut file).map_err(Failure::io("cannot read", &path))?;
             if found != digest {
                 return Err(self.damaged("events.jsonl"));
             }
@@ -256,7 +254,7 @@ impl Run {
     /// Whether the process that records it is alive.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        files::open_existing(&self.events_path())
+        hm_fs::open_existing(&self.events_path())
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
@@ -270,13 +268,13 @@ impl Run {
         let text = serde_json::to_vec_pretty(record)
             .map_err(|error| Failure::io("cannot write", &path)(error.into()))?;
         private(&half)
-            .and_then(|mut file| file.write_all(&files::seal(&text)))
-            .and_then(|()| files::rename_over(&half, &path))
+            .and_then(|mut file| file.write_all(&hm_fs::seal(&text)))
+            .and_then(|()| hm_fs::rename_over(&half, &path))
             .map_err(Failure::io("cannot write", &path))
     }
 
     pub(super) fn remove(&self) -> io::Result<()> {
-        files::remove_any(&self.dir)
+        hm_fs::remove_any(&self.dir)
     }
 
     fn plan_path(&self) -> PathBuf {

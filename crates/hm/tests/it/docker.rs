@@ -6,8 +6,8 @@ use std::os::unix::net::UnixListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hm_vm::testing::dockerd::{Dockerd, Reach};
-use hm_vm::testing::oci::{ImageBuilder, Layer, Registry, Throttle};
+use hm_docker::testing::{Dockerd, Reach};
+use hm_oci::testing::{ImageBuilder, Layer, Registry, Throttle};
 use serde_json::{Value, json};
 
 use crate::harness::{Said, World};

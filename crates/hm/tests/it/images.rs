@@ -2,7 +2,7 @@
 
 use std::process::{Child, Stdio};
 
-use hm_vm::testing::oci::{BuiltImage, ImageBuilder, Layer, PASSWORD, Registry, Throttle, USER, digest};
+use hm_oci::testing::{BuiltImage, ImageBuilder, Layer, PASSWORD, Registry, Throttle, USER, digest};
 
 use crate::harness::{Said, World};
 use crate::user::{as_user, owned};

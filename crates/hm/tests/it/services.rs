@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hm_vm::testing::dockerd::{Dockerd, Reach};
+use hm_docker::testing::{Dockerd, Reach};
 use serde_json::{Value, json};
 
 use crate::harness::{Said, World};

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use hm_plugin_protocol::events::TestSummary;
-use hm_vm::{SnapshotId, VmError, files};
+use hm_vm::{SnapshotId, VmError};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -58,7 +58,7 @@ impl ArtifactStore {
     /// When it is there and cannot be read.
     pub fn of_run(&self, run: Uuid) -> Result<Vec<Artifact>> {
         let path = self.run(run);
-        let lines = files::read(&path).map_err(VmError::io("cannot read", &path))?;
+        let lines = hm_fs::read(&path).map_err(VmError::io("cannot read", &path))?;
         let lines = lines.unwrap_or_default();
         let (artifacts, damaged) = parse_lines(&lines);
         if damaged {
@@ -173,9 +173,9 @@ impl ArtifactStore {
             file.set_permissions(Permissions::from_mode(0o600))
                 .map_err(VmError::io("cannot move", from))?;
             let place = place.join(&digest);
-            if files::rename_over(from, &place).is_err() {
+            if hm_fs::rename_over(from, &place).is_err() {
                 directory(place.parent().unwrap_or(&place))?;
-                files::rename_over(from, &place).map_err(VmError::io("cannot move", from))?;
+                hm_fs::rename_over(from, &place).map_err(VmError::io("cannot move", from))?;
             }
         }
         Ok(digest)
@@ -190,7 +190,7 @@ impl ArtifactStore {
             let line = serde_json::to_vec(artifact).map_err(|error| failed()(error.into()))?;
             lines.extend_from_slice(&line);
             lines.push(b'\t');
-            lines.extend_from_slice(files::line_digest(&line).as_bytes());
+            lines.extend_from_slice(hm_fs::line_digest(&line).as_bytes());
             lines.push(b'\n');
         }
         if lines.is_empty() {
@@ -223,8 +223,8 @@ impl ArtifactStore {
         let half = self.temporary()?.join("manifest");
         let text = serde_json::to_vec(artifacts).map_err(|error| failed()(error.into()))?;
         let written = private(&half)?
-            .write_all(&files::seal(&text))
-            .and_then(|()| files::rename_over(&half, &path));
+            .write_all(&hm_fs::seal(&text))
+            .and_then(|()| hm_fs::rename_over(&half, &path));
         // A leftover goes with the next sweep.
         let _ = half.parent().map(fs::remove_dir_all);
         written.map_err(failed())
@@ -235,10 +235,10 @@ impl ArtifactStore {
     /// # Errors
     /// In plain words: why it cannot be listed again.
     pub(super) fn recall(&self, backend: &str, snapshot: &SnapshotId) -> Result<Vec<Artifact>, String> {
-        let text = files::read(&self.snapshot(backend, snapshot)).map_err(|error| error.to_string())?;
+        let text = hm_fs::read(&self.snapshot(backend, snapshot)).map_err(|error| error.to_string())?;
         let text = text.ok_or("its artifacts are gone")?;
         let artifacts: Option<Vec<Artifact>> =
-            files::unseal(&text).and_then(|text| serde_json::from_slice(text).ok());
+            hm_fs::unseal(&text).and_then(|text| serde_json::from_slice(text).ok());
         let artifacts = artifacts.ok_or("the list of its artifacts is damaged")?;
         let gone = artifacts.iter().find(|artifact| !self.has(artifact));
         match gone {
@@ -265,7 +265,7 @@ pub(super) fn parse_lines(lines: &[u8]) -> (Vec<Artifact>, bool) {
             break;
         };
         let text = match line.iter().rposition(|byte| *byte == b'\t') {
-            Some(tab) if files::line_digest(&line[..tab]).as_bytes() == &line[tab + 1..] => &line[..tab],
+            Some(tab) if hm_fs::line_digest(&line[..tab]).as_bytes() == &line[tab + 1..] => &line[..tab],
             Some(_) => b"",
             None => line,
         };
@@ -289,12 +289,12 @@ pub(super) fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> + use<>
 }
 
 fn directory(path: &Path) -> Result<(), VmError> {
-    files::create_private(path).map_err(VmError::io("cannot create", path))
+    hm_fs::create_private(path).map_err(VmError::io("cannot create", path))
 }
 
 /// A file that is appended to, and that only its owner may read.
 fn private(path: &Path) -> Result<File, VmError> {
-    files::open_lock(path).map_err(VmError::io("cannot open", path))
+    hm_fs::open_lock(path).map_err(VmError::io("cannot open", path))
 }
 
 /// The beginning of a file, or all of it when it has no more than `most` bytes.

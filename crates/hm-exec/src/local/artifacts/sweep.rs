@@ -6,7 +6,7 @@ use std::fs::{self, TryLockError};
 use std::path::Path;
 use std::time::Duration;
 
-use hm_vm::{SnapshotId, VmError, files};
+use hm_vm::{SnapshotId, VmError};
 use uuid::Uuid;
 
 use super::store::{Artifact, ArtifactStore, entries, parse_lines, two_below};
@@ -74,7 +74,7 @@ impl ArtifactStore {
                 continue;
             }
             let bytes = fs::symlink_metadata(&path).map_or(0, |metadata| metadata.len());
-            if files::remove_any(&path).is_ok() {
+            if hm_fs::remove_any(&path).is_ok() {
                 swept.removed += 1;
                 swept.freed += bytes;
             }
@@ -89,10 +89,10 @@ impl ArtifactStore {
                 .and_then(OsStr::to_str)
                 .and_then(|id| id.parse().ok());
             if run.is_some_and(|run: Uuid| keep.runs.contains(&run)) {
-                let lines = files::read(&path).ok().flatten().unwrap_or_default();
+                let lines = hm_fs::read(&path).ok().flatten().unwrap_or_default();
                 named.extend(parse_lines(&lines).0.into_iter().map(|artifact| artifact.digest));
             } else {
-                let _ = files::remove_any(&path);
+                let _ = hm_fs::remove_any(&path);
             }
         }
     }
@@ -106,11 +106,11 @@ impl ArtifactStore {
             for path in entries(&backend) {
                 let stays = known.is_none_or(|known| is_known(&path, known)) || is_new(&path);
                 if stays {
-                    let text = files::read_sealed(&path).ok().flatten().unwrap_or_default();
+                    let text = hm_fs::read_sealed(&path).ok().flatten().unwrap_or_default();
                     let artifacts: Vec<Artifact> = serde_json::from_slice(&text).unwrap_or_default();
                     named.extend(artifacts.into_iter().map(|artifact| artifact.digest));
                 } else {
-                    let _ = files::remove_any(&path);
+                    let _ = hm_fs::remove_any(&path);
                 }
             }
         }

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use hm_pipeline_ir::StepIndex;
 use hm_plugin_protocol::events::{BuildEvent, CANCELED, StepEndStatus, TIMED_OUT};
 use hm_plugin_protocol::executor::SnapshotRef;
+use hm_snapshots::SnapshotOrigin;
 use hm_vm::VmError;
-use hm_vm::registry::SnapshotOrigin;
 use tokio::task::{Id, JoinError};
 
 use super::super::artifacts::Listed;

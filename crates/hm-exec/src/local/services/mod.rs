@@ -24,7 +24,7 @@ mod words;
 use std::sync::Arc;
 
 use hm_pipeline_ir::{HealthCheck, Shell};
-use hm_vm::source::Source;
+use hm_source::Source;
 use hm_vm::{Cancel, ExecRequest, PodRequest, ResolvedImage, VmBackend};
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;

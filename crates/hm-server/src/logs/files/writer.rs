@@ -94,7 +94,7 @@ impl Writer {
 
     /// Begins a segment. The ones before it are on the disk.
     fn begin(&self) -> io::Result<Segment> {
-        hm_vm::files::create_private(&self.directory)?;
+        hm_fs::create_private(&self.directory)?;
         let path = layout::segment(&self.directory, self.head + 1);
         let file = OpenOptions::new().append(true).create(true).open(path)?;
         let first = self.head == 0;

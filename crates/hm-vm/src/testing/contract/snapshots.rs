@@ -2,8 +2,8 @@
 
 use super::Subject;
 use super::subject::{leaves, passes, sh};
-use crate::source::Source;
 use crate::{SnapshotCheck, SnapshotId, VmError};
+use hm_source::Source;
 
 /// What a machine wrote is in its snapshot, wherever it was written.
 pub async fn files_survive_a_snapshot(subject: &Subject) {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use crate::source::{Source, SourceOptions, SourceStore};
 use crate::{
     Cancel, ExecOutcome, ExecRequest, ImageConfig, ImageReference, KillReason, OutputChunk, Stream, Vm,
     VmBackend,
 };
 use crate::{Snapshot, SnapshotCheck, SnapshotId};
+use hm_source::{Source, SourceOptions, SourceStore};
 
 /// What finds out what an implementation has left behind, such as its mounts and processes.
 type Leftovers = Box<dyn Fn() -> Vec<String> + Send + Sync>;

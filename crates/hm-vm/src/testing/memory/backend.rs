@@ -5,11 +5,11 @@ use bytes::Bytes;
 
 use super::machine::MemoryVm;
 use super::state::{Files, MemoryBackend, Sealed};
-use crate::source::Source;
 use crate::{CacheDirectory, Features, ImageConfig, PodId, PodRequest};
 use crate::{
     ImageReference, ResolvedImage, Result, SnapshotCheck, SnapshotId, Usage, Vm, VmBackend, VmError,
 };
+use hm_source::Source;
 
 #[async_trait]
 impl VmBackend for MemoryBackend {

@@ -15,11 +15,11 @@ use super::script::{Command, Link, Target, parse};
 use super::server::Server;
 use super::state::{MemoryBackend, Sealed};
 use super::view::View;
-use crate::source::Source;
 use crate::{
     Cancel, ExecOutcome, ExecRequest, ExitStatus, KillReason, OutputChunk, Result, Snapshot, Stream, Terminal,
 };
 use crate::{Export, Exported, Vm, VmError};
+use hm_source::Source;
 
 const CHUNK: usize = 64 * 1024;
 

@@ -9,8 +9,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::pods::Pods;
-use crate::source::Entry;
 use crate::{Features, ImageConfig, ImageReference, PodRequest, SnapshotId};
+use hm_source::Entry;
 
 /// What a [`MemoryBackend`] has been asked to do so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,19 +50,6 @@ pub(super) struct Sealed {
     pub(super) files: Arc<Files>,
     pub(super) shadows: Arc<BTreeMap<PathBuf, Option<Entry>>>,
 }
-
-/// What it can do unless it is told otherwise.
-const EVERYTHING: Features = Features {
-    pods: true,
-    secrets: true,
-    caches: true,
-    exports: true,
-    terminates: true,
-    limits_memory: true,
-    limits_cpus: true,
-    limits_pids: true,
-    limits_disk: true,
-};
 
 /// Tells one backend's snapshots from those of another one over the same registry.
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -124,7 +111,7 @@ impl MemoryBackend {
         Self {
             state: Arc::default(),
             images: Arc::new(images),
-            features: EVERYTHING,
+            features: Features::ALL,
             identity: NEXT.fetch_add(1, Ordering::Relaxed),
         }
     }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use hm_docker::DockerBackend;
 use hm_vm::VmBackend;
-use hm_vm::docker::DockerBackend;
 
 use super::{Finding, Health};
 use crate::backend::{docker_config, find_engine};

@@ -6,7 +6,7 @@ mod logins;
 use std::path::Path;
 use std::sync::Arc;
 
-use hm_vm::sandbox::doctor;
+use hm_sandbox::doctor;
 use serde::Serialize;
 
 use super::table;

@@ -9,7 +9,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use hm_vm::source::{Source, SourceOptions};
+use hm_source::{Source, SourceOptions};
 use hm_vm::{ExecRequest, PlanPaths, Vm};
 
 use crate::backend::{self, Machines};

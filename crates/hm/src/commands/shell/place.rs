@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use hm_exec::{Plan, SourceMeta};
+use hm_oci::Platform;
 use hm_pipeline_ir::{PipelineGraph, SecretUse};
-use hm_vm::oci::Platform;
 use hm_vm::{ImageMap, ImageReference, SnapshotId};
 
 use crate::address::{self, Moment};

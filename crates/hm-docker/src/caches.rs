@@ -1,0 +1,337 @@
+//! Cache directories: volumes.
+//!
+//! One command at a time uses a cache directory; others wait for it, whichever process they are of. It gets a new
+//! volume with a copy of the current one, made in its own container before it begins. If it passes, the new volume
+//! becomes the current one, and the old one goes; if not, the new one goes: what a command that failed or was killed
+//! wrote is never seen. The price is that copy.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bollard::models::VolumeCreateRequest;
+use bollard::query_parameters::{DownloadFromContainerOptions, RemoveVolumeOptions};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::base::Base;
+use super::container::{Container, Shape};
+use super::engine::{failed, found, status};
+use super::labels::CACHE;
+use super::script::Copy;
+use super::shared::Shared;
+use super::state;
+use super::stream;
+use super::usage;
+use hm_vm::{CacheDirectory, CacheMount, ExecRequest, Result, VmError};
+
+/// How often a volume that is still in use is tried again, and how long after.
+const TRIES: usize = 100;
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// A cache directory that is kept.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Current {
+    pub name: String,
+    /// The engine's volume.
+    pub volume: String,
+    used: SystemTime,
+    /// How much it takes up: what was measured, or what the one before it took up.
+    #[serde(default)]
+    bytes: u64,
+    /// Whether that was measured. A volume never changes once it is kept.
+    #[serde(default)]
+    measured: bool,
+}
+
+/// What one command holds of cache directories.
+#[derive(Debug, Default)]
+pub(super) struct Held(Vec<One>);
+
+#[derive(Debug)]
+struct One {
+    mount: CacheMount,
+    /// Where it lies in the container.
+    target: String,
+    /// What is copied.
+    before: Option<String>,
+    /// How much that takes up, as far as it is known.
+    bytes: u64,
+    /// What the command writes to.
+    volume: String,
+    /// Whether that is to stay.
+    kept: bool,
+    shared: Arc<Shared>,
+    /// Held locked.
+    _lock: File,
+}
+
+impl Drop for One {
+    /// What a command that did not pass wrote goes.
+    fn drop(&mut self) {
+        if !self.kept {
+            self.shared.discard_volume(std::mem::take(&mut self.volume));
+        }
+    }
+}
+
+impl Held {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Volumes and where they are mounted. The one that is copied lies below `/dev`, which is in no snapshot.
+    pub(super) fn volumes(&self) -> Vec<(String, String)> {
+        let mut volumes = Vec::new();
+        for (number, one) in self.0.iter().enumerate() {
+            volumes.push((one.volume.clone(), one.target.clone()));
+            if let Some(before) = &one.before {
+                volumes.push((before.clone(), beside(number)));
+            }
+        }
+        volumes
+    }
+
+    /// What is copied before the command runs.
+    pub(super) fn copies(&self) -> Vec<Copy> {
+        let one = |(number, one): (usize, &One)| {
+            one.before.as_ref()?;
+            Some(Copy {
+                from: beside(number),
+                to: one.target.clone(),
+            })
+        };
+        self.0.iter().enumerate().filter_map(one).collect()
+    }
+
+    /// Keeps what a command wrote. No container has the volumes any more.
+    pub(super) async fn keep(self, shared: &Arc<Shared>) -> Result<()> {
+        let state = shared.state().await?;
+        for mut one in self.0 {
+            let current = Current {
+                name: one.mount.name.clone(),
+                volume: one.volume.clone(),
+                used: SystemTime::now(),
+                bytes: one.bytes,
+                measured: false,
+            };
+            state.write_json(&state.cache(&one.mount.name), &current)?;
+            one.kept = true;
+            if let Some(before) = one.before.take() {
+                shared.discard_volume(before);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn beside(number: usize) -> String {
+    format!("/dev/.hm-cache-{number}")
+}
+
+/// Waits for the cache directories of a request, and makes a volume for each.
+pub(super) async fn hold(shared: &Arc<Shared>, base: &Base, request: &ExecRequest) -> Result<Held> {
+    let mut held = Held::default();
+    // In one order, so that no two commands wait for each other.
+    let mut mounts = request.caches.clone();
+    mounts.sort();
+    mounts.dedup();
+    for mount in mounts {
+        let (state, docker) = (shared.state().await?, shared.docker().await?);
+        let lock = state.lock(&lock_name(&mount.name)).await?;
+        let target = match mount.path.strip_prefix("~") {
+            Ok(inside) => Path::new(&home(shared, base, request.user.as_deref()).await?).join(inside),
+            Err(_) => mount.path.clone(),
+        };
+        let current = state::read_json::<Current>(&state.cache(&mount.name))?;
+        let bytes = current.as_ref().map_or(0, |current| current.bytes);
+        let before = match current {
+            Some(current) => {
+                let there = found(docker.inspect_volume(&current.volume).await);
+                there
+                    .map_err(failed("cannot look for a cache directory"))?
+                    .map(|_| current.volume)
+            }
+            None => None,
+        };
+        let id = Uuid::now_v7().simple().to_string();
+        let volume = format!("hm-cache-{}-{id}", mount.name);
+        let wanted = VolumeCreateRequest {
+            name: Some(volume.clone()),
+            labels: Some(shared.labels(CACHE, &mount.name).await?),
+            ..VolumeCreateRequest::default()
+        };
+        let one = One {
+            mount,
+            target: target.to_string_lossy().into_owned(),
+            before,
+            bytes,
+            volume,
+            kept: false,
+            shared: shared.clone(),
+            _lock: lock,
+        };
+        let own = shared.clone();
+        let made = async move {
+            let made = own.docker().await?.create_volume(wanted).await;
+            made.map_err(failed(format!(
+                "cannot make the cache directory {}",
+                one.mount.name
+            )))?;
+            Ok(one)
+        };
+        held.0.push(shared.to_its_end(made).await?);
+    }
+    Ok(held)
+}
+
+fn lock_name(name: &str) -> String {
+    format!("cache-{name}")
+}
+
+/// The home of a user, as the image has it.
+async fn home(shared: &Arc<Shared>, base: &Base, user: Option<&str>) -> Result<String> {
+    let user = user.unwrap_or("root");
+    let user = user.split(':').next().unwrap_or(user);
+    if let Some(home) = base.env.get("HOME") {
+        return Ok(home.clone());
+    }
+    if user == "root" || user == "0" {
+        return Ok("/root".into());
+    }
+    let shape = Shape::of(&ExecRequest::shell(""), None, Vec::new());
+    let container = Container::create(shared, &base.image, &shape)
+        .await?
+        .ok_or_else(|| VmError::Other("an image went away while it was used; run again".into()))?;
+    let options = DownloadFromContainerOptions {
+        path: "/etc/passwd".into(),
+    };
+    let docker = shared.docker().await?.clone();
+    let (archive, _flow) = stream::readable(docker.download_from_container(&container.id, Some(options)));
+    let users = tokio::task::spawn_blocking(move || {
+        let mut text = String::new();
+        for entry in tar::Archive::new(archive).entries()? {
+            entry?.take(1 << 20).read_to_string(&mut text)?;
+        }
+        std::io::Result::Ok(text)
+    })
+    .await;
+    let users = users.ok().and_then(std::result::Result::ok).unwrap_or_default();
+    let home = users.lines().find_map(|line| {
+        let fields: Vec<_> = line.split(':').collect();
+        let known = fields.first() == Some(&user) || fields.get(2) == Some(&user);
+        known.then(|| fields.get(5).map(ToString::to_string)).flatten()
+    });
+    Ok(home
+        .filter(|home| home.starts_with('/'))
+        .unwrap_or_else(|| "/".into()))
+}
+
+pub(super) async fn remove_volume(shared: &Shared, volume: &str) -> Result<()> {
+    let docker = shared.docker().await?;
+    for _ in 0..TRIES {
+        match docker.remove_volume(volume, None::<RemoveVolumeOptions>).await {
+            // The container that had it is on its way out.
+            Err(error) if status(&error) == Some(409) => tokio::time::sleep(AGAIN).await,
+            removed => {
+                return found(removed)
+                    .map(drop)
+                    .map_err(failed(format!("cannot remove the volume {volume}")));
+            }
+        }
+    }
+    tracing::warn!(%volume, "a volume is left behind; a later run removes it");
+    Ok(())
+}
+
+/// The cache directories that are kept, as the state has them.
+pub(super) async fn current(shared: &Shared) -> Result<Vec<Current>> {
+    let state = shared.state().await?;
+    let mut found = Vec::new();
+    for key in state.names("caches")? {
+        found.extend(state::read_json::<Current>(&state.cache_by_key(&key))?);
+    }
+    Ok(found)
+}
+
+/// The cache directories with their sizes: those that are known or found out in a moment, the rest as large as before.
+pub(super) async fn at_hand(shared: &Shared) -> Result<Vec<CacheDirectory>> {
+    let (docker, state) = (shared.docker().await?, shared.state().await?);
+    let mut kept = current(shared).await?;
+    for current in kept.iter_mut().filter(|current| !current.measured) {
+        let volume = found(docker.inspect_volume(&current.volume).await);
+        let volume = volume.map_err(failed("cannot look at a cache directory"))?;
+        let Some(place) = volume.map(|volume| PathBuf::from(volume.mountpoint)) else {
+            continue;
+        };
+        let measured = tokio::task::spawn_blocking(move || blocks(&place)).await;
+        if let Ok(Ok(bytes)) = measured {
+            (current.bytes, current.measured) = (bytes, true);
+            state.write_json(&state.cache(&current.name), current)?;
+        }
+    }
+    Ok(kept.iter().map(Current::listed).collect())
+}
+
+/// The cache directories with their sizes. The engine is asked for those that cannot be found out from here, which takes
+/// it seconds.
+pub(super) async fn list(shared: &Shared) -> Result<Vec<CacheDirectory>> {
+    let listed = at_hand(shared).await?;
+    let state = shared.state().await?;
+    let mut kept = current(shared).await?;
+    if kept.iter().all(|current| current.measured) {
+        return Ok(listed);
+    }
+    let sizes = usage::volumes(shared).await?;
+    for current in kept.iter_mut().filter(|current| !current.measured) {
+        if let Some(bytes) = sizes.get(&current.volume) {
+            (current.bytes, current.measured) = (*bytes, true);
+            state.write_json(&state.cache(&current.name), current)?;
+        }
+    }
+    Ok(kept.iter().map(Current::listed).collect())
+}
+
+impl Current {
+    fn listed(&self) -> CacheDirectory {
+        CacheDirectory {
+            name: self.name.clone(),
+            bytes: self.bytes,
+            used: self.used,
+        }
+    }
+}
+
+/// The bytes of real blocks below a directory of this machine, where it may be read.
+fn blocks(directory: &Path) -> std::io::Result<u64> {
+    let mut bytes = std::fs::symlink_metadata(directory)?.blocks() * 512;
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        bytes += if entry.file_type()?.is_dir() {
+            blocks(&entry.path())?
+        } else {
+            entry.metadata()?.blocks() * 512
+        };
+    }
+    Ok(bytes)
+}
+
+/// Removes a cache directory, and returns how many bytes it took up.
+pub(super) async fn remove(shared: &Shared, name: &str) -> Result<u64> {
+    let state = shared.state().await?;
+    let _lock = state.lock(&lock_name(name)).await?;
+    let Some(current) = state::read_json::<Current>(&state.cache(name))? else {
+        return Ok(0);
+    };
+    let listed = list(shared).await?;
+    let bytes = listed
+        .iter()
+        .find(|cache| cache.name == name)
+        .map_or(0, |cache| cache.bytes);
+    remove_volume(shared, &current.volume).await?;
+    state::remove(&state.cache(name))?;
+    Ok(bytes)
+}
