@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::FutureExt;
+use hm_pipeline_ir::PipelineGraph;
 use hm_plugin_protocol::events::{BuildEvent, BuildRef, RunHeader, SCHEMA_VERSION};
 use hm_snapshots::Budget;
 use hm_source::SourceStore;
@@ -14,7 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::cleaner::Cleaner;
-use super::decide::decide;
+use super::decide::{Decided, Decision, decide};
 use super::keeper::Keeper;
 use super::run::Run;
 use super::scheduler::Scheduler;
@@ -117,7 +118,10 @@ impl Build {
 
     async fn schedule(&self, grown: Arc<Notify>) -> Result<(BuildStatus, Scheduler)> {
         let (run, request) = (&self.run, &self.run.request);
-        let decided = decide(run).await?;
+        // A backend that has to look into snapshots to decide may take a while.
+        let decided = self.cancel.run_until_terminated(decide(run)).await;
+        let cut = decided.is_none().then_some(Cause::Canceled);
+        let decided = decided.unwrap_or_else(|| Ok(undecided(run.graph())))?;
         let keeper = Keeper::new(Arc::clone(&run.snapshots), grown);
         let mut scheduler = Scheduler::new(
             Arc::clone(run),
@@ -127,6 +131,7 @@ impl Build {
             &self.cancel,
             decided,
         );
+        scheduler.cause = cut;
         let timeout = [run.graph().timeout(), request.options.timeout]
             .into_iter()
             .flatten()
@@ -183,4 +188,13 @@ impl Build {
             pipeline: self.run.request.pipeline_slug.clone(),
         }
     }
+}
+
+/// What becomes of the steps of a build that is canceled before it is decided what becomes of them.
+fn undecided(graph: &PipelineGraph) -> Vec<Decided> {
+    let skipped = |_| Decided {
+        decision: Decision::Skip(Cause::Canceled.skip_reason()),
+        parts: None,
+    };
+    graph.steps().map(skipped).collect()
 }

@@ -242,6 +242,28 @@ async fn a_stream_that_is_dropped_cancels_the_build() {
     assert_eq!(bench.vm.counters().live, 0);
 }
 
+/// Nobody waits for a backend that has to look into snapshots to find out what is cached.
+#[tokio::test(start_paused = true)]
+async fn build_canceled_before_it_is_decided_runs_nothing() {
+    let bench = Bench::new();
+    let plan = PlanWriter::of([StepWriter::new("one", "true"), StepWriter::new("two", "true")]).plan();
+    let handle = bench
+        .backend
+        .start(bench.request(plan, RunOptions::default()))
+        .await
+        .expect("it starts");
+    let (events, control) = handle.into_parts();
+    control.cancel();
+    let read = futures::StreamExt::count(events);
+    let (outcome, _) = tokio::join!(control.wait(), read);
+    let outcome = outcome.expect("it ended");
+    assert_eq!(outcome.status, BuildStatus::Canceled);
+    let statuses: Vec<_> = outcome.steps.iter().map(|step| step.status).collect();
+    assert_eq!(statuses, [StepStatus::Canceled; 2]);
+    let counters = bench.vm.counters();
+    assert_eq!((counters.checks, counters.live), (0, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_breaks_on_our_side_is_an_error_and_still_ends_every_step() {
     for (broken, words) in [("hm-infra", "told to break"), ("hm-panic", "told to panic")] {
