@@ -149,6 +149,17 @@ pub struct MoreArtifacts {
     pub tests: Option<TestSummary>,
 }
 
+/// What one pattern of a step's artifacts has named; what several name counts for the first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ArtifactPattern {
+    /// As the plan has it; the file's own path where it names one alone.
+    pub pattern: String,
+    /// How many files.
+    pub count: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// One event of a build. On the wire an object tagged by `kind`, in snake_case.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -247,6 +258,9 @@ pub enum BuildEvent {
         /// Those of them that are not listed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         more_artifacts: Option<MoreArtifacts>,
+        /// How many of all of them each pattern has named.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        artifact_patterns: Vec<ArtifactPattern>,
     },
     /// A step has ended, or never starts.
     StepEnd {
@@ -276,6 +290,9 @@ pub enum BuildEvent {
         /// Those of them that are not listed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         more_artifacts: Option<MoreArtifacts>,
+        /// How many of all of them each pattern has named.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        artifact_patterns: Vec<ArtifactPattern>,
     },
     /// A chain cannot go on because one of its steps failed.
     ChainFailed {
@@ -318,6 +335,7 @@ impl BuildEvent {
             message: Some(reason),
             artifacts: Vec::new(),
             more_artifacts: None,
+            artifact_patterns: Vec::new(),
         }
     }
 

@@ -3,8 +3,9 @@
 
 use chrono::{DateTime, Utc};
 use hm_plugin_protocol::events::{
-    Artifact, BuildEndStatus, BuildEvent, BuildRef, CANCELED, MoreArtifacts, PinnedImage, PlanSummary,
-    RunHeader, SCHEMA_VERSION, SKIPPED, StdStream, StepEndStatus, TIMED_OUT, TestSummary, Upgrade, schema,
+    Artifact, ArtifactPattern, BuildEndStatus, BuildEvent, BuildRef, CANCELED, MoreArtifacts, PinnedImage,
+    PlanSummary, RunHeader, SCHEMA_VERSION, SKIPPED, StdStream, StepEndStatus, TIMED_OUT, TestSummary,
+    Upgrade, schema,
 };
 use hm_plugin_protocol::executor::SnapshotRef;
 use proptest::prelude::*;
@@ -202,6 +203,7 @@ fn step_cache_hit() {
             tag: "snap".into(),
             artifacts: vec![],
             more_artifacts: None,
+            artifact_patterns: vec![],
         },
         r#"{"kind":"step_cache_hit","step_id":"00000000-0000-4000-8000-000000000001","key":"c0ffee","tag":"snap"}"#,
     );
@@ -240,6 +242,7 @@ fn artifacts_are_listed_in_the_end_and_in_the_cache_hit() {
             message: None,
             artifacts: vec![artifact(Some(summary)), artifact(None)],
             more_artifacts: None,
+            artifact_patterns: vec![],
         },
         r#"{"kind":"step_end","step_id":"00000000-0000-4000-8000-000000000001","exit_code":0,"duration_ms":12,"status":"passed","artifacts":[{"path":"report/unit.xml","bytes":12,"digest":"c0ffee","tests":{"total":3,"failed":1,"skipped":0,"failures":["math adds"]}},{"path":"report/unit.xml","bytes":12,"digest":"c0ffee"}]}"#,
     );
@@ -254,8 +257,13 @@ fn artifacts_are_listed_in_the_end_and_in_the_cache_hit() {
                 bytes: 30,
                 tests: None,
             }),
+            artifact_patterns: vec![ArtifactPattern {
+                pattern: "report/*.xml".into(),
+                count: 3,
+                bytes: 42,
+            }],
         },
-        r#"{"kind":"step_cache_hit","step_id":"00000000-0000-4000-8000-000000000001","key":"c0ffee","tag":"snap","artifacts":[{"path":"report/unit.xml","bytes":12,"digest":"c0ffee"}],"more_artifacts":{"count":2,"bytes":30}}"#,
+        r#"{"kind":"step_cache_hit","step_id":"00000000-0000-4000-8000-000000000001","key":"c0ffee","tag":"snap","artifacts":[{"path":"report/unit.xml","bytes":12,"digest":"c0ffee"}],"more_artifacts":{"count":2,"bytes":30},"artifact_patterns":[{"pattern":"report/*.xml","count":3,"bytes":42}]}"#,
     );
 }
 
@@ -344,6 +352,7 @@ fn step_end() {
         message,
         artifacts: vec![],
         more_artifacts: None,
+        artifact_patterns: vec![],
     };
     is(
         &end(None, None, None),

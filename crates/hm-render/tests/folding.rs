@@ -54,6 +54,7 @@ fn exit_codes_speak_where_there_is_no_status() {
         message: None,
         artifacts: vec![],
         more_artifacts: None,
+        artifact_patterns: vec![],
     };
     for (exit_code, phase) in [
         (0, Phase::Passed),

@@ -4,7 +4,9 @@
 #[expect(dead_code, reason = "each test file uses a part of it")]
 mod record;
 
-use hm_plugin_protocol::events::{Artifact, BuildEvent, RunHeader, StepEndStatus, TestSummary};
+use hm_plugin_protocol::events::{
+    Artifact, ArtifactPattern, BuildEvent, MoreArtifacts, RunHeader, StepEndStatus, TestSummary,
+};
 use hm_render::{BuildState, Format, Logs, Options, Style, replay};
 use record::{artifact, cached, ended_with, id, image, queued, retried, service, start, started, tests};
 
@@ -44,6 +46,43 @@ fn applied(events: &[BuildEvent]) -> BuildState {
     let mut state = BuildState::default();
     events.iter().for_each(|event| state.apply(event));
     state
+}
+
+#[test]
+fn artifacts_are_a_line_for_each_pattern() {
+    let artifacts = (0..3000).map(|n| artifact(&format!("report/{n}.xml"), 1000, None));
+    let mut events = one_step_with([], StepEndStatus::Passed, artifacts.collect());
+    let pattern = |pattern: &str, count, bytes| ArtifactPattern {
+        pattern: pattern.into(),
+        count,
+        bytes,
+    };
+    for event in &mut events {
+        if let BuildEvent::StepEnd {
+            artifact_patterns,
+            more_artifacts,
+            ..
+        } = event
+        {
+            *artifact_patterns = vec![
+                pattern("report/**/*.xml", 3000, 3_000_000),
+                pattern("dist/a.tar.gz", 1, 12),
+            ];
+            *more_artifacts = Some(MoreArtifacts {
+                count: 1,
+                bytes: 12,
+                tests: None,
+            });
+        }
+    }
+    let text = rendered(Format::Plain, Options::default(), events);
+    let end = &text[text.find("hm: artifacts").unwrap()..];
+    insta::assert_snapshot!(end, @r"
+    hm: artifacts: 3001 files, 2.9 MiB; hm artifacts 1a2b3c4d
+    hm:      2.9 MiB  report/**/*.xml: 3000 files
+    hm:         12 B  dist/a.tar.gz
+    hm: passed in 10ms: 1 ran and passed
+    ");
 }
 
 #[test]

@@ -59,11 +59,12 @@ impl Tracked {
         self.names.get(range.clone()).unwrap_or_default()
     }
 
-    /// Whether this very path is tracked, and as what.
-    fn mode(&self, path: &[u8]) -> Option<Mode> {
+    /// Whether this very path is tracked, as something that is accepted. Where names fold, it may be several things.
+    fn has(&self, path: &[u8], accepted: impl Fn(Mode) -> bool) -> bool {
         let (first, path) = self.first(path);
-        let (range, mode) = self.paths.get(first)?;
-        (self.name(range) == path).then_some(*mode)
+        let same = self.paths.iter().skip(first);
+        same.take_while(|(range, _)| self.name(range) == path)
+            .any(|(_, mode)| accepted(*mode))
     }
 
     /// Whether anything below this directory is tracked.
@@ -135,9 +136,9 @@ impl Scope {
         };
         let path = path.get(self.skip..).unwrap_or_default();
         Ok(if is_directory {
-            tracked.mode(path) == Some(Mode::COMMIT) || tracked.has_below(path)
+            tracked.has(path, |mode| mode == Mode::COMMIT) || tracked.has_below(path)
         } else {
-            tracked.mode(path).is_some()
+            tracked.has(path, |_| true)
         })
     }
 

@@ -8,7 +8,9 @@
 use std::collections::HashMap;
 
 use chrono::Utc;
-use hm_plugin_protocol::events::{Artifact, BuildEvent, CANCELED, MoreArtifacts, StdStream, StepEndStatus};
+use hm_plugin_protocol::events::{
+    Artifact, ArtifactPattern, BuildEvent, CANCELED, MoreArtifacts, StdStream, StepEndStatus,
+};
 use uuid::Uuid;
 
 /// How far a step was told. Starts and ends are those of one attempt: what another one says is not told.
@@ -141,11 +143,13 @@ impl Attempts {
                 BuildEvent::StepCacheHit {
                     artifacts,
                     more_artifacts,
+                    artifact_patterns,
                     ..
                 },
                 Told::Started(_),
             ) => {
-                let kept = (std::mem::take(artifacts), more_artifacts.take());
+                let patterns = std::mem::take(artifact_patterns);
+                let kept = (std::mem::take(artifacts), more_artifacts.take(), patterns);
                 vec![step.end(attempt, StepEndStatus::Passed, kept)]
             }
             (BuildEvent::StepEnd { status, .. }, told) if *status == Some(StepEndStatus::Skipped) => {
@@ -201,6 +205,9 @@ impl Attempts {
     }
 }
 
+/// The artifacts of a step as events list them.
+type Listed = (Vec<Artifact>, Option<MoreArtifacts>, Vec<ArtifactPattern>);
+
 impl Step {
     /// The attempt that runs, as events carry it.
     fn attempt(&self) -> Option<u32> {
@@ -224,7 +231,7 @@ impl Step {
         &mut self,
         attempt: i64,
         status: StepEndStatus,
-        (artifacts, more_artifacts): (Vec<Artifact>, Option<MoreArtifacts>),
+        (artifacts, more_artifacts, artifact_patterns): Listed,
     ) -> BuildEvent {
         self.told = Told::Ended(attempt);
         BuildEvent::StepEnd {
@@ -240,6 +247,7 @@ impl Step {
             message: Some("its agent was lost while it ran".into()),
             artifacts,
             more_artifacts,
+            artifact_patterns,
         }
     }
 }

@@ -15,7 +15,7 @@ use hm_vm::{
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::artifacts::{Collected, Collector, Listed, listed};
+use super::artifacts::{Collected, Collector, Listed};
 use super::output::Output;
 use super::services::{Beside, Readiness, Services};
 use super::sink::Sink;
@@ -102,7 +102,10 @@ impl Job {
                 let collected = self.collect(&mut tried, cancel).await;
                 let mut finished = self.seal(&mut tried, cancel).await?;
                 if let Some(collected) = collected {
-                    finished.artifacts = listed(&collected.artifacts);
+                    finished.artifacts = (self.artifacts.as_ref())
+                        .map_or_else(Listed::default, |collector| {
+                            collector.listed(&collected.artifacts)
+                        });
                     self.remember(&finished, collected).await;
                 }
                 return Ok((finished, tried.vm));

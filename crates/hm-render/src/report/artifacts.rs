@@ -1,8 +1,12 @@
 use super::run_id::short_run_id;
 use super::step::one_line;
-use crate::state::{BuildState, Tests};
+use crate::state::{Artifacts, BuildState, Tests};
 
-/// What the build left for people: what its test reports say, and its artifacts, the first ones by name.
+/// How many lines tell of artifacts.
+const LINES: usize = 10;
+
+/// What the build left for people: what its test reports say, and its artifacts, a line for each pattern that
+/// names some.
 pub(crate) fn artifacts(state: &BuildState, hints: bool) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(said) = state.tests() {
@@ -23,11 +27,17 @@ pub(crate) fn artifacts(state: &BuildState, hints: bool) -> Vec<String> {
         out.unwrap_or_default()
     ));
     let several = all().nth(1).is_some();
-    let mut listed = 0;
+    let (mut listed, heads) = (0, lines.len());
     for step in all() {
-        for artifact in &step.artifacts.listed {
-            listed += 1;
-            let mut line = format!("  {:>10}  {}", size(artifact.bytes), one_line(&artifact.path));
+        for (name, files, bytes) in named(&step.artifacts) {
+            if lines.len() - heads == LINES {
+                break;
+            }
+            listed += files;
+            let mut line = format!("  {:>10}  {}", size(bytes), one_line(name));
+            if files > 1 {
+                line.push_str(&format!(": {files} files"));
+            }
             if several {
                 line.push_str(&format!(" ({})", one_line(&step.key)));
             }
@@ -38,6 +48,18 @@ pub(crate) fn artifacts(state: &BuildState, hints: bool) -> Vec<String> {
         lines.push(format!("  and {} more", count - listed));
     }
     lines
+}
+
+/// What is listed of a step: each pattern by what it has named, or files where that is not known.
+fn named(artifacts: &Artifacts) -> Vec<(&str, u64, u64)> {
+    if artifacts.patterns.is_empty() {
+        let files = artifacts.listed.iter();
+        return files.map(|file| (file.path.as_str(), 1, file.bytes)).collect();
+    }
+    let patterns = artifacts.patterns.iter();
+    patterns
+        .map(|pattern| (pattern.pattern.as_str(), pattern.count, pattern.bytes))
+        .collect()
 }
 
 /// What test reports say: `tests: 214 passed, 2 failed, 1 skipped`.

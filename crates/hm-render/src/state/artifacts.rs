@@ -1,4 +1,4 @@
-use hm_plugin_protocol::events::TestSummary;
+use hm_plugin_protocol::events::{ArtifactPattern, TestSummary};
 
 /// How many artifacts of a build are kept by name: as many as are listed.
 pub(super) const LISTED: usize = 10;
@@ -28,6 +28,8 @@ pub struct Artifacts {
     pub bytes: u64,
     /// Some of them, as many as are listed of the whole build.
     pub listed: Vec<Artifact>,
+    /// How many the first of its patterns have named, where the build's events say it.
+    pub patterns: Vec<ArtifactPattern>,
 }
 
 impl Artifacts {
@@ -40,6 +42,14 @@ impl Artifacts {
                 bytes,
             });
         }
+    }
+
+    pub(super) fn set_patterns(&mut self, patterns: &[ArtifactPattern]) {
+        let kept = patterns.iter().take(LISTED).map(|pattern| ArtifactPattern {
+            pattern: cut(&pattern.pattern),
+            ..*pattern
+        });
+        self.patterns = kept.collect();
     }
 
     /// Adds artifacts that have no names here.

@@ -114,9 +114,11 @@ impl BuildState {
                 step_id,
                 artifacts,
                 more_artifacts,
+                artifact_patterns,
                 ..
             } => {
                 let at = self.enter(*step_id, Phase::CacheHit);
+                self.steps[at].artifacts.set_patterns(artifact_patterns);
                 self.add_artifacts(at, artifacts, more_artifacts.as_ref());
             }
             BuildEvent::StepEnd {
@@ -128,9 +130,11 @@ impl BuildState {
                 message,
                 artifacts,
                 more_artifacts,
+                artifact_patterns,
             } => {
                 let phase = phase_of(StepEndStatus::of(*status, *exit_code));
                 let at = self.enter(*step_id, phase);
+                self.steps[at].artifacts.set_patterns(artifact_patterns);
                 self.add_artifacts(at, artifacts, more_artifacts.as_ref());
                 let step = &mut self.steps[at];
                 if phase != Phase::Skipped {

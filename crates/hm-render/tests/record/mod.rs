@@ -100,6 +100,7 @@ pub fn cached(n: usize, artifacts: Vec<Artifact>) -> BuildEvent {
         tag: "snap-1".into(),
         artifacts,
         more_artifacts: None,
+        artifact_patterns: vec![],
     }
 }
 
@@ -175,6 +176,7 @@ pub fn ended_with(n: usize, exit_code: i32, status: StepEndStatus, artifacts: Ve
         message: None,
         artifacts,
         more_artifacts: None,
+        artifact_patterns: vec![],
     }
 }
 
@@ -263,6 +265,7 @@ pub fn failed_build() -> Vec<BuildEvent> {
                 artifact("report/doc.xml", 345, tests(&[])),
             ],
             more_artifacts: None,
+            artifact_patterns: vec![],
         },
         BuildEvent::ChainFailed {
             chain_idx: 0,

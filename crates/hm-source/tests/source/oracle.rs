@@ -474,3 +474,28 @@ fn file_that_git_lists_below_a_folded_directory_is_source() {
     fixture.git(&["add", "-f", "-N", "a/Ab"]);
     assert_eq!(paths(&fixture.freeze()), ["A", "A/a", "a", "a/Ab"]);
 }
+
+/// With `core.ignoreCase` a file and a submodule may have one name to git: neither hides the other.
+#[test]
+fn ignored_submodule_whose_name_folds_to_a_files_is_source() {
+    let fixture = Fixture::new();
+    fixture.git(&["init", "-q"]);
+    fixture.git(&["config", "core.ignoreCase", "true"]);
+    fixture.write("ab/a", "x");
+    fixture.git(&["init", "-q", "ab"]);
+    fixture.git(&["-C", "ab", "add", "-f", "a"]);
+    let commit = [
+        "-C",
+        "ab",
+        "-c",
+        "user.name=a",
+        "-c",
+        "user.email=a@example.org",
+        "commit",
+    ];
+    fixture.git(&[&commit[..], &["-q", "-m", "x"]].concat());
+    fixture.write("Ab", "x");
+    fixture.git(&["-c", "core.ignoreCase=false", "add", "-f", "Ab", "ab"]);
+    fixture.write(".gitignore", "**");
+    assert_eq!(paths(&fixture.freeze()), ["Ab", "ab", "ab/a"]);
+}

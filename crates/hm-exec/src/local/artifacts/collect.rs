@@ -10,6 +10,7 @@ use hm_pipeline_ir::CollectWhen;
 use hm_vm::{Export, Exported, SnapshotId, Vm, VmError};
 use uuid::Uuid;
 
+use super::list::{Listed, listed};
 use super::store::{Artifact, ArtifactStore, read_up_to};
 use super::{MAX_FILES, junit};
 use crate::local::scrub::Scrubber;
@@ -151,6 +152,13 @@ impl Collector {
         }
     }
 
+    /// What an event says of artifacts of the step.
+    pub(in crate::local) fn listed(&self, artifacts: &[Artifact]) -> Listed {
+        let patterns = self.wanted.iter().flat_map(|wanted| &wanted.paths);
+        let patterns: Vec<_> = patterns.map(String::as_str).collect();
+        listed(artifacts, &patterns)
+    }
+
     /// Whether the artifacts of the step that made a snapshot can be listed again.
     ///
     /// # Errors
@@ -192,7 +200,7 @@ fn unmatched(patterns: &[String], copied: &Exported) -> Option<String> {
 }
 
 /// Tells whether a pattern names a path, or a directory above it. Made once for all paths: there may be thousands.
-fn taker(pattern: &str) -> impl Fn(&Path) -> bool + use<> {
+pub(super) fn taker(pattern: &str) -> impl Fn(&Path) -> bool + use<> {
     let parts: Vec<&str> = pattern
         .split('/')
         .filter(|part| !matches!(*part, "" | "."))

@@ -1,7 +1,10 @@
 //! What an event says of a step's artifacts.
 
-use hm_plugin_protocol::events::{Artifact as ListedArtifact, MoreArtifacts, TestSummary};
+use std::path::Path;
 
+use hm_plugin_protocol::events::{Artifact as ListedArtifact, ArtifactPattern, MoreArtifacts, TestSummary};
+
+use super::collect::taker;
 use super::store::Artifact;
 
 /// About how many bytes of an event its list takes: a server keeps no event above 1 MiB, and ten thousand files have more.
@@ -9,11 +12,15 @@ const LIST_BYTES: usize = 128 * 1024;
 /// What an artifact takes on top of its texts.
 const ENTRY_BYTES: usize = 128;
 
-/// The artifacts that an event lists, and what the others are together.
-pub(in crate::local) type Listed = (Vec<ListedArtifact>, Option<MoreArtifacts>);
+/// The most patterns of a step that are counted, and the longest of them: what is of no use to a person is of none here.
+const PATTERNS: usize = 100;
+const PATTERN_BYTES: usize = 1024;
+
+/// The artifacts that an event lists, what the others are together, and what each pattern has named.
+pub(in crate::local) type Listed = (Vec<ListedArtifact>, Option<MoreArtifacts>, Vec<ArtifactPattern>);
 
 /// Lists artifacts, the first of them where there are too many.
-pub(in crate::local) fn listed(artifacts: &[Artifact]) -> Listed {
+pub(super) fn listed(artifacts: &[Artifact], patterns: &[&str]) -> Listed {
     let (mut list, mut left) = (Vec::new(), LIST_BYTES);
     let mut rest = artifacts.iter();
     let mut more = MoreArtifacts::default();
@@ -33,7 +40,32 @@ pub(in crate::local) fn listed(artifacts: &[Artifact]) -> Listed {
         });
     }
     rest.for_each(|artifact| add(&mut more, artifact));
-    (list, (more.count > 0).then_some(more))
+    (
+        list,
+        (more.count > 0).then_some(more),
+        counted(artifacts, patterns),
+    )
+}
+
+/// Counts each artifact for the first pattern that names it. A pattern that names nothing is left out.
+fn counted(artifacts: &[Artifact], patterns: &[&str]) -> Vec<ArtifactPattern> {
+    let mut counts: Vec<_> = patterns
+        .iter()
+        .filter(|pattern| pattern.len() <= PATTERN_BYTES)
+        .take(PATTERNS)
+        .map(|pattern| (taker(pattern), ArtifactPattern::default(), *pattern))
+        .collect();
+    for artifact in artifacts {
+        let path = Path::new(&artifact.path);
+        if let Some((_, count, pattern)) = counts.iter_mut().find(|(takes, ..)| takes(path)) {
+            let is_first = count.count == 0;
+            count.pattern = if is_first { &artifact.path } else { *pattern }.to_owned();
+            count.count += 1;
+            count.bytes = count.bytes.saturating_add(artifact.bytes);
+        }
+    }
+    let counts = counts.into_iter().map(|(_, count, _)| count);
+    counts.filter(|count| count.count > 0).collect()
 }
 
 fn add(more: &mut MoreArtifacts, artifact: &Artifact) {
@@ -73,7 +105,13 @@ mod tests {
         let many: Vec<_> = (0..10_000)
             .map(|n| artifact(format!("out/{n}"), Some(tests.clone())))
             .collect();
-        let (list, more) = listed(&many);
+        let (list, more, patterns) = listed(&many, &["none/*", "./out", "out/*"]);
+        let all = ArtifactPattern {
+            pattern: "./out".into(),
+            count: 10_000,
+            bytes: 20_000,
+        };
+        assert_eq!(patterns, [all]);
         let more = more.unwrap_or_default();
         assert!(list.len() > 500);
         assert_eq!(list.len() as u64 + more.count, 10_000);
@@ -85,7 +123,14 @@ mod tests {
 
     #[test]
     fn few_artifacts_are_all_listed() {
-        let (list, more) = listed(&[artifact("a".into(), None), artifact("b".into(), None)]);
-        assert_eq!((list.len(), more), (2, None));
+        let few = ["a.txt", "b.txt", "c"].map(|path| artifact(path.into(), None));
+        let (list, more, patterns) = listed(&few, &["*.txt", "?"]);
+        assert_eq!((list.len(), more), (3, None));
+        // The only file of a pattern is named itself.
+        let named: Vec<_> = patterns
+            .iter()
+            .map(|count| (count.pattern.as_str(), count.count))
+            .collect();
+        assert_eq!(named, [("*.txt", 2), ("c", 1)]);
     }
 }

@@ -16,7 +16,7 @@ mod sweep;
 mod tests;
 
 pub(super) use collect::{Collected, Collector};
-pub(super) use list::{Listed, listed};
+pub(super) use list::Listed;
 pub use store::{Artifact, ArtifactStore};
 pub use sweep::{Keep, Swept};
 

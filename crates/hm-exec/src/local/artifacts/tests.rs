@@ -178,3 +178,51 @@ fn a_hostile_report_costs_no_more_than_its_size() {
     assert_eq!((sum.failed, sum.failures.len()), (1000, 100));
     assert!(sum.failures.iter().all(|name| name.chars().count() == 300));
 }
+
+/// How often this thread has asked the kernel to read and to write so far.
+#[cfg(target_os = "linux")]
+fn asked() -> (u64, u64) {
+    let text = fs::read_to_string("/proc/thread-self/io").expect("the kernel counts");
+    let field = |name: &str| {
+        let value = text.lines().find_map(|line| line.strip_prefix(name));
+        value
+            .and_then(|value| value.trim().parse().ok())
+            .expect("a number")
+    };
+    (field("syscr:"), field("syscw:"))
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn three_thousand_small_artifacts_take_a_few_calls_each_and_are_listed_by_one() {
+    const FILES: u64 = 3001;
+    let (dir, store) = store();
+    let copies: Vec<_> = (0..FILES).map(|n| dir.path().join(format!("{n}.txt"))).collect();
+    for copy in &copies {
+        fs::write(copy, copy.display().to_string()).expect("a copy");
+    }
+    let before = asked();
+    let taken = copies.iter().map(|copy| store.take(copy).expect("taken"));
+    let made: Vec<_> = taken
+        .map(|digest| Artifact {
+            step: "test".into(),
+            path: format!("out/{digest}"),
+            bytes: 1,
+            digest,
+            executable: false,
+            tests: None,
+        })
+        .collect();
+    let took = asked();
+    // The content, and its end.
+    assert!(took.0 - before.0 <= 2 * FILES + 100, "{before:?} {took:?}");
+    assert!(took.1 - before.1 <= 100, "{before:?} {took:?}");
+    let run = Uuid::new_v4();
+    store.list(run, &made).expect("listed");
+    store
+        .remember("memory", &SnapshotId("s".into()), &made)
+        .expect("remembered");
+    let listed = asked();
+    assert!(listed.1 - took.1 <= 10, "{took:?} {listed:?}");
+    assert_eq!(store.of_run(run).expect("listed").len() as u64, FILES);
+}

@@ -182,7 +182,7 @@ impl Scheduler {
         status: StepEndStatus,
         exit_code: i32,
         message: Option<String>,
-        (artifacts, more_artifacts): Listed,
+        (artifacts, more_artifacts, artifact_patterns): Listed,
     ) {
         let state = &mut self.steps[index.as_usize()];
         if let Phase::Running(since) = state.phase {
@@ -200,6 +200,7 @@ impl Scheduler {
             message,
             artifacts,
             more_artifacts,
+            artifact_patterns,
         };
         self.sink.send(event).await;
         self.let_go(index);

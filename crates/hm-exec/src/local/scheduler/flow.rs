@@ -7,7 +7,7 @@ use hm_pipeline_ir::StepIndex;
 use hm_plugin_protocol::events::BuildEvent;
 use hm_vm::SnapshotId;
 
-use super::super::artifacts::{Listed, listed};
+use super::super::artifacts::Listed;
 use super::super::decide::Decision;
 use super::super::state::{Cause, LEFT_EARLIER, Phase};
 use super::Scheduler;
@@ -48,13 +48,14 @@ impl Scheduler {
                 state.snapshot = Some(snapshot.clone());
                 let key = state.decided.parts.as_ref().map(|parts| parts.key().to_string());
                 let step_id = state.id;
-                let (artifacts, more_artifacts) = self.artifacts(index, &snapshot);
+                let (artifacts, more_artifacts, artifact_patterns) = self.artifacts(index, &snapshot);
                 let event = BuildEvent::StepCacheHit {
                     step_id,
                     key: key.unwrap_or_default(),
                     tag: snapshot.0,
                     artifacts,
                     more_artifacts,
+                    artifact_patterns,
                 };
                 self.sink.send(event).await;
                 self.let_go(index);
@@ -77,7 +78,7 @@ impl Scheduler {
             return Listed::default();
         };
         match collector.recall(snapshot) {
-            Ok(artifacts) => listed(&artifacts),
+            Ok(artifacts) => collector.listed(&artifacts),
             Err(error) => {
                 tracing::warn!(
                     step = collector.step,

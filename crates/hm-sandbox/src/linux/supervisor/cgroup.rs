@@ -365,7 +365,7 @@ fn missing(limits: &Limits, has: impl Fn(Controller) -> bool) -> Vec<String> {
     ]
     .into_iter()
     .filter(|(asked, controller, _)| *asked && !has(*controller))
-    .map(|(_, _, name)| format!("the {name} limit is not enforced: this machine gives hm no {name} cgroup (`hm doctor` tells more)"))
+    .map(|(_, _, name)| format!("the {name} limit is not enforced, and {name} is not limited: this machine gives hm no {name} cgroup (`hm doctor` tells more)"))
     .collect()
 }
 
