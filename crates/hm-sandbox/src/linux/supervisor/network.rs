@@ -25,8 +25,6 @@ pub(super) struct Slot {
     namespace: OwnedFd,
     /// Ends with the slot: its parent-death signal, or its pidfd here.
     pasta: Option<OwnedFd>,
-    /// What must not be reached from it may be: nobody is let in.
-    open: Option<io::Error>,
 }
 
 impl Slot {
@@ -50,6 +48,8 @@ pub(super) struct Slots {
     identity: Identity,
     free: Vec<Slot>,
     starting: VecDeque<Starting>,
+    /// Why slots could not be closed to what a step must not reach: nobody is let into those.
+    failed: Vec<io::Error>,
     /// How many are to be free or on their way.
     wanted: usize,
 }
@@ -61,6 +61,7 @@ impl Slots {
             identity,
             free: Vec::new(),
             starting: VecDeque::new(),
+            failed: Vec::new(),
             wanted: 0,
         }
     }
@@ -98,10 +99,10 @@ impl Slots {
             match starting.ready.read(&mut [0; 32]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.starting.push_back(starting),
                 // Ready, or ended without having become ready: the step then has its localhost alone.
-                _ => {
-                    starting.slot.open = routes::close(starting.slot.namespace.as_fd()).err();
-                    self.free.push(starting.slot);
-                }
+                _ => match routes::close(starting.slot.namespace.as_fd()) {
+                    Ok(()) => self.free.push(starting.slot),
+                    Err(error) => self.failed.push(error),
+                },
             }
         }
     }
@@ -109,8 +110,13 @@ impl Slots {
     /// A slot for a step or a pod; `None` while the one that will do is being made.
     pub(super) fn take(&mut self, network: Network) -> Option<io::Result<Slot>> {
         if self.of(network) == 0 {
-            if network == Network::Outbound && !self.starting.is_empty() {
-                return None;
+            if network == Network::Outbound {
+                if let Some(error) = self.failed.pop() {
+                    return Some(Err(error));
+                }
+                if !self.starting.is_empty() {
+                    return None;
+                }
             }
             if let Err(error) = self.begin(network) {
                 return Some(Err(error));
@@ -120,11 +126,7 @@ impl Slots {
         if network == Network::Outbound {
             self.wanted = self.wanted.saturating_sub(1);
         }
-        let slot = self.free.swap_remove(index);
-        Some(match slot.open {
-            Some(error) => Err(error),
-            None => Ok(slot),
-        })
+        Some(Ok(self.free.swap_remove(index)))
     }
 
     /// Takes a slot back that no process is in.
@@ -142,7 +144,6 @@ impl Slots {
             network,
             namespace,
             pasta: None,
-            open: None,
         };
         match (&self.pasta, network) {
             (Some(pasta), Network::Outbound) => {
