@@ -25,6 +25,8 @@ async fn an_engine_serves_machines() {
     only_changes_of_the_source_are_sent(&engine, &world).await;
     eprintln!("images_come_in_every_form");
     images_come_in_every_form(&engine, &world).await;
+    eprintln!("images_with_a_source_are_bounded_in_number");
+    images_with_a_source_are_bounded_in_number(&world).await;
     eprintln!("what_the_dead_left_goes");
     what_the_dead_left_goes(&engine, &world).await;
     eprintln!("nothing_of_its_users_is_touched");
@@ -187,6 +189,29 @@ async fn images_come_in_every_form(engine: &Engine, world: &World) {
     assert!(world.backend.resolve(&name).await.is_err());
     images.collect(0).await.unwrap();
     assert_eq!(images.list().await.unwrap(), []);
+}
+
+/// Those that machines began from last are kept, and those that one may be about to begin from.
+async fn images_with_a_source_are_bounded_in_number(world: &World) {
+    let directory = world.state("sourced");
+    let before = std::fs::read_dir(&directory).unwrap().count();
+    let now = std::time::SystemTime::now();
+    for minutes in 0..40 {
+        let file = std::fs::File::create(directory.join(format!("made{minutes}.json"))).unwrap();
+        let used = now - std::time::Duration::from_secs(minutes * 60);
+        file.set_modified(used).unwrap();
+    }
+    world.backend.reclaim().await.unwrap();
+    let left: Vec<_> = std::fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("made"))
+        .collect();
+    assert!((16 - before..=16).contains(&left.len()), "{left:?}");
+    assert!(left.contains(&"made0.json".to_owned()), "{left:?}");
+    for name in left {
+        std::fs::remove_file(directory.join(name)).unwrap();
+    }
 }
 
 /// What a process that was killed had in the engine goes when the next one reclaims; a living one's stays.

@@ -245,6 +245,11 @@ impl World {
         }
     }
 
+    /// A directory of what the backend keeps beside the engine.
+    pub fn state(&self, name: &str) -> PathBuf {
+        self.data.join("docker").join(name)
+    }
+
     /// Removes the newest backend's file, as if its process were gone.
     pub fn forget_owner(&self) {
         let owners = std::fs::read_dir(self.data.join("docker/owners")).unwrap();
