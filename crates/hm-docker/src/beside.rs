@@ -20,6 +20,9 @@ use hm_vm::{Cancel, ExecOutcome, ExecRequest, KillReason, OutputChunk, Result, V
 /// How often an ended command is asked for its exit code.
 const AGAIN: Duration = Duration::from_millis(10);
 
+/// The line of a command that is not to begin any more.
+const GIVE_UP: &[u8] = b"exit 125\n";
+
 /// How often a container is looked at that may be about to end.
 const ENDING: usize = 50;
 
@@ -105,8 +108,13 @@ pub(super) async fn run(
         };
         if stopped {
             killed = Some(KillReason::Canceled);
-            sweep(shared, container, &id).await?;
         }
+    }
+    if killed.is_some() {
+        // Its program may still wait for its line, and is not found by the mark of the command's processes.
+        let _ = input.write_all(GIVE_UP).await;
+        let _ = input.flush().await;
+        sweep(shared, container, &id).await?;
     }
     loop {
         let inspected = docker

@@ -4,6 +4,8 @@
 //! volume with a copy of the current one, made in its own container before it begins. If it passes, the new volume
 //! becomes the current one, and the old one goes; if not, the new one goes: what a command that failed or was killed
 //! wrote is never seen. The price is that copy.
+//!
+//! Nobody waits for a command that keeps nothing: what it sees is copied before it begins, by a container of its own.
 
 use std::fs::File;
 use std::io::Read;
@@ -15,18 +17,22 @@ use std::time::{Duration, SystemTime};
 use bollard::models::VolumeCreateRequest;
 use bollard::query_parameters::{DownloadFromContainerOptions, RemoveVolumeOptions};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::base::Base;
 use super::container::{Container, Shape};
 use super::engine::{failed, found, status};
 use super::labels::CACHE;
-use super::script::Copy;
+use super::run;
+use super::script::{self, Copy};
 use super::shared::Shared;
 use super::state;
 use super::stream;
 use super::usage;
-use hm_vm::{CacheDirectory, CacheMount, ExecRequest, Result, VmError};
+use hm_vm::{
+    CacheDirectory, CacheKeep, CacheMount, Cancel, ExecOutcome, ExecRequest, Network, Result, VmError,
+};
 
 /// How often a volume that is still in use is tried again, and how long after.
 const TRIES: usize = 100;
@@ -65,12 +71,12 @@ struct One {
     /// Whether that is to stay.
     kept: bool,
     shared: Arc<Shared>,
-    /// Held locked.
-    _lock: File,
+    /// Held locked, unless nothing is kept.
+    _lock: Option<File>,
 }
 
 impl Drop for One {
-    /// What a command that did not pass wrote goes.
+    /// What is not kept goes.
     fn drop(&mut self) {
         if !self.kept {
             self.shared.discard_volume(std::mem::take(&mut self.volume));
@@ -107,10 +113,16 @@ impl Held {
         self.0.iter().enumerate().filter_map(one).collect()
     }
 
-    /// Keeps what a command wrote. No container has the volumes any more.
-    pub(super) async fn keep(self, shared: &Arc<Shared>) -> Result<()> {
+    /// Whether anything is kept of a command that ended so.
+    pub(super) fn is_kept(&self, outcome: &ExecOutcome) -> bool {
+        self.0.iter().any(|one| one.mount.keep.keeps(outcome))
+    }
+
+    /// Keeps what a command wrote that ended so, where that says so. No container has the volumes any more.
+    pub(super) async fn keep(self, shared: &Arc<Shared>, outcome: &ExecOutcome) -> Result<()> {
         let state = shared.state().await?;
-        for mut one in self.0 {
+        let kept = self.0.into_iter().filter(|one| one.mount.keep.keeps(outcome));
+        for mut one in kept {
             let current = Current {
                 name: one.mount.name.clone(),
                 volume: one.volume.clone(),
@@ -172,7 +184,7 @@ pub(super) async fn hold(shared: &Arc<Shared>, base: &Base, request: &ExecReques
             volume,
             kept: false,
             shared: shared.clone(),
-            _lock: lock,
+            _lock: Some(lock),
         };
         let own = shared.clone();
         let made = async move {
@@ -185,7 +197,48 @@ pub(super) async fn hold(shared: &Arc<Shared>, base: &Base, request: &ExecReques
         };
         held.0.push(shared.to_its_end(made).await?);
     }
+    if held.0.iter().all(|one| one.mount.keep == CacheKeep::Never) {
+        copy_now(shared, base, &held).await?;
+        for one in &mut held.0 {
+            (one.before, one._lock) = (None, None);
+        }
+    }
     Ok(held)
+}
+
+/// Copies before the command begins what it is to see.
+async fn copy_now(shared: &Arc<Shared>, base: &Base, held: &Held) -> Result<()> {
+    let copies = held.copies();
+    if copies.is_empty() {
+        return Ok(());
+    }
+    let mut request = ExecRequest::shell("true");
+    request.network = Network::None;
+    let line = script::line(&request, &copies)?;
+    let shape = Shape::of(&request, None, held.volumes());
+    let container = Container::create(shared, &base.image, &shape)
+        .await?
+        .ok_or_else(|| VmError::Other("an image went away while it was used; run again".into()))?;
+    let (output, mut chunks) = mpsc::channel(1);
+    let copied = async {
+        match run::start(shared, &container).await? {
+            run::Start::Started(started) => {
+                run::drive(shared, *started, &line, &request, &output, &Cancel::new()).await
+            }
+            run::Start::NoShell(outcome) => Ok(outcome),
+        }
+    };
+    let copied = tokio::select! {
+        copied = copied => copied?,
+        // What is written goes nowhere.
+        () = async { while chunks.recv().await.is_some() {} } => return Ok(()),
+    };
+    match copied.status.code() {
+        0 => Ok(()),
+        code => Err(VmError::Other(format!(
+            "cannot copy the cache directories: `cp` ended with exit code {code}"
+        ))),
+    }
 }
 
 fn lock_name(name: &str) -> String {

@@ -104,6 +104,7 @@ pub(super) async fn drive(
         output: mut said,
         input,
     } = started;
+    request.start.mark();
     let guard = Ending(&container);
     let (mut killed, mut notes) = (None, Vec::new());
     let (orders, ordered) = mpsc::channel::<&'static [u8]>(1);

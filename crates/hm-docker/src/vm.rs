@@ -34,7 +34,7 @@ struct Inner {
     container: Option<Arc<Container>>,
     /// Images that only this machine needs.
     passing: Vec<String>,
-    /// Cache directories as commands that did not pass left them, which go with the container.
+    /// Cache directories of which nothing is kept, which go with the container.
     spent: Vec<caches::Held>,
 }
 
@@ -110,21 +110,21 @@ impl DockerVm {
     }
 
     /// Gives cache directories back. Their volumes are free once the container that has them is gone.
-    async fn give_back(&self, held: caches::Held, passed: bool) -> Result<()> {
+    async fn give_back(&self, held: caches::Held, outcome: Option<&ExecOutcome>) -> Result<()> {
         if held.is_empty() {
             return Ok(());
         }
         let mut inner = self.inner.lock().await;
-        if !passed {
+        let Some(outcome) = outcome.filter(|outcome| held.is_kept(outcome)) else {
             inner.spent.push(held);
             return Ok(());
-        }
+        };
         let has_them = |container: &Arc<Container>| container.shape.volumes == held.volumes();
         if inner.container.as_ref().is_some_and(has_them) {
             self.set_aside(&mut inner).await?;
         }
         drop(inner);
-        held.keep(&self.shared).await
+        held.keep(&self.shared, outcome).await
     }
 
     /// Makes an image of the container, so that another one can be made above it.
@@ -237,9 +237,8 @@ impl Vm for DockerVm {
                 () = cancel.terminated() => return Ok(canceled()),
             };
             let outcome = self.main(inner, request, &held, &output, &cancel).await;
-            let passed = outcome.as_ref().is_ok_and(|outcome| outcome.status.code() == 0);
             tokio::select! {
-                given = self.give_back(held, passed) => given?,
+                given = self.give_back(held, outcome.as_ref().ok()) => given?,
                 () = cancel.killed() => {}
             }
             return outcome;
@@ -266,8 +265,7 @@ impl Vm for DockerVm {
         };
         let outcome = attached.await;
         drop(inner);
-        let passed = outcome.as_ref().is_ok_and(|outcome| outcome.status.code() == 0);
-        self.give_back(held, passed).await?;
+        self.give_back(held, outcome.as_ref().ok()).await?;
         outcome
     }
 

@@ -26,7 +26,8 @@ pub use error::PlanError;
 pub use graph::PipelineGraph;
 pub use keys::{Base, CacheKey, Component, KeyInputs, KeyParts, ParseCacheKeyError};
 pub use needs::{
-    Artifacts, CacheDirectory, CollectWhen, HealthCheck, SecretDelivery, SecretUse, Service, ServiceScope,
+    Artifacts, CacheDirectory, CacheKeep, CollectWhen, HealthCheck, SecretDelivery, SecretUse, Service,
+    ServiceScope,
 };
 pub use parse::{
     MAX_KEY_BYTES, MAX_NEEDS, MAX_PATTERNS, MAX_PLAN_BYTES, MAX_RETRIES, MAX_STEPS, dropped_variable,

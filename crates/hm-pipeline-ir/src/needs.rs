@@ -104,4 +104,16 @@ pub struct CacheDirectory {
     pub name: String,
     /// Where the step sees it: absolute, `~/...`, or relative to the workspace.
     pub path: String,
+    /// Whether what the step writes there is kept.
+    pub keep: CacheKeep,
+}
+
+/// When what a step wrote to a cache directory is there for later ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum CacheKeep {
+    /// When it passed.
+    #[default]
+    Passed,
+    /// When it failed, too: for what is only ever added to.
+    Always,
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hm_pipeline_ir::{
-    Artifacts, CacheDirectory, CollectWhen, HealthCheck, MAX_NEEDS, MAX_PATTERNS, PipelineGraph,
+    Artifacts, CacheDirectory, CacheKeep, CollectWhen, HealthCheck, MAX_NEEDS, MAX_PATTERNS, PipelineGraph,
     SecretDelivery, SecretUse, Service, ServiceScope, Step,
 };
 use serde_json::{Value, json};
@@ -94,6 +94,7 @@ fn a_plan_that_uses_all_of_them_is_read() {
     let cache = |name: &str, path: &str| CacheDirectory {
         name: name.into(),
         path: path.into(),
+        keep: CacheKeep::Passed,
     };
     assert_eq!(
         step.caches,
@@ -115,6 +116,18 @@ fn a_plan_that_uses_all_of_them_is_read() {
     assert_eq!(names(graph.services(deploy)), ["db"]);
     assert_eq!(names(graph.services(test)), ["db", "cache.local"]);
     assert_eq!(graph.chain_services(graph.index_of("build").unwrap()), []);
+}
+
+#[test]
+fn cache_directory_is_kept_always_where_the_plan_says_so() {
+    let cache = |keep: Value| {
+        let mut cache = json!({"name": "deps", "path": "~/.deps"});
+        cache["keep"] = keep;
+        json!([cache])
+    };
+    let step = accepted("caches", cache("always".into()));
+    assert_eq!(step.caches[0].keep, CacheKeep::Always);
+    refused("caches", cache("never".into()), "\"passed\" or \"always\"");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::{CacheMount, PodId, Secrets};
 
@@ -40,6 +41,22 @@ pub struct Limits {
     pub disk: Option<u64>,
 }
 
+/// The moment at which a command itself begins, with all that readies its machine behind it. Clones are one moment.
+#[derive(Debug, Clone, Default)]
+pub struct CommandStart(CancellationToken);
+
+impl CommandStart {
+    /// The command begins. A machine calls this once, in [`crate::Vm::exec`].
+    pub fn mark(&self) {
+        self.0.cancel();
+    }
+
+    /// Waits until the command has begun.
+    pub async fn reached(&self) {
+        self.0.cancelled().await;
+    }
+}
+
 /// One command to run.
 #[derive(Debug, Clone)]
 pub struct ExecRequest {
@@ -63,6 +80,8 @@ pub struct ExecRequest {
     pub user: Option<String>,
     /// How long it may take to end once it is terminated; none kills it at once.
     pub grace: Duration,
+    /// Marked by the machine when the command itself begins.
+    pub start: CommandStart,
 }
 
 impl ExecRequest {
@@ -80,6 +99,7 @@ impl ExecRequest {
             secrets: Secrets::default(),
             user: None,
             grace: DEFAULT_GRACE,
+            start: CommandStart::default(),
         }
     }
 }

@@ -23,11 +23,12 @@ pub mod patterns;
 pub mod testing;
 
 pub use blocking::blocking;
-pub use caches::{CacheDirectory, CacheMount};
+pub use caches::{CacheDirectory, CacheKeep, CacheMount};
 pub use cancel::{Cancel, TerminateOnDrop};
 pub use error::{Result, VmError};
 pub use exec::{
-    DEFAULT_GRACE, ExecOutcome, ExecRequest, ExitStatus, KillReason, Limits, Network, OutputChunk,
+    CommandStart, DEFAULT_GRACE, ExecOutcome, ExecRequest, ExitStatus, KillReason, Limits, Network,
+    OutputChunk,
 };
 pub use exec::{Stream, Terminal, TerminalInput, TerminalSize, WORKSPACE};
 pub use export::{Export, Exported, ExportedFile};

@@ -94,6 +94,7 @@ async fn cache_directory_counts_as_disk(world: &World) {
     request.caches = vec![CacheMount {
         name: "steps".into(),
         path: "/var/cache/steps".into(),
+        keep: hm_vm::CacheKeep::default(),
     }];
     let ran = world.run(vm.as_ref(), &request).await;
     assert_eq!(ran.outcome.killed, Some(KillReason::DiskFull), "{ran:?}");

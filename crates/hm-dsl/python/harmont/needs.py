@@ -174,12 +174,14 @@ def artifacts(
     return Artifacts(paths=kept, when=None if when == "always" else when, max_bytes=max_bytes)
 
 
-def cache_dir(path: str, *, name: Optional[str] = None) -> CacheDir:
+def cache_dir(path: str, *, name: Optional[str] = None, keep: Optional[str] = None) -> CacheDir:
     """Name a directory that outlives the step, is shared between runs, and is in no snapshot.
 
     Args:
         path: Where the step sees it: absolute, ``~/...``, or relative to the source's root.
         name: Steps that give the same name share it. Derived from the path when left out.
+        keep: ``"passed"`` (the default) keeps what a step that passed wrote, ``"always"`` what one that failed wrote, too:
+            for what is only ever added to, such as a registry of downloads.
     """
     check_text("path of a cache directory", path)
     plain = [part for part in path.split("/") if part not in ("", ".")]
@@ -191,7 +193,9 @@ def cache_dir(path: str, *, name: Optional[str] = None) -> CacheDir:
         name = _name_of(path, plain)
     elif not isinstance(name, str) or not 0 < len(name) <= 128 or name[0] == "." or not _CACHE.issuperset(name):
         raise ValueError(f"hm: {name!r} cannot be the name of a cache directory\n  → use letters, digits, -, _ and .")
-    return CacheDir(name=name, path=path)
+    if keep not in (None, "passed", "always"):
+        raise ValueError(f'hm: keep must be "passed" or "always", got {keep!r}')
+    return CacheDir(name=name, path=path, keep=None if keep == "passed" else keep)
 
 
 def check_services(services: Optional[Iterable[Service]]) -> Optional[list[dict[str, Any]]]:

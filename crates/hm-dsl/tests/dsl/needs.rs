@@ -228,11 +228,11 @@ fn artifacts() {
 fn cache_directories() {
     let found = field(
         "caches",
-        "caches=['~/.cargo/registry', hm.cache_dir('node_modules/.cache', name='node'), '/var/cache/apt/', 'a-b/ü']",
+        "caches=['~/.cargo/registry', hm.cache_dir('node_modules/.cache', name='node', keep='always'), '/var/cache/apt/', 'a-b/ü']",
     );
     let expected = json!([
         {"name": "home-.cargo-registry", "path": "~/.cargo/registry"},
-        {"name": "node", "path": "node_modules/.cache"},
+        {"name": "node", "path": "node_modules/.cache", "keep": "always"},
         {"name": "root-var-cache-apt", "path": "/var/cache/apt/"},
         {"name": found[3]["name"], "path": "a-b/ü"},
     ]);
@@ -252,6 +252,10 @@ fn cache_directories() {
         (
             "caches=[hm.cache_dir('a', name='.a')]",
             "'.a' cannot be the name of a cache directory",
+        ),
+        (
+            "caches=[hm.cache_dir('a', keep='never')]",
+            "keep must be \"passed\" or \"always\", got 'never'",
         ),
         (
             "caches=[hm.cache_dir('a', name='a/b')]",

@@ -42,6 +42,7 @@ impl Build {
     /// Runs the build to its end. `build_end` is its last event, whatever happens.
     pub(super) async fn run(self) -> Result<BuildOutcome> {
         let (started_at, since) = (Utc::now(), Instant::now());
+        let cancel = self.cancel.clone();
         let cleaner = Cleaner::start(
             Arc::clone(&self.run.vm),
             Arc::clone(&self.sources),
@@ -56,12 +57,12 @@ impl Build {
             Err(error) => {
                 self.skip_all(&error).await;
                 self.finish(BuildStatus::Failed, since).await;
-                cleaner.finish(false).await;
+                cleaner.finish(false, &cancel).await;
                 return Err(self.masked(error));
             }
         };
         self.finish(status, since).await;
-        cleaner.finish(scheduler.prepared).await;
+        cleaner.finish(scheduler.prepared, &cancel).await;
         if let Some(error) = scheduler.error {
             return Err(self.masked(error));
         }

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use hm_pipeline_ir::CacheDirectory;
-use hm_vm::CacheMount;
+use hm_vm::{CacheKeep, CacheMount};
 
 /// How many characters of a worktree's digest tell it from others.
 const DIGEST: usize = 16;
@@ -15,16 +15,22 @@ const DIGEST: usize = 16;
 /// What the backend is to show a step of the worktree at `repo_root`.
 pub(super) fn mount(cache: &CacheDirectory, repo_root: &Path) -> CacheMount {
     let path = Path::new(&cache.path);
+    let keep = match cache.keep {
+        hm_pipeline_ir::CacheKeep::Passed => CacheKeep::Passed,
+        hm_pipeline_ir::CacheKeep::Always => CacheKeep::Always,
+    };
     if path.is_absolute() || path.starts_with("~") {
         return CacheMount {
             name: cache.name.clone(),
             path: path.to_owned(),
+            keep,
         };
     }
     let digest = blake3::hash(repo_root.as_os_str().as_encoded_bytes()).to_hex();
     CacheMount {
         name: format!("{}.{}", cache.name, &digest[..DIGEST]),
         path: PathBuf::from("/workspace").join(path),
+        keep,
     }
 }
 
@@ -36,6 +42,7 @@ mod tests {
         let cache = CacheDirectory {
             name: "deps".into(),
             path: path.into(),
+            keep: hm_pipeline_ir::CacheKeep::default(),
         };
         let mount = mount(&cache, Path::new(repo_root));
         (mount.name, mount.path)

@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use hm_snapshots::{Budget, Registry};
 use hm_source::SourceStore;
-use hm_vm::VmBackend;
+use hm_vm::{Cancel, VmBackend};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::snapshots::Snapshots;
+use super::step::in_patience;
 
 /// How long a run goes on before its snapshots are measured, and again after each time.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -77,9 +78,16 @@ impl Cleaner {
     }
 
     /// Ends the background work; where the run `added` snapshots, brings them, the cache directories and the images within
-    /// their budgets.
-    pub(super) async fn finish(self, added: bool) {
+    /// their budgets. Once the run is canceled, nobody waits for any of that: a later run does it.
+    pub(super) async fn finish(self, added: bool, canceled: &Cancel) {
         self.stop.cancel();
+        let abort = self.task.abort_handle();
+        if in_patience(canceled, self.clean(added)).await.is_none() {
+            abort.abort();
+        }
+    }
+
+    async fn clean(self, added: bool) {
         if let Err(error) = self.task.await {
             tracing::warn!(%error, "the cleaning task did not end well");
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
-use hm_pipeline_ir::{Service, Step};
+use hm_pipeline_ir::{Service, Step, StepIndex};
 use hm_vm::{ImageConfig, ImageReference, VmError};
 
 use super::backend::LocalBackend;
@@ -70,6 +70,36 @@ impl LocalBackend {
                 }
             }
         }
+        self.find_images(request, &wanted).await
+    }
+
+    /// Finds those of one step: its services', and its own where it starts from it.
+    pub(super) async fn images_of_step(
+        &self,
+        request: &RunRequest,
+        index: StepIndex,
+        starts_from_it: bool,
+    ) -> Result<BTreeMap<ImageReference, Image>> {
+        let mut wanted: Vec<Wanted<'_>> = Vec::new();
+        let graph = &request.plan.graph;
+        let step = graph.step(index);
+        if starts_from_it {
+            want(&mut wanted, image_name(graph, step, self.vm.as_ref()), step, None);
+        }
+        let own = step.services.iter();
+        let chain = graph.chain_services(index);
+        for service in own.chain(chain.into_iter().map(|(_, service)| service)) {
+            let name = service_image_name(service, self.vm.as_ref());
+            want(&mut wanted, name, step, Some(service));
+        }
+        self.find_images(request, &wanted).await
+    }
+
+    async fn find_images(
+        &self,
+        request: &RunRequest,
+        wanted: &[Wanted<'_>],
+    ) -> Result<BTreeMap<ImageReference, Image>> {
         let found = join_all(wanted.iter().map(|wanted| self.image(request, wanted))).await;
         wanted
             .iter()

@@ -2,7 +2,8 @@
 //!
 //! [`LocalBackend`] checks what can be checked before anything runs (`setup`), decides which steps are cache
 //! hits (`decide`), and hands the rest to one task that owns the run's state (`scheduler`); each step runs in a
-//! task of its own (`step`), whose output is cut into lines (`lines`) and sent as events (`sink`).
+//! task of its own (`step`), whose output is cut into lines (`lines`) and sent as events (`sink`). A past run's step is
+//! set up again for a person (`reopen`).
 
 mod artifacts;
 mod backend;
@@ -16,6 +17,7 @@ mod images;
 mod keeper;
 mod lines;
 mod output;
+mod reopen;
 mod run;
 mod scheduler;
 mod scrub;
@@ -32,4 +34,4 @@ mod watched;
 
 pub use artifacts::{Artifact, ArtifactStore, Keep, Swept};
 pub use backend::LocalBackend;
-pub use secrets::give_secrets;
+pub use reopen::{Reopen, Reopened};

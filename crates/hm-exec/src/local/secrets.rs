@@ -54,8 +54,7 @@ fn rejected(message: String) -> BackendError {
 }
 
 /// What a command is given of `values`: what `wanted` asks for, and nothing else.
-#[must_use]
-pub fn give_secrets(wanted: &[SecretUse], values: &BTreeMap<String, SecretValue>) -> Secrets {
+pub(super) fn give_secrets(wanted: &[SecretUse], values: &BTreeMap<String, SecretValue>) -> Secrets {
     let mut given = Secrets::default();
     for secret in wanted {
         let Some(value) = values.get(&secret.name) else {

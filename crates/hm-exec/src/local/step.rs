@@ -10,7 +10,8 @@ use futures::FutureExt;
 use hm_plugin_protocol::events::{BuildEvent, CANCELED, TIMED_OUT};
 use hm_source::Source;
 use hm_vm::{
-    Cancel, ExecOutcome, ExecRequest, KillReason, ResolvedImage, SnapshotId, Vm, VmBackend, VmError,
+    Cancel, CommandStart, ExecOutcome, ExecRequest, KillReason, ResolvedImage, SnapshotId, Vm, VmBackend,
+    VmError,
 };
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -23,8 +24,25 @@ use super::sink::Sink;
 /// How many chunks of output wait between a machine and the line splitter.
 const CHUNKS: usize = 8;
 
-/// How long a canceled step's machine may take to keep what the step left.
-const KEEPING: Duration = Duration::from_millis(1500);
+/// How long what was begun for a step may go on once nobody wants it: the machine of one, or keeping what one left.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Does work, but only for a moment more once it is to end, and not at all once it is to end at once. What is left
+/// half-done then is removed by a later run.
+pub(super) async fn in_patience<T>(cancel: &Cancel, work: impl Future<Output = T>) -> Option<T> {
+    let over = async {
+        cancel.terminated().await;
+        tokio::select! {
+            () = cancel.killed() => {}
+            () = tokio::time::sleep(PATIENCE) => {}
+        }
+    };
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = over => None,
+    }
+}
 
 /// What a step starts from.
 #[derive(Debug, Clone)]
@@ -51,6 +69,8 @@ pub(super) struct Job {
     pub(super) artifacts: Option<Collector>,
     /// Set once the build has run out of time.
     pub(super) late: Arc<AtomicBool>,
+    /// Whoever started the build wants its end: what is kept of a step that has ended is not waited for.
+    pub(super) canceled: Cancel,
 }
 
 /// How a step's last attempt ended.
@@ -75,7 +95,8 @@ pub(super) struct Finished {
 
 /// An attempt's end, and the machine it was made on.
 struct Attempt {
-    vm: Box<dyn Vm>,
+    /// None where it was stopped before there was one.
+    vm: Option<Box<dyn Vm>>,
     ending: Ending,
     exit_code: i32,
     notes: Vec<String>,
@@ -83,8 +104,8 @@ struct Attempt {
 
 /// What became of an attempt's command.
 enum Ran {
-    /// It was stopped before it began; what it waited for.
-    Stopped(Option<String>),
+    /// It was stopped before it began.
+    Stopped,
     /// A service that it needs cannot be used, for this reason.
     Unready(String),
     Ended {
@@ -94,8 +115,9 @@ enum Ran {
 }
 
 impl Job {
-    /// Runs the step with all its attempts. The machine of the last one comes back for whoever destroys it.
-    pub(super) async fn run(&self, cancel: &Cancel) -> Result<(Finished, Box<dyn Vm>), VmError> {
+    /// Runs the step with all its attempts. The machine of the last one, where it has one, comes back for whoever
+    /// destroys it.
+    pub(super) async fn run(&self, cancel: &Cancel) -> Result<(Finished, Option<Box<dyn Vm>>), VmError> {
         for attempt in 1.. {
             let mut tried = self.attempt(cancel, attempt).await?;
             if !self.tries_again(tried.ending, attempt) {
@@ -110,7 +132,9 @@ impl Job {
                 }
                 return Ok((finished, tried.vm));
             }
-            tried.vm.destroy().await?;
+            if let Some(vm) = tried.vm {
+                vm.destroy().await?;
+            }
             let again = self.started(None, Some((attempt + 1, tried.exit_code)));
             self.sink.send(again).await;
         }
@@ -175,9 +199,9 @@ impl Job {
         cancel: &Cancel,
         attempt: u32,
     ) -> Result<Attempt, VmError> {
-        let kill = cancel.child();
-        let tried = self.try_once(beside, cancel, &kill, attempt);
-        let (tried, late) = self.timed(tried, &kill).await;
+        let (kill, start) = (cancel.child(), CommandStart::default());
+        let tried = self.try_once(beside, &start, &kill, attempt);
+        let (tried, late) = self.timed(tried, &start, &kill).await;
         let (vm, ran) = tried?;
         let stopped = cancel.is_terminated();
         let mut notes = Vec::new();
@@ -190,11 +214,8 @@ impl Job {
                 }
                 (ending, exit_code)
             }
-            Ran::Unready(_) | Ran::Stopped(_) if stopped => (Ending::Stopped, CANCELED),
-            Ran::Stopped(waiting) => {
-                notes.extend(waiting);
-                (Ending::TimedOut, TIMED_OUT)
-            }
+            Ran::Unready(_) if stopped => (Ending::Stopped, CANCELED),
+            Ran::Stopped => (Ending::Stopped, CANCELED),
             Ran::Unready(why) => {
                 notes.push(why);
                 (Ending::Failed, 1)
@@ -217,24 +238,30 @@ impl Job {
     async fn try_once(
         &self,
         beside: Option<&mut Beside>,
-        cancel: &Cancel,
+        start: &CommandStart,
         kill: &Cancel,
         attempt: u32,
-    ) -> Result<(Box<dyn Vm>, Ran), VmError> {
+    ) -> Result<(Option<Box<dyn Vm>>, Ran), VmError> {
         let machine = async {
-            match &self.start {
-                Start::Image(image) => self.vm.create(image).await,
-                Start::Snapshot(snapshot) => self.vm.restore(snapshot).await,
-            }
+            let made = async {
+                match &self.start {
+                    Start::Image(image) => self.vm.create(image).await,
+                    Start::Snapshot(snapshot) => self.vm.restore(snapshot).await,
+                }
+            };
+            in_patience(kill, made).await.transpose()
         };
+        let mut request = self.request.clone();
+        request.start = start.clone();
         let Some(beside) = beside else {
-            let mut vm = machine.await?;
-            if cancel.is_terminated() {
-                return Ok((vm, Ran::Stopped(None)));
+            let Some(mut vm) = machine.await? else {
+                return Ok((None, Ran::Stopped));
+            };
+            if !self.lay_source(vm.as_mut(), kill).await? {
+                return Ok((Some(vm), Ran::Stopped));
             }
-            vm.inject(Arc::clone(&self.source)).await?;
-            let ran = self.exec(vm.as_ref(), &self.request, kill, attempt).await?;
-            return Ok((vm, ran));
+            let ran = self.exec(vm.as_ref(), &request, kill, attempt).await?;
+            return Ok((Some(vm), ran));
         };
         let stop = kill.child();
         let machine = async {
@@ -245,14 +272,17 @@ impl Job {
             made
         };
         let (vm, ready) = tokio::join!(machine, beside.ready(&stop));
-        let mut vm = vm?;
+        let Some(mut vm) = vm? else {
+            return Ok((None, Ran::Stopped));
+        };
         match ready? {
             Readiness::Usable => {}
-            Readiness::Unready(why) => return Ok((vm, Ran::Unready(why))),
-            Readiness::Stopped(waiting) => return Ok((vm, Ran::Stopped(Some(waiting)))),
+            Readiness::Unready(why) => return Ok((Some(vm), Ran::Unready(why))),
+            Readiness::Stopped => return Ok((Some(vm), Ran::Stopped)),
         }
-        vm.inject(Arc::clone(&self.source)).await?;
-        let mut request = self.request.clone();
+        if !self.lay_source(vm.as_mut(), kill).await? {
+            return Ok((Some(vm), Ran::Stopped));
+        }
         request.pod = Some(beside.pod());
         let kill = kill.child();
         let ran = {
@@ -268,7 +298,16 @@ impl Job {
                 }
             }
         };
-        Ok((vm, ran))
+        Ok((Some(vm), ran))
+    }
+
+    /// Lays the source, and tells whether the command may begin.
+    async fn lay_source(&self, vm: &mut dyn Vm, kill: &Cancel) -> Result<bool, VmError> {
+        if kill.is_terminated() {
+            return Ok(false);
+        }
+        let laid = in_patience(kill, vm.inject(Arc::clone(&self.source))).await;
+        Ok(laid.transpose()?.is_some() && !kill.is_terminated())
     }
 
     async fn exec(
@@ -287,17 +326,26 @@ impl Job {
         })
     }
 
-    /// Waits for an attempt, and ends it once the step's time is up. Tells whether it was then still under way, as far as
-    /// was known here: a timer may come late.
-    async fn timed<T>(&self, exec: impl Future<Output = T>, kill: &Cancel) -> (T, bool) {
+    /// Waits for an attempt, and ends it once the step's time is up, which counts from the command's start. Tells whether
+    /// it was then still under way, as far as was known here: a timer may come late.
+    async fn timed<T>(
+        &self,
+        exec: impl Future<Output = T>,
+        start: &CommandStart,
+        kill: &Cancel,
+    ) -> (T, bool) {
         let Some(limit) = self.timeout else {
             return (exec.await, false);
+        };
+        let up = async {
+            start.reached().await;
+            tokio::time::sleep(limit).await;
         };
         tokio::pin!(exec);
         tokio::select! {
             biased;
             done = &mut exec => (done, false),
-            () = tokio::time::sleep(limit) => {
+            () = up => {
                 kill.terminate();
                 (exec.await, true)
             }
@@ -311,7 +359,7 @@ impl Job {
         if tried.ending == Ending::Stopped && !late {
             return None;
         }
-        let collect = collector.collect(tried.vm.as_ref(), tried.ending == Ending::Passed);
+        let collect = collector.collect(tried.vm.as_deref()?, tried.ending == Ending::Passed);
         let collected = if late {
             Some(collect.await)
         } else {
@@ -337,36 +385,37 @@ impl Job {
     }
 
     /// Takes the snapshot of what the last attempt left, also of a canceled one: somebody will ask what it hung on. Nobody
-    /// waits long for that, and not at all once the build is killed.
+    /// waits long for that once the build is canceled, and not at all once it is killed. A step of which nothing is kept for
+    /// that reason has not passed: nothing can build in it.
     async fn seal(&self, tried: &mut Attempt, cancel: &Cancel) -> Result<Finished, VmError> {
         let mut notes = std::mem::take(&mut tried.notes);
         let hurried = tried.ending == Ending::Stopped && !self.late.load(Ordering::Acquire);
-        let snapshot = match tried.ending {
-            Ending::Passed => Some(tried.vm.snapshot().await?.id),
-            Ending::Stopped if hurried && cancel.is_killed() => None,
-            Ending::Failed | Ending::TimedOut | Ending::Stopped => {
-                let patience = async {
-                    if hurried {
-                        tokio::time::sleep(KEEPING).await;
-                    } else {
-                        std::future::pending::<()>().await;
-                    }
-                };
-                let sealed = tokio::select! {
-                    biased;
-                    sealed = tried.vm.snapshot() => sealed.map_err(|error| error.to_string()),
-                    () = cancel.killed(), if hurried => Err("the build was killed".into()),
-                    () = patience => Err(format!("it took longer than {} s", KEEPING.as_secs_f64())),
-                };
-                match sealed {
-                    Ok(snapshot) => Some(snapshot.id),
-                    Err(why) => {
-                        notes.push(format!("what it left could not be kept: {why}"));
-                        None
-                    }
-                }
+        let hurry = if hurried { cancel } else { &self.canceled };
+        let sealed = match &mut tried.vm {
+            None => None,
+            Some(_) if hurried && cancel.is_killed() => None,
+            Some(vm) => Some(in_patience(hurry, vm.snapshot()).await),
+        };
+        let (snapshot, why) = match sealed {
+            None => (None, None),
+            Some(Some(Ok(snapshot))) => (Some(snapshot.id), None),
+            Some(Some(Err(error))) if tried.ending == Ending::Passed => return Err(error),
+            Some(Some(Err(error))) => (None, Some(error.to_string())),
+            Some(None) if hurry.is_killed() => (None, Some("the build was killed".to_owned())),
+            Some(None) => {
+                let longest = PATIENCE.as_secs_f64();
+                (
+                    None,
+                    Some(format!(
+                        "the build was canceled, and it took longer than {longest} s"
+                    )),
+                )
             }
         };
+        notes.extend(why.map(|why| format!("what it left could not be kept: {why}")));
+        if tried.ending == Ending::Passed && snapshot.is_none() {
+            (tried.ending, tried.exit_code) = (Ending::Stopped, CANCELED);
+        }
         Ok(Finished {
             ending: tried.ending,
             exit_code: tried.exit_code,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use hm_exec::testing::{PlanWriter, StepWriter, check_order, play};
 use hm_exec::{BuildStatus, ExecutionBackend, RunOptions, StepStatus};
 use hm_plugin_protocol::events::{BuildEvent, StepEndStatus};
+use hm_vm::testing::Delays;
 
 use crate::support::{Bench, stdout};
 
@@ -146,6 +147,86 @@ async fn a_steps_timeout_fails_the_build() {
     assert!(message.expect("a message").contains("timeout of 5 s"));
     assert_eq!(stdout(&played, "slow"), "begun\n");
     assert_eq!(played.steps()["slow"], StepStatus::TimedOut);
+}
+
+#[tokio::test(start_paused = true)]
+async fn step_timeout_counts_from_the_command_and_not_from_the_machine() {
+    let bench = Bench::new();
+    bench.vm.delay(Delays {
+        machine: Duration::from_secs(60),
+        start: Duration::from_secs(60),
+        ..Delays::default()
+    });
+    let plan = PlanWriter::of([
+        StepWriter::new("quick", "sleep 4").with("timeout_seconds", 5),
+        StepWriter::new("slow", "sleep 1000").with("timeout_seconds", 5),
+    ])
+    .plan();
+    let played = bench.play(plan.clone(), keep_going()).await;
+    assert_eq!(played.steps()["quick"], StepStatus::Passed);
+    assert_eq!(played.steps()["slow"], StepStatus::TimedOut);
+    // A build's own timeout counts from its start.
+    let options = RunOptions {
+        timeout: Some(Duration::from_secs(30)),
+        ..keep_going()
+    };
+    let begun = tokio::time::Instant::now();
+    let played = bench.play(plan, options).await;
+    assert_eq!(played.status().expect("it ended"), BuildStatus::TimedOut);
+    assert!(begun.elapsed() < Duration::from_secs(33), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancel_does_not_wait_for_what_a_machine_is_slow_at() {
+    let long = Duration::from_secs(1000);
+    let slow = [
+        Delays {
+            machine: long,
+            ..Delays::default()
+        },
+        Delays {
+            start: long,
+            ..Delays::default()
+        },
+        Delays {
+            snapshot: long,
+            ..Delays::default()
+        },
+    ];
+    for (delays, command) in slow
+        .into_iter()
+        .flat_map(|delays| [(delays, "true"), (delays, "exit 3")])
+    {
+        let bench = Bench::new();
+        bench.vm.delay(delays);
+        let plan = PlanWriter::of([
+            StepWriter::new("step", command),
+            StepWriter::new("child", "true").builds_in("step"),
+        ])
+        .plan();
+        let request = bench.request(plan.clone(), RunOptions::default());
+        let begun = tokio::time::Instant::now();
+        let played = play(&bench.backend, request, |event, control| {
+            if matches!(event, BuildEvent::StepStart { .. }) {
+                let cancel = control.cancel_handle();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_secs(5)).await;
+                    cancel.terminate();
+                });
+            }
+        });
+        let played = played.await.expect("it starts");
+        let took = begun.elapsed();
+        assert!(took < Duration::from_secs(7), "{delays:?} {command}: {took:?}");
+        check_order(&played.events, &plan.graph).expect("the order holds");
+        assert_eq!(played.status().expect("it ended"), BuildStatus::Canceled);
+        assert_eq!((bench.vm.counters().live, bench.vm.counters().running), (0, 0));
+        assert_ne!(
+            played.steps()["step"],
+            StepStatus::Passed,
+            "nothing is kept of it"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -424,28 +424,31 @@ async fn a_soft_failure_leaves_the_chain_its_services() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_steps_timeout_includes_the_start_of_its_services() {
+async fn step_timeout_counts_from_the_command_and_not_from_its_services() {
     let bench = Bench::new();
-    let slow = json!({"name": "db", "cmd": "hm-serve db", "health": {"cmd": "false"}});
+    let slow = json!({"name": "db", "cmd": "sleep 30 && hm-serve db", "health": {"cmd": "hm-probe db"}});
+    let never =
+        json!({"name": "db", "cmd": "hm-serve db", "health": {"cmd": "false", "timeout_seconds": 20}});
     let plan = PlanWriter::of([
-        step("test", "echo never", [slow]).with("timeout_seconds", 5),
-        step("long", "sleep 100", [server("db", "step")]).with("timeout_seconds", 5),
+        step("test", "hm-probe db; sleep 4", [slow.clone()]).with("timeout_seconds", 5),
+        step("long", "sleep 100", [slow]).with("timeout_seconds", 5),
+        step("never", "echo never", [never]).with("timeout_seconds", 5),
     ]);
     let options = RunOptions {
         keep_going: true,
         ..RunOptions::default()
     };
     let played = run_with(&bench, &plan, options).await;
-    let (code, ended, message) = played.end("test").expect("it ended");
-    assert_eq!((code, ended), (124, Some(StepEndStatus::TimedOut)));
-    assert_eq!(
-        message,
-        Some("it ran into its timeout of 5 s; service `db` could not be used yet")
-    );
-    assert_eq!(
-        played.end("long").map(|end| (end.0, end.2)),
-        Some((124, Some("it ran into its timeout of 5 s")))
-    );
+    let ended = |key: &str| {
+        let (code, status, message) = played.end(key).expect("it ended");
+        (code, status.expect("a status"), message.unwrap_or_default())
+    };
+    assert_eq!(ended("test"), (0, StepEndStatus::Passed, ""));
+    let late = "it ran into its timeout of 5 s";
+    assert_eq!(ended("long"), (124, StepEndStatus::TimedOut, late));
+    let (code, status, message) = ended("never");
+    assert_eq!((code, status), (1, StepEndStatus::Failed));
+    assert!(message.contains("within 20 s"), "{message}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -161,6 +161,7 @@ pub struct WireArtifacts {
 pub struct WireCache {
     pub name: String,
     pub path: String,
+    pub keep: Option<String>,
 }
 
 #[derive(Deserialize)]

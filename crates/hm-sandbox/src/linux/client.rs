@@ -19,7 +19,7 @@ use super::layers::{FileOp, FileReply};
 use super::protocol::{self, Ending, Reply, Request, Root, Setup, Spawn, Work, Worked};
 use super::supervisor::ENTRY_VARIABLE;
 use super::tarball::Unpack;
-use hm_vm::{Exported, KillReason, PodRequest, Result, VmError};
+use hm_vm::{CommandStart, Exported, KillReason, PodRequest, Result, VmError};
 
 /// How long a supervisor may take to end its steps when it is no longer wanted.
 const ENDING: Timespec = Timespec {
@@ -47,8 +47,15 @@ pub(super) struct Supervisor {
 /// Who waits for what. `None` once the supervisor is gone.
 #[derive(Debug)]
 struct Pending {
-    steps: Mutex<Option<HashMap<u64, oneshot::Sender<Ending>>>>,
+    steps: Mutex<Option<HashMap<u64, Awaited>>>,
     works: Mutex<Option<HashMap<u64, mpsc::Sender<Done>>>>,
+}
+
+/// Who waits for a command.
+#[derive(Debug)]
+struct Awaited {
+    start: CommandStart,
+    ending: oneshot::Sender<Ending>,
 }
 
 type Done = Result<Worked, String>;
@@ -102,16 +109,17 @@ impl Supervisor {
         })
     }
 
-    /// Starts a command; the receiver gets its ending, or nothing when the supervisor dies.
+    /// Starts a command, and marks its `start`; the receiver gets its ending, or nothing when the supervisor dies.
     pub(super) fn spawn(
         &self,
         spawn: Spawn,
         fds: &[BorrowedFd<'_>],
+        start: CommandStart,
     ) -> Result<(u64, oneshot::Receiver<Ending>)> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, receiver) = oneshot::channel();
+        let (ending, receiver) = oneshot::channel();
         match lock(&self.pending.steps).as_mut() {
-            Some(steps) => steps.insert(id, sender),
+            Some(steps) => steps.insert(id, Awaited { start, ending }),
             None => return Err(gone()),
         };
         self.send(&Request::Spawn(id, Box::new(spawn)), fds)?;
@@ -254,7 +262,12 @@ impl Pending {
                 Reply::Ended(id, ending) => {
                     if let Some(waiting) = lock(&self.steps).as_mut().and_then(|steps| steps.remove(&id)) {
                         // Whoever waited may have been dropped.
-                        let _ = waiting.send(ending);
+                        let _ = waiting.ending.send(ending);
+                    }
+                }
+                Reply::Started(id) => {
+                    if let Some(waiting) = lock(&self.steps).as_ref().and_then(|steps| steps.get(&id)) {
+                        waiting.start.mark();
                     }
                 }
                 Reply::Worked(id, reply) => {

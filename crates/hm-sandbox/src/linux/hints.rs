@@ -290,6 +290,7 @@ mod tests {
         let caches = [CacheMount {
             name: "modules".into(),
             path: "/workspace/node_modules".into(),
+            keep: hm_vm::CacheKeep::default(),
         }];
         let said = "npm error EBUSY: resource busy or locked, rmdir '/workspace/node_modules'\n";
         let hints = || Hints::new(Identity::Root, Marks::Trusted, &caches);

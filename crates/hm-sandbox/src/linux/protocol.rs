@@ -175,6 +175,8 @@ pub(super) enum Reply {
     Ready,
     /// It cannot work at all on this machine.
     Failed(String),
+    /// A command's first process is there: all that it waited for is.
+    Started(u64),
     Ended(u64, Ending),
     Worked(u64, Result<Worked, String>),
 }

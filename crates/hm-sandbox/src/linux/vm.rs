@@ -26,8 +26,8 @@ use hm_source::Source;
 use hm_vm::blocking;
 use hm_vm::patterns::Patterns;
 use hm_vm::{
-    Cancel, ExecOutcome, ExecRequest, ExitStatus, Export, Exported, KillReason, OutputChunk, Result,
-    Snapshot, SnapshotId, Stream, Terminal, Vm, VmError,
+    Cancel, ExecOutcome, ExecRequest, Export, Exported, KillReason, OutputChunk, Result, Snapshot,
+    SnapshotId, Stream, Terminal, Vm, VmError,
 };
 
 /// How often a running command's use of the disk is looked at.
@@ -99,7 +99,7 @@ impl SandboxVm {
         let mut spawn = order(&self.backend, &self.image, root, request, caches.as_ref())?;
         spawn.terminal = terminal;
         let supervisor = root.supervisor.clone();
-        let (id, ending) = supervisor.spawn(spawn, fds)?;
+        let (id, ending) = supervisor.spawn(spawn, fds, request.start.clone())?;
         count(&self.backend.counters.commands);
         Ok(Running {
             supervisor,
@@ -129,12 +129,11 @@ impl SandboxVm {
         blocking(move || store.begin(&mounts)).await.map(Some)
     }
 
-    /// Keeps what a command that passed wrote to its cache directories. One that cannot be kept is as it was before.
+    /// Keeps what a command wrote to its cache directories, or throws it away. One that cannot be kept is as it was before.
     async fn end_caches(&self, caches: Option<CacheViews>, outcome: &mut ExecOutcome) {
         let Some(caches) = caches else { return };
-        let passed = outcome.status == ExitStatus::Code(0) && outcome.killed.is_none();
-        let store = self.backend.caches.clone();
-        if let Err(error) = blocking(move || store.end(caches, passed)).await {
+        let (store, ended) = (self.backend.caches.clone(), outcome.clone());
+        if let Err(error) = blocking(move || store.end(caches, &ended)).await {
             outcome.notes.push(format!(
                 "what it wrote to its cache directories is not all kept: {error}"
             ));

@@ -25,6 +25,7 @@ fn cached(command: &str) -> ExecRequest {
         caches: vec![CacheMount {
             name: "cache".into(),
             path: AT.into(),
+            keep: hm_vm::CacheKeep::default(),
         }],
         cwd: AT.into(),
         ..ExecRequest::shell(command)
@@ -180,6 +181,7 @@ async fn places_and_names_that_are_none_are_refused(world: &World) {
         request.caches = vec![CacheMount {
             name: name.into(),
             path: path.into(),
+            keep: hm_vm::CacheKeep::default(),
         }];
         let (output, _chunks) = mpsc::channel::<OutputChunk>(4);
         let refused = vm.exec(&request, output, Cancel::new()).await;

@@ -105,6 +105,7 @@ fn cached(command: &str) -> ExecRequest {
         caches: vec![CacheMount {
             name: "cache".into(),
             path: "/var/cache/here".into(),
+            keep: hm_vm::CacheKeep::default(),
         }],
         ..ExecRequest::shell(command)
     }

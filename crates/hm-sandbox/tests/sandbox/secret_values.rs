@@ -33,6 +33,7 @@ async fn a_secret_is_found_nowhere(world: &World) {
     request.caches = vec![CacheMount {
         name: "cache".into(),
         path: "/var/cache/here".into(),
+        keep: hm_vm::CacheKeep::default(),
     }];
     let (output, mut chunks) = mpsc::channel::<OutputChunk>(4);
     let cancel = Cancel::new();

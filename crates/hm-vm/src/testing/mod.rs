@@ -8,5 +8,5 @@ pub mod loopback;
 mod memory;
 mod skip;
 
-pub use memory::{Counters, MemoryBackend};
+pub use memory::{Counters, Delays, MemoryBackend};
 pub use skip::{SKIPPED, skip};

@@ -94,13 +94,18 @@ impl Machines {
     /// A backend over them, which keeps the snapshots within the configured budget.
     #[must_use]
     pub fn backend(&self, context: &Context, config: &Config) -> Box<dyn ExecutionBackend> {
+        Box::new(self.local(context, config))
+    }
+
+    /// The same, as what sets past steps up again.
+    #[must_use]
+    pub fn local(&self, context: &Context, config: &Config) -> LocalBackend {
         let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let parallelism = config.parallelism.unwrap_or(processors);
-        let local = LocalBackend::new(parallelism, self.vm(), config.data_dir.clone())
+        LocalBackend::new(parallelism, self.vm(), config.data_dir.clone())
             .with_budget(config.cache)
             .with_image_budget(config.image_budget)
-            .with_sources(sources(context, config));
-        Box::new(local)
+            .with_sources(sources(context, config))
     }
 
     /// Adds what was counted; an engine's machines are not ours to count.

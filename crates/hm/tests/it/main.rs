@@ -36,6 +36,7 @@ mod server;
 mod services;
 mod shapes;
 mod shell;
+mod shell_surroundings;
 mod usage;
 mod user;
 

@@ -114,3 +114,22 @@ fn a_key_that_ends_like_a_moment_is_the_step_of_that_name() {
         .hm(&["shell", "it@before@before", "--", "ls", "made"])
         .expect(2);
 }
+
+#[test]
+fn one_address_names_a_step_in_every_command() {
+    let world = World::failed();
+    let run = world.newest();
+    let run = run.get(..8).expect("an id");
+    for moment in ["", "@before", "@after"] {
+        for address in [format!("bad{moment}"), format!("{run}/bad{moment}")] {
+            let logs = world.hm(&["logs", &address]).expect(0).stdout();
+            assert!(logs.contains("wanted.txt"), "{address}: {logs}");
+            world.hm(&["artifacts", &address]).expect(0);
+            world.hm(&["shell", &address, "--", "cat", "base.txt"]).expect(0);
+            for rerun in [&["rerun", &address][..], &["rerun", "--from", &address]] {
+                let said = world.hm(rerun).expect(1);
+                assert!(said.stdout().contains("1 failed"), "{address}: {said}");
+            }
+        }
+    }
+}

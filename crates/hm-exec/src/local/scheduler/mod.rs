@@ -55,6 +55,8 @@ pub(in crate::local) struct Scheduler {
     report_to: mpsc::UnboundedSender<Report>,
     /// Canceled by whoever started the run, by the timeout, and by the first failure.
     halt: Cancel,
+    /// Canceled by whoever started the run.
+    canceled: Cancel,
     late: Arc<AtomicBool>,
 }
 
@@ -105,6 +107,7 @@ impl Scheduler {
             reports,
             report_to,
             halt: cancel.child(),
+            canceled: cancel.clone(),
             late: Arc::default(),
         }
     }

@@ -57,6 +57,7 @@ impl Scheduler {
             has_git: run.views.has_git(index),
             artifacts: run.collector(index),
             late: Arc::clone(&self.late),
+            canceled: self.canceled.clone(),
         };
         self.sink.send(job.started(cache_miss, None)).await;
         let (reports, cancel) = (self.report_to.clone(), self.halt.clone());
@@ -68,7 +69,9 @@ impl Scheduler {
                 Ok((finished, vm)) => {
                     let _ = reports.send((index, Ok(finished)));
                     // Off the critical path: the next step begins meanwhile.
-                    if let Err(error) = vm.destroy().await {
+                    if let Some(vm) = vm
+                        && let Err(error) = vm.destroy().await
+                    {
                         tracing::warn!(%error, "a step's machine could not be removed; the next run tries again");
                     }
                 }

@@ -6,11 +6,11 @@ use futures::future::join_all;
 use hm_vm::{Cancel, PodId, VmError};
 use tokio::sync::OwnedMutexGuard;
 
+use super::Services;
 use super::chain::Alive;
 use super::group::Group;
 use super::pod::Pod;
 use super::service::Unusable;
-use super::{Services, words};
 
 /// Whether a step's command may begin.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,8 +18,8 @@ pub(in crate::local) enum Readiness {
     Usable,
     /// It may not, for a service cannot be used; the words say which and why.
     Unready(String),
-    /// It was stopped while it waited for services; the words say for which.
-    Stopped(String),
+    /// It was stopped while it waited for services.
+    Stopped,
 }
 
 /// What runs beside one attempt of a step.
@@ -87,10 +87,7 @@ impl Beside {
         };
         let waited = stop.run_until_terminated(both).await;
         match waited {
-            None => {
-                let starting: Vec<&str> = self.groups().flat_map(Group::starting).collect();
-                Ok(Readiness::Stopped(words::waiting(&starting)))
-            }
+            None => Ok(Readiness::Stopped),
             Some(Ok(())) => {
                 self.usable = true;
                 Ok(Readiness::Usable)

@@ -49,15 +49,6 @@ impl Group {
             .all(|service| service.state() == State::Usable)
     }
 
-    /// Those that cannot be used yet.
-    pub(super) fn starting(&self) -> impl Iterator<Item = &str> {
-        let starting = self
-            .services
-            .iter()
-            .filter(|service| service.state() == State::Starting);
-        starting.map(|service| service.name.as_str())
-    }
-
     /// Waits until all of them can be used, or one of them never will.
     pub(super) async fn usable(&self) -> Result<(), Unusable> {
         try_join_all(self.services.iter().map(Service::usable))

@@ -4,11 +4,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use hm_vm::{Cancel, ExecOutcome, ExecRequest, ResolvedImage, Vm, VmError};
+use hm_vm::{Cancel, ExecOutcome, ExecRequest, ExitStatus, KillReason, ResolvedImage, Vm, VmError};
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::super::output::Output;
+use super::super::step::in_patience;
 use super::health::{self, Health};
 use super::log::{self, CHUNKS, Turn};
 use super::pod::Pod;
@@ -129,6 +130,15 @@ impl Service {
     }
 }
 
+/// The end of a service that was stopped before it began.
+const fn stopped() -> ExecOutcome {
+    ExecOutcome {
+        status: ExitStatus::Signal(9),
+        killed: Some(KillReason::Canceled),
+        notes: Vec::new(),
+    }
+}
+
 /// What runs a service.
 struct Task {
     site: Site,
@@ -150,13 +160,15 @@ impl Task {
     }
 
     async fn live(&self, turns: mpsc::Receiver<Turn>) {
-        let mut vm = match self.site.vm.create(&self.image).await {
-            Ok(vm) => vm,
-            Err(error) => return self.broken(&error.to_string()),
+        let mut vm = match in_patience(&self.cancel, self.site.vm.create(&self.image)).await {
+            Some(Ok(vm)) => vm,
+            Some(Err(error)) => return self.broken(&error.to_string()),
+            None => return self.turn(State::Ended(stopped())),
         };
-        match vm.inject(Arc::clone(&self.site.source)).await {
-            Ok(()) => self.serve(vm.as_ref(), turns).await,
-            Err(error) => self.broken(&error.to_string()),
+        match in_patience(&self.cancel, vm.inject(Arc::clone(&self.site.source))).await {
+            Some(Ok(())) => self.serve(vm.as_ref(), turns).await,
+            Some(Err(error)) => self.broken(&error.to_string()),
+            None => self.turn(State::Ended(stopped())),
         }
         if let Err(error) = vm.destroy().await {
             tracing::warn!(%error, "a service's machine could not be removed; the next run tries again");

@@ -33,14 +33,6 @@ pub(super) fn late(name: &str, health: &HealthCheck, last: Option<&str>) -> Stri
     )
 }
 
-/// The step's time was up before these could be used.
-pub(super) fn waiting(names: &[&str]) -> String {
-    match names {
-        [one] => format!("service `{one}` could not be used yet"),
-        several => format!("services `{}` could not be used yet", several.join("`, `")),
-    }
-}
-
 fn how(outcome: &ExecOutcome) -> String {
     let notes: String = outcome.notes.iter().map(|note| format!(" ({note})")).collect();
     let code = outcome.status.code();

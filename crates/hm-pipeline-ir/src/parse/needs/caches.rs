@@ -3,7 +3,7 @@
 use super::{Field, MAX_PATH_BYTES, has_parent};
 use crate::parse::json;
 use crate::parse::wire::WireCache;
-use crate::{CacheDirectory, PlanError, StepKey};
+use crate::{CacheDirectory, CacheKeep, PlanError, StepKey};
 
 const MAX_NAME_BYTES: usize = 128;
 
@@ -55,8 +55,19 @@ fn cache(field: Field<'_>, wire: WireCache) -> Result<CacheDirectory, PlanError>
             json::cut(&wire.path)
         )));
     }
+    let keep = match wire.keep.as_deref() {
+        None | Some("passed") => CacheKeep::Passed,
+        Some("always") => CacheKeep::Always,
+        Some(other) => {
+            return Err(field.bad(format!(
+                "the cache directory `{name}` has the `keep` {:?}: it is \"passed\" or \"always\"",
+                json::cut(other)
+            )));
+        }
+    };
     Ok(CacheDirectory {
         path: normal(&wire.path),
+        keep,
         name: wire.name,
     })
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::generation::{Leased, Locked, current};
 use super::store::CacheStore;
 use crate::linux::layers::LiveLayer;
-use hm_vm::{CacheMount, Result, VmError};
+use hm_vm::{CacheKeep, CacheMount, ExecOutcome, Result, VmError};
 
 /// A command's views of its cache directories. Dropping them throws away what it wrote.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ struct View {
     directory: PathBuf,
     mounted_on: PathBuf,
     part: String,
+    keep: CacheKeep,
     generation: Option<Leased>,
 }
 
@@ -47,6 +48,7 @@ impl CacheStore {
                 directory,
                 mounted_on: mount.path.clone(),
                 part: number.to_string(),
+                keep: mount.keep,
             });
         }
         let parts: Vec<_> = views.iter().map(|view| view.part.clone()).collect();
@@ -61,8 +63,8 @@ impl CacheStore {
         Ok(CacheViews { live, views })
     }
 
-    /// The command has ended. What it wrote is kept when it passed.
-    pub(in crate::linux) fn end(&self, ended: CacheViews, passed: bool) -> Result<()> {
+    /// The command has ended so. What it wrote is kept where that says so.
+    pub(in crate::linux) fn end(&self, ended: CacheViews, outcome: &ExecOutcome) -> Result<()> {
         let CacheViews { live, views } = ended;
         let mut ended = Ok(());
         for view in views {
@@ -70,7 +72,7 @@ impl CacheStore {
             let used = view.generation.as_ref().map(|generation| generation.id.clone());
             // So that the generation can go when nobody else uses it.
             drop(view.generation);
-            if passed && !is_empty(&written) {
+            if view.keep.keeps(outcome) && !is_empty(&written) {
                 let settled = live.settle(&view.part);
                 ended = ended.and(settled.and_then(|()| self.keep(&view.directory, written)));
             } else if used.is_some() && used != current(&view.directory) {

@@ -347,7 +347,7 @@ impl EventLoop {
                     task,
                 };
                 self.children.insert(id, child);
-                Ok(())
+                protocol::send(self.socket.as_fd(), &Reply::Started(id), &[])
             }
             Err(reason) => {
                 self.disconnect(connection);

@@ -2,7 +2,7 @@
 
 use super::Subject;
 use super::subject::{Ran, passes, run};
-use crate::{CacheMount, ExecRequest};
+use crate::{CacheKeep, CacheMount, ExecRequest};
 
 const NAME: &str = "contract-of-hm";
 const PLACE: &str = "/var/cache/of-hm";
@@ -19,6 +19,7 @@ fn with_cache(place: &str, command: &str) -> ExecRequest {
         caches: vec![CacheMount {
             name: NAME.into(),
             path: place.into(),
+            keep: CacheKeep::default(),
         }],
         ..ExecRequest::shell(command)
     }
@@ -73,6 +74,41 @@ pub async fn a_failed_command_leaves_a_cache_directory_as_it_was(subject: &Subje
     super::subject::meanwhile(vm.as_ref(), &endless, async {}).await;
     vm.destroy().await.expect("it is destroyed");
     gives(subject, "cat /var/cache/of-hm/file", "good\n").await;
+}
+
+/// What a command that fails wrote is kept where it says so, and what one that throws all away saw is what was there.
+pub async fn a_cache_directory_keeps_what_the_command_says(subject: &Subject) {
+    if !subject.backend.features().caches {
+        return;
+    }
+    let kept = async |keep: CacheKeep, command: &str| {
+        let mut request = with_cache(PLACE, command);
+        request.caches[0].keep = keep;
+        let vm = subject.machine().await;
+        let ran = run(vm.as_ref(), &request).await;
+        vm.destroy().await.expect("it is destroyed");
+        (ran.code(), ran.out())
+    };
+    gives(subject, "echo good > /var/cache/of-hm/file", "").await;
+    let failing = "echo added > /var/cache/of-hm/added; exit 3";
+    assert_eq!(kept(CacheKeep::Always, failing).await, (3, String::new()));
+    let look = "cat /var/cache/of-hm/file /var/cache/of-hm/added";
+    gives(subject, look, "good\nadded\n").await;
+
+    let passing = format!("{look}; echo more > /var/cache/of-hm/more");
+    let seen = (0, "good\nadded\n".to_owned());
+    assert_eq!(kept(CacheKeep::Never, &passing).await, seen);
+    // Whoever wants it does not wait for a command that keeps nothing.
+    let vm = subject.machine().await;
+    let mut endless = with_cache(PLACE, "echo ready; sleep 5000");
+    endless.caches[0].keep = CacheKeep::Never;
+    super::subject::meanwhile(vm.as_ref(), &endless, async {
+        let none = "test -e /var/cache/of-hm/more || echo none";
+        gives(subject, none, "none\n").await;
+    })
+    .await;
+    vm.destroy().await.expect("it is destroyed");
+    gives(subject, look, "good\nadded\n").await;
 }
 
 /// Commands that run at once do not disturb each other, and what each wrote is kept.

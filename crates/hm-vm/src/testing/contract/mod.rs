@@ -88,6 +88,7 @@ cases![
     secret_files_are_the_commands_alone,
     a_cache_directory_is_kept,
     a_failed_command_leaves_a_cache_directory_as_it_was,
+    a_cache_directory_keeps_what_the_command_says,
     commands_at_once_share_a_cache_directory,
     a_cache_directory_is_in_no_snapshot,
     a_cache_directory_lies_where_it_is_asked_for,

@@ -81,6 +81,7 @@ impl VmBackend for MemoryBackend {
 
     async fn create(&self, _image: &ResolvedImage) -> Result<Box<dyn Vm>> {
         self.lock().counters.created += 1;
+        self.take(|delays| delays.machine).await;
         Ok(Box::new(MemoryVm::new(self.clone(), Sealed::default())))
     }
 

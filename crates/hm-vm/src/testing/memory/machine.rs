@@ -322,6 +322,11 @@ impl Vm for MemoryVm {
         }
         let _running = Running::begin(&self.backend, request);
         let view = View::new(&self.backend, request);
+        let script = async {
+            self.backend.take(|delays| delays.start).await;
+            request.start.mark();
+            self.script(&view, &output).await
+        };
         let end = tokio::select! {
             biased;
             () = cancel.terminated() => {
@@ -329,16 +334,15 @@ impl Vm for MemoryVm {
                 return Ok(outcome(status, Some(KillReason::Canceled)));
             }
             () = output.closed() => Step::Exit(ExitStatus::Signal(13)),
-            end = self.script(&view, &output) => end?,
+            end = script => end?,
         };
-        if matches!(end, Step::Code(0) | Step::Exit(ExitStatus::Code(0))) {
-            view.keep(&self.backend);
-        }
-        Ok(match end {
+        let ended = match end {
             Step::Code(code) => outcome(ExitStatus::Code(code), None),
             Step::Exit(status) => outcome(status, None),
             Step::Killed(reason) => outcome(ExitStatus::Signal(9), Some(reason)),
-        })
+        };
+        view.keep(&self.backend, &ended);
+        Ok(ended)
     }
 
     async fn attach(&self, request: &ExecRequest, terminal: Terminal, cancel: Cancel) -> Result<ExecOutcome> {
@@ -365,6 +369,7 @@ impl Vm for MemoryVm {
     }
 
     async fn snapshot(&mut self) -> Result<Snapshot> {
+        self.backend.take(|delays| delays.snapshot).await;
         Ok(Snapshot {
             id: self.backend.seal(self.written().clone()),
         })

@@ -12,4 +12,4 @@ mod state;
 mod tests;
 mod view;
 
-pub use state::{Counters, MemoryBackend};
+pub use state::{Counters, Delays, MemoryBackend};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -64,6 +64,18 @@ pub(super) struct State {
     pub(super) pods: Pods,
     pub(super) caches: BTreeMap<String, (Arc<Files>, SystemTime)>,
     pub(super) configs: HashMap<ImageReference, ImageConfig>,
+    pub(super) delays: Delays,
+}
+
+/// How long, in tokio's time, a [`MemoryBackend`] takes for what a real one may be slow at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Delays {
+    /// Making a machine.
+    pub machine: Duration,
+    /// What a command waits for before it begins.
+    pub start: Duration,
+    /// Taking a snapshot.
+    pub snapshot: Duration,
 }
 
 /// A [`VmBackend`] that keeps everything in memory and interprets a strict subset of `sh`.
@@ -128,6 +140,11 @@ impl MemoryBackend {
         self.lock().configs.insert(ImageReference::new(image), config);
     }
 
+    /// Has it take its time from now on.
+    pub fn delay(&self, delays: Delays) {
+        self.lock().delays = delays;
+    }
+
     /// The pods that are open now, with what they were asked to be.
     #[must_use]
     pub fn pods(&self) -> Vec<PodRequest> {
@@ -150,6 +167,14 @@ impl MemoryBackend {
     #[must_use]
     pub fn snapshots(&self) -> BTreeSet<SnapshotId> {
         self.lock().snapshots.keys().cloned().collect()
+    }
+
+    /// Waits for what it takes to do this.
+    pub(super) async fn take(&self, delay: impl Fn(&Delays) -> Duration) {
+        let delay = delay(&self.lock().delays);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::state::{Files, MemoryBackend};
-use crate::{ExecRequest, SECRETS_DIR};
+use crate::{CacheKeep, ExecOutcome, ExecRequest, SECRETS_DIR};
 
 #[derive(Debug)]
 pub(super) struct View<'a> {
@@ -23,6 +23,7 @@ pub(super) struct View<'a> {
 struct Cache {
     name: String,
     path: PathBuf,
+    keep: CacheKeep,
     before: Arc<Files>,
     written: Files,
 }
@@ -49,6 +50,7 @@ impl<'a> View<'a> {
                     Ok(inside) => home.join(inside),
                     Err(_) => mount.path.clone(),
                 },
+                keep: mount.keep,
                 before: before.clone(),
                 written: Files::new(),
             }
@@ -90,10 +92,12 @@ impl<'a> View<'a> {
         true
     }
 
-    /// Keeps what a command wrote that passed.
-    pub(super) fn keep(&self, backend: &MemoryBackend) {
+    /// Keeps what a command wrote that ended so, where that says so.
+    pub(super) fn keep(&self, backend: &MemoryBackend, outcome: &ExecOutcome) {
         let mut state = backend.lock();
-        for cache in self.caches().iter().filter(|cache| !cache.written.is_empty()) {
+        let caches = self.caches();
+        let kept = caches.iter().filter(|cache| cache.keep.keeps(outcome));
+        for cache in kept.filter(|cache| !cache.written.is_empty()) {
             let (files, _) = state
                 .caches
                 .entry(cache.name.clone())

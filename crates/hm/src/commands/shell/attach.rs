@@ -48,27 +48,19 @@ impl Drop for Raw {
 ///
 /// # Errors
 /// When it cannot be run, or the terminal cannot be used.
-pub async fn run(machine: &mut dyn Vm, request: &ExecRequest) -> Result<u8> {
+pub async fn run(machine: &dyn Vm, request: &ExecRequest, cancel: &Cancel) -> Result<u8> {
     let terminal_failed = || Failure::io("cannot use", "the terminal");
     let mut resized = signal(SignalKind::window_change()).map_err(terminal_failed())?;
-    let mut ended = signal(SignalKind::terminate()).map_err(terminal_failed())?;
     let (keys, input) = mpsc::channel(WAITING);
     let (output, mut drawn) = mpsc::channel::<Bytes>(WAITING);
     let raw = Raw::enter().map_err(terminal_failed())?;
     let sizes = keys.clone();
     // A thread of its own, left behind at the end: a read from a terminal cannot be called off.
     std::thread::spawn(move || read_keys(&keys));
-    let cancel = Cancel::new();
-    let canceler = cancel.clone();
     let watcher = tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = resized.recv() => {
-                    if sizes.send(TerminalInput::Resize(size())).await.is_err() {
-                        return;
-                    }
-                }
-                _ = ended.recv() => canceler.kill(),
+        while resized.recv().await.is_some() {
+            if sizes.send(TerminalInput::Resize(size())).await.is_err() {
+                return;
             }
         }
     });
@@ -77,7 +69,8 @@ pub async fn run(machine: &mut dyn Vm, request: &ExecRequest) -> Result<u8> {
         input,
         output,
     };
-    let draw = async {
+    // Its receiver goes with it: a command whose terminal is gone ends.
+    let draw = async move {
         let mut out = io::stdout();
         out.write_all(ENTER)?;
         while let Some(bytes) = drawn.recv().await {
@@ -87,7 +80,7 @@ pub async fn run(machine: &mut dyn Vm, request: &ExecRequest) -> Result<u8> {
         out.write_all(LEAVE)?;
         out.flush()
     };
-    let (outcome, drawing) = tokio::join!(machine.attach(request, terminal, cancel), draw);
+    let (outcome, drawing) = tokio::join!(machine.attach(request, terminal, cancel.clone()), draw);
     watcher.abort();
     drop(raw);
     drawing.map_err(Failure::Output)?;

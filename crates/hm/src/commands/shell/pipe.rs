@@ -6,7 +6,6 @@ use hm_vm::{Cancel, ExecRequest, OutputChunk, Stream, Vm};
 use tokio::sync::mpsc;
 
 use crate::fail::{Failure, Result};
-use crate::signals::Signals;
 
 /// Chunks that may wait for a slow reader.
 const WAITING: usize = 64;
@@ -15,19 +14,10 @@ const WAITING: usize = 64;
 ///
 /// # Errors
 /// When it cannot be run, or nobody reads its output.
-pub async fn run(machine: &mut dyn Vm, request: &ExecRequest) -> Result<u8> {
-    let mut signals = Signals::take_over().map_err(Failure::io("cannot handle", "Ctrl-C"))?;
-    let cancel = Cancel::new();
+pub async fn run(machine: &dyn Vm, request: &ExecRequest, cancel: &Cancel) -> Result<u8> {
     let (sender, receiver) = mpsc::channel(WAITING);
-    let canceler = cancel.clone();
-    let watcher = tokio::spawn(async move {
-        signals.next().await;
-        canceler.terminate();
-        signals.next().await;
-        canceler.kill();
-    });
-    let (outcome, passed_on) = tokio::join!(machine.exec(request, sender, cancel), pass_on(receiver));
-    watcher.abort();
+    let exec = machine.exec(request, sender, cancel.clone());
+    let (outcome, passed_on) = tokio::join!(exec, pass_on(receiver));
     let outcome = outcome?;
     passed_on.map_err(Failure::Output)?;
     Ok(super::attach::code(&outcome))

@@ -1,12 +1,12 @@
 //! `[RUN/]STEP[@before|@after]`: which snapshot that is.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 
-use hm_exec::{Plan, SourceMeta};
+use hm_exec::local::Reopen;
+use hm_exec::{Plan, RunRequest, SourceMeta};
 use hm_oci::Platform;
-use hm_pipeline_ir::{PipelineGraph, SecretUse};
-use hm_vm::{ImageMap, ImageReference, SnapshotId};
+use hm_pipeline_ir::{SecretUse, Shell};
+use hm_vm::SnapshotId;
 
 use crate::address::{self, Moment};
 use crate::config::BackendChoice;
@@ -15,17 +15,6 @@ use crate::fail::{Failure, Result};
 use crate::record::{FinishedSteps, Run};
 use crate::secrets::SecretSource;
 
-/// What a machine starts from.
-#[derive(Debug)]
-pub enum Start {
-    /// What a step left.
-    Snapshot(SnapshotId),
-    /// A root step's image.
-    Image(ImageReference),
-    /// The backend's own.
-    DefaultImage,
-}
-
 /// A place to open a shell in.
 #[derive(Debug)]
 pub struct Place {
@@ -33,26 +22,38 @@ pub struct Place {
     pub run: Run,
     /// What to call it: `STEP@after`.
     pub label: String,
-    /// What the machine starts from.
-    pub start: Start,
-    /// The frozen source that the run saw.
-    pub source_id: Option<String>,
-    /// The step sees `.git`.
-    pub include_git: bool,
-    /// The run's repository.
-    pub repo_root: PathBuf,
-    /// The step's environment.
-    pub env: BTreeMap<String, String>,
+    /// What is set up for it.
+    pub reopen: Reopen,
+    /// What runs the step's command, where the plan names it.
+    pub shell: Option<Shell>,
     /// The secrets that the step asks for.
     pub secrets: Vec<SecretUse>,
     /// Where `--secret` said that values are.
     pub secret_flags: BTreeMap<String, SecretSource>,
-    /// What stood in for images.
-    pub images: ImageMap,
     /// What ran it.
     pub backend: Option<BackendChoice>,
     /// The platform of images that was asked for.
     pub platform: Option<Platform>,
+}
+
+impl Place {
+    /// The program of the step's shell.
+    pub fn shell_program(&self) -> &str {
+        self.shell.as_ref().map_or("sh", Shell::program)
+    }
+
+    /// The names of the services that the step needs.
+    pub fn services(&self) -> Vec<&str> {
+        let graph = &self.reopen.request.plan.graph;
+        let Some(index) = graph.index_of(&self.reopen.step) else {
+            return Vec::new();
+        };
+        let chain = graph.chain_services(index);
+        let own = graph.step(index).services.iter();
+        let all = own.chain(chain.into_iter().map(|(_, service)| service));
+        let names: BTreeSet<&str> = all.map(|service| service.name.as_str()).collect();
+        names.into_iter().collect()
+    }
 }
 
 /// Finds the place that the user names.
@@ -82,62 +83,61 @@ pub fn find(context: &Context, target: &str) -> Result<Place> {
         from: format!("the plan of run {}", run.short_id()),
         error,
     })?;
-    let step = plan.graph.index_of(key).map(|index| plan.graph.step(index));
-    let include_git = record.options.git || asks_for_git(&plan.graph, key);
-    let source = SourceMeta {
-        branch: record.branch,
-        commit: record.commit,
-        tag: record.tag,
-        ..SourceMeta::default()
+    let Some(step) = plan.graph.index_of(key).map(|index| plan.graph.step(index)) else {
+        return Err(Failure::plain_usage(format!(
+            "the plan of run {} has no step `{key}`",
+            run.short_id()
+        )));
     };
-    let mut env = source.step_variables(record.run_id);
-    env.extend(step.map(|step| step.env.clone()).unwrap_or_default());
-    env.extend(record.env);
-    let secrets = step.map(|step| step.secrets.clone()).unwrap_or_default();
-    let image = step
-        .and_then(|step| step.image.as_deref())
-        .or_else(|| plan.graph.default_image());
-    let start = match moment {
-        Moment::After => after(&run, &steps, key)?,
+    let platform = record.options.platform()?;
+    let (shell, secrets) = (step.shell.clone(), step.secrets.clone());
+    let snapshot = match moment {
+        Moment::After => Some(after(&run, &steps, key)?),
         Moment::Before => match steps.parents.get(key) {
-            Some(parent) => after(&run, &steps, parent)?,
-            None => image.map_or(Start::DefaultImage, |image| {
-                Start::Image(ImageReference::new(image))
-            }),
+            Some(parent) => Some(after(&run, &steps, parent)?),
+            None => None,
         },
     };
-    Ok(Place {
-        label: format!(
-            "{key}@{}",
-            if moment == Moment::After {
-                "after"
-            } else {
-                "before"
-            }
-        ),
-        start,
-        source_id: steps.source_id,
-        images: record.options.repeat().images,
-        backend: BackendChoice::recorded_as(&record.backend),
-        platform: record.options.platform()?,
-        include_git,
+    let request = RunRequest {
+        run_id: record.run_id,
+        plan,
+        options: record.options.repeat(),
         repo_root: record.repo_root,
-        env,
+        pipeline_slug: record.pipeline,
+        env: record.env,
+        secrets: BTreeMap::new(),
+        source: SourceMeta {
+            branch: record.branch,
+            commit: record.commit,
+            tag: record.tag,
+            ..SourceMeta::default()
+        },
+        cloud_pipeline_slug: None,
+    };
+    let moment = match moment {
+        Moment::After => "after",
+        Moment::Before => "before",
+    };
+    Ok(Place {
+        label: format!("{key}@{moment}"),
+        reopen: Reopen {
+            request,
+            step: key.to_owned(),
+            snapshot,
+            source_id: steps.source_id,
+        },
+        shell,
         secrets,
         secret_flags: record.secrets,
+        backend: BackendChoice::recorded_as(&record.backend),
+        platform,
         run,
     })
 }
 
-/// Whether a step, or one that it builds in, asks for `.git`.
-fn asks_for_git(graph: &PipelineGraph, key: &str) -> bool {
-    std::iter::successors(graph.index_of(key), |index| graph.parent(*index))
-        .any(|index| graph.step(index).git)
-}
-
-fn after(run: &Run, steps: &FinishedSteps, key: &str) -> Result<Start> {
+fn after(run: &Run, steps: &FinishedSteps, key: &str) -> Result<SnapshotId> {
     match steps.snapshots.get(key) {
-        Some(snapshot) => Ok(Start::Snapshot(SnapshotId(snapshot.0.clone()))),
+        Some(snapshot) => Ok(SnapshotId(snapshot.0.clone())),
         None => Err(Failure::usage(
             format!(
                 "step `{key}` of run {} left nothing: it did not run to its end",
