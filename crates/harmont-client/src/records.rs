@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use eventsource_stream::Event;
 use futures::stream::BoxStream;
-use hm_plugin_protocol::events::{BuildEvent, OldEvent, Upgrade};
+use hm_plugin_protocol::events::BuildEvent;
+use hm_plugin_protocol::old::{OldEvent, Upgrade};
 use reqwest::{Method, Response};
 use serde::Deserialize;
 use uuid::Uuid;

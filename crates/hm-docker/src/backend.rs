@@ -144,7 +144,7 @@ impl VmBackend for DockerBackend {
     }
 
     async fn reclaimable(&self, snapshot: &SnapshotId) -> Result<u64> {
-        Ok(Listing::new(&self.shared)
+        Ok(Listing::of(self.shared.docker().await?)
             .await?
             .freed(&snapshot_image(&snapshot.0)))
     }
@@ -176,7 +176,9 @@ impl VmBackend for DockerBackend {
     async fn usage(&self) -> Result<Usage> {
         let snapshots = self.snapshots().await?.len() as u64;
         let store = &self.shared.state().await?.store;
-        let bytes = Listing::new(&self.shared).await?.of_snapshots(store);
+        let bytes = Listing::of(self.shared.docker().await?)
+            .await?
+            .of_snapshots(store);
         Ok(Usage { bytes, snapshots })
     }
 

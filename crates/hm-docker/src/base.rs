@@ -43,6 +43,15 @@ pub(super) struct Laid {
 }
 
 impl Base {
+    /// Says once that what steps write to an image's volumes is in no snapshot.
+    pub(super) fn tell_volumes(&self, shared: &Shared) {
+        let notice = format!(
+            "it declares VOLUME {}: the engine keeps no step's files there, and the next step does not see them",
+            self.volumes.join(" ")
+        );
+        shared.tell_once(&self.root, &notice);
+    }
+
     /// An image of the engine's, as it is.
     pub(super) async fn of_image(shared: &Shared, image: &str) -> Result<Option<Self>> {
         let docker = shared.docker().await?;

@@ -7,6 +7,7 @@
 //!
 //! Nobody waits for a command that keeps nothing: what it sees is copied before it begins, by a container of its own.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -17,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use bollard::models::VolumeCreateRequest;
 use bollard::query_parameters::{DownloadFromContainerOptions, RemoveVolumeOptions};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -29,7 +31,6 @@ use super::script::{self, Copy};
 use super::shared::Shared;
 use super::state;
 use super::stream;
-use super::usage;
 use hm_vm::{
     CacheDirectory, CacheKeep, CacheMount, Cancel, ExecOutcome, ExecRequest, Network, Result, VmError,
 };
@@ -338,7 +339,7 @@ pub(super) async fn list(shared: &Shared) -> Result<Vec<CacheDirectory>> {
     if kept.iter().all(|current| current.measured) {
         return Ok(listed);
     }
-    let sizes = usage::volumes(shared).await?;
+    let sizes = volume_sizes(shared).await?;
     for current in kept.iter_mut().filter(|current| !current.measured) {
         if let Some(bytes) = sizes.get(&current.volume) {
             (current.bytes, current.measured) = (*bytes, true);
@@ -387,4 +388,21 @@ pub(super) async fn remove(shared: &Shared, name: &str) -> Result<u64> {
     remove_volume(shared, &current.volume).await?;
     state::remove(&state.cache(name))?;
     Ok(bytes)
+}
+
+/// The sizes of the engine's volumes. The engine measures them for this.
+async fn volume_sizes(shared: &Shared) -> Result<HashMap<String, u64>> {
+    // Older ones do not know what they need not measure, and do not mind.
+    let answer = shared.ask("/system/df?type=volume").await?.unwrap_or_default();
+    // Of the newest engines' two forms we ask for neither and take what comes.
+    let listed = answer
+        .get("Volumes")
+        .or_else(|| answer.pointer("/VolumeUsage/Items"))
+        .and_then(Value::as_array);
+    let size = |volume: &Value| {
+        let name = volume.get("Name")?.as_str()?.to_owned();
+        let bytes = volume.pointer("/UsageData/Size")?.as_i64()?;
+        Some((name, u64::try_from(bytes).unwrap_or(0)))
+    };
+    Ok(listed.into_iter().flatten().filter_map(size).collect())
 }

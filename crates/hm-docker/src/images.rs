@@ -25,7 +25,7 @@ async fn take(shared: &Shared, record: &Record) -> Result<Option<u64>> {
         // What was made of it goes with it; snapshots keep the layers that they need.
         sourced::forget(shared, id).await?;
     }
-    let freed = Listing::new(shared).await?.freed(&record.name);
+    let freed = Listing::of(shared.docker().await?).await?.freed(&record.name);
     match docker
         .remove_image(&record.name, None::<RemoveImageOptions>, None)
         .await

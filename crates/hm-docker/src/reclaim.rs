@@ -71,7 +71,7 @@ pub(super) async fn reclaim(shared: &Shared) -> Result<()> {
         }
     }
     manifests.extend(bases.into_iter().filter_map(|base| Some(base.source?.manifest)));
-    let listing = Listing::new(shared).await?;
+    let listing = Listing::of(shared.docker().await?).await?;
     for (role, known) in [
         (PASSING, &HashSet::new()),
         (SNAPSHOT, &snapshots),

@@ -11,7 +11,6 @@ use tokio::sync::{OnceCell, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::DockerConfig;
-use super::base::Base;
 use super::caches;
 use super::engine::{self, failed, found};
 use super::labels::{ID, OWNER, ROLE, STORE};
@@ -95,7 +94,7 @@ impl Shared {
         {
             return Ok(recent.clone());
         }
-        let fresh = Arc::new(Listing::new(self).await?);
+        let fresh = Arc::new(Listing::of(self.docker().await?).await?);
         *listing = Some((Instant::now(), fresh.clone()));
         Ok(fresh)
     }
@@ -246,15 +245,6 @@ impl Shared {
         if let Some(listener) = &self.config.progress {
             listener.progress(image, progress);
         }
-    }
-
-    /// Says once that what steps write to an image's volumes is in no snapshot.
-    pub(super) fn tell_volumes(&self, base: &Base) {
-        let notice = format!(
-            "it declares VOLUME {}: the engine keeps no step's files there, and the next step does not see them",
-            base.volumes.join(" ")
-        );
-        self.tell_once(&base.root, &notice);
     }
 
     /// Says something of an image, or of what goes into one, that was not said before.

@@ -2,13 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use bollard::Docker;
 use bollard::models::ImageSummary;
 use bollard::query_parameters::ListImagesOptions;
-use serde_json::Value;
 
 use super::engine::failed;
 use super::labels::{PASSING, ROLE, SNAPSHOT, SOURCED, STORE};
-use super::shared::Shared;
 use hm_vm::Result;
 
 /// All images of the engine at one moment.
@@ -19,8 +18,7 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    pub(super) async fn new(shared: &Shared) -> Result<Self> {
-        let docker = shared.docker().await?;
+    pub(super) async fn of(docker: &Docker) -> Result<Self> {
         let options = ListImagesOptions {
             all: true,
             ..ListImagesOptions::default()
@@ -80,23 +78,6 @@ impl Listing {
             .map(|image| self.own(image))
             .sum()
     }
-}
-
-/// The sizes of the engine's volumes. The engine measures them for this.
-pub(super) async fn volumes(shared: &Shared) -> Result<HashMap<String, u64>> {
-    // Older ones do not know what they need not measure, and do not mind.
-    let answer = shared.ask("/system/df?type=volume").await?.unwrap_or_default();
-    // Of the newest engines' two forms we ask for neither and take what comes.
-    let listed = answer
-        .get("Volumes")
-        .or_else(|| answer.pointer("/VolumeUsage/Items"))
-        .and_then(Value::as_array);
-    let size = |volume: &Value| {
-        let name = volume.get("Name")?.as_str()?.to_owned();
-        let bytes = volume.pointer("/UsageData/Size")?.as_i64()?;
-        Some((name, u64::try_from(bytes).unwrap_or(0)))
-    };
-    Ok(listed.into_iter().flatten().filter_map(size).collect())
 }
 
 /// The names of images that none of `known` is, of one role.

@@ -174,7 +174,7 @@ impl DockerVm {
             id: id.clone(),
         };
         if !inner.base.volumes.is_empty() {
-            self.shared.tell_volumes(&inner.base);
+            inner.base.tell_volumes(&self.shared);
         }
         if inner.container.is_some() {
             self.commit(&mut inner, name).await?;

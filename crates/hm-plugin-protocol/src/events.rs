@@ -23,9 +23,8 @@ use uuid::Uuid;
 use crate::end::known_status;
 pub use crate::end::{BuildEndStatus, CANCELED, SKIPPED, StepEndStatus, TIMED_OUT};
 use crate::executor::SnapshotRef;
-pub use crate::old::{OldEvent, Upgrade};
 
-/// The version of this wire form, sent in `build_start`. Version 1 had four more kinds: [`Upgrade`] reads it.
+/// The version of this wire form, sent in `build_start`. Version 1 had four more kinds: [`Upgrade`](crate::old::Upgrade) reads it.
 pub const SCHEMA_VERSION: u32 = 2;
 
 /// Which of a step's two output streams a line came from.

@@ -5,4 +5,4 @@
 mod end;
 pub mod events;
 pub mod executor;
-mod old;
+pub mod old;

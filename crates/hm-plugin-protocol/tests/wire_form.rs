@@ -5,9 +5,10 @@ use chrono::{DateTime, Utc};
 use hm_plugin_protocol::events::{
     Artifact, ArtifactPattern, BuildEndStatus, BuildEvent, BuildRef, CANCELED, MoreArtifacts, PinnedImage,
     PlanSummary, RunHeader, SCHEMA_VERSION, SKIPPED, StdStream, StepEndStatus, TIMED_OUT, TestSummary,
-    Upgrade, schema,
+    schema,
 };
 use hm_plugin_protocol::executor::SnapshotRef;
+use hm_plugin_protocol::old::Upgrade;
 use proptest::prelude::*;
 use serde_json::Value;
 use uuid::Uuid;

@@ -1,7 +1,8 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead};
 
-use hm_plugin_protocol::events::{BuildEvent, Upgrade};
+use hm_plugin_protocol::events::BuildEvent;
+use hm_plugin_protocol::old::Upgrade;
 
 /// The events of a record: what `json` wrote, one event a line. Blank lines and kinds that this version does not know are skipped,
 /// and a record of an older version is read as one of today's.

@@ -10,10 +10,13 @@ mod build;
 mod config;
 mod connections;
 mod dashboard;
+mod error;
 mod ids;
 mod parsing;
+mod rates;
 mod secret;
 mod server;
+mod signing;
 mod state;
 
 pub mod blobs;
@@ -24,8 +27,8 @@ pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use auth::SigningError;
 pub use config::{AgentRules, Keep, Limits, Patience, Rate, Rates, ServerConfig};
 pub use ids::{BuildId, InviteId, JobId, OrgId, PipelineId, TokenId, UserId};
 pub use secret::{NoRandomness, Secret, SecretHash};
 pub use server::{Server, ServerError};
+pub use signing::SigningError;

@@ -11,18 +11,19 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::OpenApi;
 
-use crate::auth::{RateLimits, Signer, SigningError};
 use crate::blobs::{BlobError, DirectoryBlobs};
-use crate::build::{Agents, Clock, Fault, LiveBuilds};
+use crate::build::Fault;
 use crate::config::ServerConfig;
 use crate::logs::FileLogBus;
 use crate::model::{NewOrganization, NewToken, NewUser, Role, TokenKind};
 use crate::parsing::Parsing;
 use crate::queue::SqliteQueue;
+use crate::rates::RateLimits;
 use crate::secret::{NoRandomness, Secret};
-use crate::state::App;
+use crate::signing::{Signer, SigningError};
+use crate::state::{Agents, App, Clock, LiveBuilds};
 use crate::store::{Database, SqliteStore, StoreError};
-use crate::{OrgId, api, connections};
+use crate::{OrgId, api, connections, dashboard};
 
 /// Why a server cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -112,7 +113,7 @@ impl Server {
 
     /// The routes. They need the peer's address as connect info to limit rates by it.
     pub fn router(&self) -> Router {
-        api::router(&self.app)
+        api::router(&self.app, dashboard::router(&self.app))
     }
 
     /// The OpenAPI document of the routes.

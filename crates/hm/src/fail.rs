@@ -10,7 +10,7 @@ use hm_exec::BackendError;
 use hm_pipeline_ir::PlanError;
 use hm_vm::VmError;
 
-use crate::config::ConfigError;
+use crate::config_error::ConfigError;
 use crate::exit;
 
 /// The result of a command.

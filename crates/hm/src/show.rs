@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, Sender};
 
 use hm_render::{Options, Renderer, Style};
 
-use crate::cli::{Format, Logs};
+use crate::choices::{Format, Logs};
 use crate::config::Config;
 use crate::context::Context;
 use crate::env_vars;

@@ -1,5 +1,5 @@
-use super::run_id::short_run_id;
 use super::step::one_line;
+use crate::run_id::short_run_id;
 use crate::state::{Artifacts, BuildState, Tests};
 
 /// How many lines tell of artifacts.

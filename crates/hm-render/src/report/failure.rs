@@ -1,9 +1,9 @@
 use super::artifacts::tests;
 use super::duration::duration;
 use super::header::count;
-use super::run_id::short_run_id;
 use super::shown::Shown;
 use super::step::{label, one_line};
+use crate::run_id::short_run_id;
 use crate::state::{BuildState, Phase, ServiceOutput, Step, Tail};
 use crate::terminal::{Colors, Paint, Sign, Style, safe};
 

@@ -1,8 +1,8 @@
 use hm_plugin_protocol::events::PinnedImage;
 
 use super::duration::duration;
-use super::run_id::short_run_id;
 use super::step::one_line;
+use crate::run_id::short_run_id;
 use crate::state::BuildState;
 
 /// How many images are named beside the default one.

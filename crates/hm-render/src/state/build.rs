@@ -276,7 +276,7 @@ impl BuildState {
         let steps = &mut self.steps;
         let counts = &mut self.counts;
         self.last = *self.index.entry(step_id).or_insert_with(|| {
-            let key = crate::report::short_run_id(step_id);
+            let key = crate::run_id::short_run_id(step_id);
             steps.push(Step::new(step_id, key.clone(), key));
             counts.queued += 1;
             steps.len() - 1

@@ -13,7 +13,6 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::error::ErrorBody;
 use super::extract::{Path, Query};
 use super::page::{PageQuery, bad_cursor};
 use super::upload::{self, Upload};
@@ -21,6 +20,7 @@ use super::{ApiError, ApiResult, Ctx, options, pipelines, text};
 use crate::auth::Scope;
 use crate::blobs::BlobName;
 use crate::build::Submission;
+use crate::error::ErrorBody;
 use crate::model::{self, BuildState, SourceArchive};
 use crate::state::App;
 

@@ -16,11 +16,11 @@ use utoipa_axum::routes;
 
 use super::routes::Routes;
 use super::{
-    ApiError, agent, builds, error, events, invites, job_log, jobs, login, members, meta, org_tokens,
-    organizations, pipelines, request, retry, source, tokens, user,
+    agent, builds, events, invites, job_log, jobs, login, members, meta, org_tokens, organizations,
+    pipelines, retry, source, tokens, user,
 };
 use crate::auth::Access::{Account, Agent, Login, Org, Public, Runner, User, Watch};
-use crate::dashboard;
+use crate::error::{self, ApiError, request};
 use crate::model::Role::{Admin, Member, Read};
 use crate::state::App;
 
@@ -113,8 +113,8 @@ pub(crate) fn document(app: &Arc<App>) -> OpenApi {
     app.document.get_or_init(|| routes(app).1).clone()
 }
 
-/// The routes, behind what all of them share.
-pub(crate) fn router(app: &Arc<App>) -> Router {
+/// The routes and the pages, behind what all of them share.
+pub(crate) fn router(app: &Arc<App>, pages: Router) -> Router {
     let (router, document) = routes(app);
     app.document.get_or_init(|| document);
     router
@@ -127,7 +127,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
             )
         })
         .with_state(Arc::clone(app))
-        .merge(dashboard::router(app))
+        .merge(pages)
         .layer(DefaultBodyLimit::max(app.config.limits.request))
         .layer(CatchPanicLayer::custom(request::panicked))
         .layer(middleware::from_fn(request::named))

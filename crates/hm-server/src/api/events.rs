@@ -15,10 +15,10 @@ use hm_plugin_protocol::events::BuildEvent;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use super::error::ErrorBody;
 use super::extract::Query;
 use super::{ApiError, ApiResult, Ctx};
 use crate::auth::Watched;
+use crate::error::ErrorBody;
 use crate::logs::{LogReader, Record};
 use crate::model::Build;
 use crate::state::App;

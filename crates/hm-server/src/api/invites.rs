@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::error::ErrorBody;
 use super::extract::{Json, Path};
 use super::organizations::Organization;
 use super::{ApiError, ApiResult, Ctx, login, text};
 use crate::UserId;
 use crate::auth::{Caller, Scope};
+use crate::error::ErrorBody;
 use crate::model::{self, Login, NewInvite, NewUser, Role};
 use crate::secret::Secret;
 use crate::state::App;

@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::error::ErrorBody;
 use super::extract::Path;
 use super::{ApiError, ApiResult, Ctx, builds};
 use crate::auth::Scope;
+use crate::error::ErrorBody;
 use crate::model::{self, JobState};
 
 /// One job (DAG node) of a build.

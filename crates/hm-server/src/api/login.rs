@@ -6,10 +6,10 @@ use chrono::{TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::error::ErrorBody;
 use super::extract::Json;
 use super::{ApiError, ApiResult, Ctx};
 use crate::auth::Caller;
+use crate::error::ErrorBody;
 use crate::model::{Login, LoginKind, NewLogin, NewToken, Role, TokenKind};
 use crate::secret::{self, Secret};
 use crate::state::App;

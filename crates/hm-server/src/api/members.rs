@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::error::ErrorBody;
 use super::extract::{Json, Path};
 use super::{ApiError, ApiResult, Ctx};
 use crate::UserId;
 use crate::auth::{Caller, Scope};
+use crate::error::ErrorBody;
 use crate::model::{Member, Role};
 use crate::state::App;
 use crate::store::MemberChange;

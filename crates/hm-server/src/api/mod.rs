@@ -4,10 +4,8 @@
 mod agent;
 mod builds;
 mod document;
-mod error;
 mod events;
 mod extract;
-mod full;
 mod invites;
 mod job_log;
 mod jobs;
@@ -19,7 +17,6 @@ mod org_tokens;
 mod organizations;
 mod page;
 mod pipelines;
-mod request;
 mod retry;
 mod routes;
 mod source;
@@ -34,10 +31,10 @@ use std::sync::Arc;
 use axum::extract::State;
 
 pub(crate) use document::{document, router};
-pub(crate) use error::ApiError;
 pub(crate) use login::{SESSION, park_login, take_code};
 pub(crate) use text::names_organization;
 
+use crate::error::ApiError;
 use crate::state::App;
 
 /// What a handler sees of the server.

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::error::ErrorBody;
 use super::extract::{Json, Query};
 use super::page::PageQuery;
 use super::{ApiError, ApiResult, Ctx, text};
 use crate::auth::{Caller, Scope};
+use crate::error::ErrorBody;
 use crate::model::{self, NewOrganization};
 use crate::store::StoreError;
 

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::error::ErrorBody;
 use super::extract::{Json, Path, Query};
 use super::page::PageQuery;
 use super::{ApiError, ApiResult, Ctx, text};
 use crate::auth::Scope;
+use crate::error::ErrorBody;
 use crate::model::{self, NewPipeline, Visibility};
 use crate::state::App;
 use crate::store::StoreError;

@@ -5,10 +5,10 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::builds::{Build, answer, find};
-use super::error::ErrorBody;
 use super::extract::Path;
 use super::{ApiResult, Ctx};
 use crate::auth::Scope;
+use crate::error::ErrorBody;
 
 /// Retry a build
 ///

@@ -4,10 +4,10 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 
-use super::error::ErrorBody;
 use super::extract::Path;
 use super::{ApiError, ApiResult, Ctx};
 use crate::blobs::BlobName;
+use crate::error::ErrorBody;
 
 /// Serve a build's source archive (runner-token auth)
 #[utoipa::path(get, path = "/api/v0/internal/builds/{build_uuid}/source.tar.gz", operation_id = "getBuildSource", tag = "builds",

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::error::ErrorBody;
 use super::extract::{Json, Path};
 use super::{ApiError, ApiResult, Ctx, text};
 use crate::auth::Caller;
+use crate::error::ErrorBody;
 use crate::model::{NewToken, Role, Token, TokenKind};
 use crate::secret::Secret;
 

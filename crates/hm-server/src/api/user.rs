@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::error::ErrorBody;
 use super::extract::Json;
 use super::{ApiError, ApiResult, Ctx, text};
 use crate::auth::Caller;
+use crate::error::ErrorBody;
 use crate::model::User;
 
 /// The authenticated user and their personal organization's slug.

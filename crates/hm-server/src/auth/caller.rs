@@ -4,7 +4,7 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use chrono::{TimeDelta, Utc};
 
-use crate::api::ApiError;
+use crate::error::ApiError;
 use crate::model::{Build, Job, Organization, Role, Token, TokenKind, User};
 use crate::secret::{Secret, SecretHash};
 use crate::state::App;

@@ -9,8 +9,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use chrono::Utc;
 
-use crate::api::ApiError;
 use crate::auth::{Caller, Scope, Watched, address, bearer, cookie};
+use crate::error::ApiError;
 use crate::model::{Role, TokenKind};
 use crate::state::App;
 use crate::{BuildId, JobId, OrgId};

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::BuildId;
-use crate::auth::Signer;
+use crate::signing::Signer;
 
 /// What is signed begins with this, so that a signature of something else is never taken for a log token's.
 const PURPOSE: &[u8] = b"hm log token 1\0";

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use chrono::Utc;
 
-use crate::build::{Fault, explained};
+use crate::build::Fault;
 use crate::model::{Attempt, Build, BuildState, Job, Pipeline};
 use crate::queue::{Fence, LeaseRequest};
 use crate::secret::Secret;
-use crate::state::App;
+use crate::state::{App, explained};
 use crate::{BuildId, OrgId};
 
 /// What an agent is given.

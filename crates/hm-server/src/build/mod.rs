@@ -10,23 +10,17 @@
 //!
 //! Within a process, one lock per build keeps an old attempt's events from coming between those of a new one.
 
-mod agents;
-mod clock;
 mod end;
 mod events;
 mod lease;
-mod live;
 mod retention;
 mod retry;
 mod submit;
 mod sweep;
 
-pub(crate) use agents::{Agents, explained};
-pub(crate) use clock::Clock;
 pub(crate) use end::{AgentEnding, AgentVerdict};
 pub(crate) use events::EventsError;
 pub(crate) use lease::Leased;
-pub(crate) use live::LiveBuilds;
 pub(crate) use retry::RetryError;
 pub(crate) use submit::{Submission, SubmitError};
 

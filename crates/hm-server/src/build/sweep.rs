@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::BuildId;
-use crate::build::{Fault, end, explained};
+use crate::build::{Fault, end};
 use crate::model::{BuildState, Ending};
 use crate::queue::Lease;
-use crate::state::App;
+use crate::state::{App, explained};
 
 /// How much one sweep takes on.
 const BATCH: u32 = 100;

@@ -21,8 +21,8 @@ use super::time::{Moment, exact};
 use super::window::{Plan, Wanted, Window};
 use super::{Ctx, Dashboard, PageResult};
 use crate::JobId;
-use crate::api::ApiError;
 use crate::auth::{Caller, Scope};
+use crate::error::ApiError;
 use crate::model::{Build, BuildState, Job, JobState, Pipeline, Role};
 
 /// How many logs a page opens by itself.

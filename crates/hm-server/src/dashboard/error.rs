@@ -6,8 +6,9 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use super::assets::{NAMES, Names};
 use super::look;
-use crate::api::ApiError;
+use crate::error::ApiError;
 use crate::logs::LogError;
+use crate::rates::TooMany;
 use crate::store::StoreError;
 
 /// Why there is no page, or another one.
@@ -98,6 +99,12 @@ impl IntoResponse for PageError {
 impl From<ApiError> for PageError {
     fn from(error: ApiError) -> Self {
         Self::Api(error)
+    }
+}
+
+impl From<TooMany> for PageError {
+    fn from(error: TooMany) -> Self {
+        Self::Api(error.into())
     }
 }
 

@@ -8,8 +8,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::error::PageError;
-use crate::api::ApiError;
 use crate::auth::{Caller, address, cookie, scope};
+use crate::error::ApiError;
 use crate::model::Role;
 use crate::state::App;
 

@@ -27,8 +27,8 @@ use super::said::{Anchor, said};
 use super::step::StepView;
 use super::window::{Plan, Wanted};
 use super::{Ctx, Dashboard, PageResult};
-use crate::api::ApiError;
 use crate::auth::{Caller, Scope};
+use crate::error::ApiError;
 use crate::logs::{LogReader, Record};
 use crate::model::{Build, BuildState, Job, Pipeline};
 

@@ -11,8 +11,9 @@ use serde::Deserialize;
 
 use super::error::{Frame, page};
 use super::{Ctx, PageResult};
-use crate::api::{ApiError, SESSION, park_login, take_code};
+use crate::api::{SESSION, park_login, take_code};
 use crate::auth::{Caller, cookie};
+use crate::error::ApiError;
 use crate::model::{NewToken, Role, TokenKind};
 use crate::secret::Secret;
 use crate::state::App;

@@ -11,7 +11,7 @@ use axum::routing::{MethodRouter, any, get, post};
 
 use super::guard::{Door, Gate, guard};
 use super::{Dashboard, assets, build, lists, live, login, moved, outline, text_log};
-use crate::api::ApiError;
+use crate::error::ApiError;
 use crate::model::Role::{Member, Read};
 use crate::state::App;
 

@@ -1,7 +1,8 @@
 //! What a record of a build's log holds.
 
 use bytes::Bytes;
-use hm_plugin_protocol::events::{BuildEvent, OldEvent};
+use hm_plugin_protocol::events::BuildEvent;
+use hm_plugin_protocol::old::OldEvent;
 use serde::{Deserialize, Serialize};
 
 /// A record of a build's log, as it is stored and as it is streamed to watchers: an event of the build, or

@@ -7,7 +7,8 @@ use hm_sandbox::doctor;
 
 use super::engine::{Engine, find_engine};
 use super::settings::sandbox_config;
-use crate::config::{BackendChoice, Config};
+use crate::choices::BackendChoice;
+use crate::config::Config;
 use crate::context::Context;
 use crate::pulls::Pulls;
 

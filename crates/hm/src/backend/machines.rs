@@ -11,7 +11,8 @@ use hm_vm::VmBackend;
 
 use super::choice::choose;
 use super::settings::{docker_config, sandbox_config, sources};
-use crate::config::{BackendChoice, Config, Origin};
+use crate::choices::BackendChoice;
+use crate::config::{Config, Origin};
 use crate::context::Context;
 use crate::fail::{Failure, Result};
 use crate::pulls::Pulls;

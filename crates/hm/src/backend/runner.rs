@@ -3,8 +3,9 @@
 use hm_exec::{CloudBackend, CloudConfig, ExecutionBackend, RunRequest};
 
 use super::{Machines, sources};
+use crate::choices::BackendChoice;
 use crate::cloud::{Session, cloud_pipeline};
-use crate::config::{BackendChoice, Config, Layers, Origin};
+use crate::config::{Config, Layers, Origin};
 use crate::context::Context;
 use crate::fail::{Failure, Result};
 use crate::repository;

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::BackendArgs;
-use crate::config::parse_size;
+use crate::choices::parse_size;
 
 /// `hm cache`.
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::ShowArgs;
-use super::run::parse_duration;
+use crate::choices::parse_duration;
 
 /// Which organization.
 #[derive(Debug, Clone, Default, Args)]

@@ -12,7 +12,7 @@ mod server;
 use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 pub use cache::{CacheArgs, CacheCommand};
 pub use cloud::{
@@ -23,10 +23,10 @@ pub use image::{ImageArgs, ImageCommand};
 pub use needs::{ArtifactsArgs, SecretArgs};
 pub use past::{BuildsArgs, LogsArgs, RerunArgs, ShellArgs};
 pub use published::translate;
-pub use run::{PipelineArgs, RunArgs, ShowArgs, parse_duration};
+pub use run::{PipelineArgs, RunArgs, ShowArgs};
 pub use server::{AgentArgs, AgentSecretArgs, ServerArgs, ServerCommand};
 
-use crate::config::BackendChoice;
+use crate::choices::BackendChoice;
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -93,30 +93,6 @@ pub struct BackendArgs {
     /// Of which backend, instead of the one that runs builds
     #[arg(long, global = true)]
     pub backend: Option<BackendChoice>,
-}
-
-/// How a run is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// Live, for a terminal
-    Human,
-    /// A prefix per step, for pipes and CI
-    Plain,
-    /// One event a line
-    Json,
-    /// A JUnit report at the end
-    Junit,
-}
-
-/// Which steps' output is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Logs {
-    /// Of failed steps
-    Failed,
-    /// Of all steps
-    All,
-    /// Of none
-    None,
 }
 
 /// What to do.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use clap::Args;
 use hm_oci::Platform;
 
-use super::{Format, Logs, SecretArgs};
-use crate::config::{BackendChoice, parse_image_pair};
+use super::SecretArgs;
+use crate::choices::{BackendChoice, parse_duration, parse_image_pair};
+use crate::choices::{Format, Logs};
 
 /// Which plan.
 #[derive(Debug, Clone, Default, Args)]
@@ -109,19 +110,6 @@ pub struct RunArgs {
     /// Write what the run cost (machines, cache hits, Pythons) to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,
-}
-
-/// Reads a number of seconds, or `1h30m`.
-///
-/// # Errors
-/// When it is neither.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    match text.parse::<u64>() {
-        Ok(seconds) => Ok(Duration::from_secs(seconds)),
-        Err(_) => {
-            humantime::parse_duration(text).map_err(|error| format!("{error}; try `90s`, `10m` or `1h30m`"))
-        }
-    }
 }
 
 fn parse_timeout(text: &str) -> Result<Duration, String> {

@@ -11,8 +11,8 @@ use hm_server::Keep;
 use ipnet::IpNet;
 
 use super::SecretArgs;
-use super::run::parse_duration;
-use crate::config::parse_size;
+use crate::choices::parse_duration;
+use crate::choices::parse_size;
 
 /// `hm server`.
 #[derive(Debug, Args)]

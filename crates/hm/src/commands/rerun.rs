@@ -10,14 +10,14 @@ use hm_plugin_protocol::executor::SnapshotRef;
 use super::execute::Execution;
 use super::run::known_step;
 use crate::backend::artifact_bytes;
+use crate::choices::BackendChoice;
 use crate::cli::RerunArgs;
 use crate::cloud::at_its_server;
-use crate::config::BackendChoice;
 use crate::context::Context;
 use crate::env_vars;
 use crate::fail::{Failure, Result};
 use crate::record::{FinishedSteps, RecordedStatus, Run, RunRecord};
-use crate::{address, pipelines, repository, secrets};
+use crate::{address, pipelines, repository, secret_source, secrets};
 
 /// Runs again what was run before.
 ///
@@ -97,7 +97,10 @@ pub fn rerun(mut context: Context, args: &RerunArgs) -> Result<u8> {
         options.artifact_bytes = artifact_bytes(&context, &config);
     }
     let mut flags = record.secrets;
-    flags.extend(secrets::parse_flags(&args.secrets.secret, &context.environment)?);
+    flags.extend(secret_source::parse_flags(
+        &args.secrets.secret,
+        &context.environment,
+    )?);
     let secrets = secrets::of_run(&context, &config, &record.repo_root, &plan, &flags)?;
     let request = RunRequest {
         run_id: uuid::Uuid::new_v4(),

@@ -4,12 +4,13 @@ use hm_exec::{RunOptions, RunRequest, SourceMeta};
 
 use super::execute::Execution;
 use crate::backend::{artifact_bytes, leave_what_is_of_here};
+use crate::choices::BackendChoice;
 use crate::cli::RunArgs;
-use crate::config::{BackendChoice, Config};
+use crate::config::Config;
 use crate::context::Context;
 use crate::env_vars;
 use crate::fail::{Failure, Result};
-use crate::{pipelines, secrets, suggest};
+use crate::{pipelines, secret_source, secrets, suggest};
 
 /// Runs a pipeline.
 ///
@@ -28,7 +29,7 @@ pub fn run(mut context: Context, args: &RunArgs) -> Result<u8> {
     for step in args.only.iter().chain(&args.from) {
         known_step(&chosen.plan, step)?;
     }
-    let flags = secrets::parse_flags(&args.secrets.secret, &context.environment)?;
+    let flags = secret_source::parse_flags(&args.secrets.secret, &context.environment)?;
     let secrets = secrets::of_run(&context, &config, &repo_root, &chosen.plan, &flags)?;
     let mut options = options(args, &config);
     let mut images = context.image_names();

@@ -1,7 +1,7 @@
 //! The settings about a server. Its token is none of them.
 
-use super::ConfigError;
 use super::reader::Reader;
+use crate::config_error::ConfigError;
 
 /// The most source that is sent unless somebody says otherwise.
 const MAX_SOURCE: u64 = 1 << 30;

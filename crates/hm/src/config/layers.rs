@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::secrets::SecretSource;
+use crate::secret_source::SecretSource;
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,13 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use super::setting::{IMAGES, OF_USER, PATHS, REGISTRIES, SECRETS, SETTINGS, by_key};
-use super::words::{as_paths, as_text, parse_image_pair};
-use super::{ConfigError, Layers, Origin, registries};
+use super::words::{as_paths, as_text};
+use super::{Layers, Origin, registries};
+use crate::choices::parse_image_pair;
+use crate::config_error::ConfigError;
 use crate::env_vars;
 use crate::environment::Environment;
-use crate::secrets::{FORMS, SecretSource};
+use crate::secret_source::{FORMS, SecretSource};
 
 /// Reads the user's file, the project's, and the environment. Words about keys that mean nothing go to
 /// `warnings`.

@@ -2,7 +2,6 @@
 //! every value knows where it came from.
 
 mod cloud;
-mod error;
 mod layers;
 mod load;
 mod reader;
@@ -12,9 +11,7 @@ mod values;
 mod words;
 
 pub use cloud::server_url;
-pub use error::ConfigError;
 pub use layers::{Layers, Origin};
 pub use load::load;
 pub use setting::{IMAGES, REGISTRIES, REGISTRY_SETTINGS, SECRETS, SETTINGS};
-pub use values::{BackendChoice, Config};
-pub use words::{parse_image_pair, parse_size};
+pub use values::Config;

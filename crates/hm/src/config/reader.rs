@@ -1,7 +1,9 @@
 //! Reads values with who set them.
 
-use super::words::{parse_flag, parse_size};
-use super::{ConfigError, Layers};
+use super::Layers;
+use super::words::parse_flag;
+use crate::choices::parse_size;
+use crate::config_error::ConfigError;
 
 /// Reads values with who set them.
 pub(super) struct Reader<'a> {

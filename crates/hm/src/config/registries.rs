@@ -6,7 +6,8 @@ use hm_oci::RegistrySettings;
 
 use super::setting::{REGISTRIES, REGISTRY_SETTINGS, RegistrySetting};
 use super::words::{PULL_WORDS, as_text, parse_flag, parse_pull};
-use super::{ConfigError, Layers, Origin};
+use super::{Layers, Origin};
+use crate::config_error::ConfigError;
 use crate::environment::Environment;
 
 /// What stands between mirrors where they are one text.

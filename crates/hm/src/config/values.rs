@@ -12,36 +12,12 @@ use hm_vm::{DEFAULT_GRACE, ImageMap, ImageReference, Limits, Network};
 use super::cloud::CloudSettings;
 use super::reader::Reader;
 use super::words::{PULL_WORDS, parse_pull};
-use super::{ConfigError, Layers, registries};
-use crate::cli::{Format, Logs, parse_duration};
+use super::{Layers, registries};
+use crate::choices::{BackendChoice, Format, Logs, parse_duration};
+use crate::config_error::ConfigError;
 use crate::environment::Environment;
 
 const GIB: u64 = 1 << 30;
-
-/// What runs builds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum BackendChoice {
-    /// Linux namespaces and overlayfs; nothing to install.
-    #[value(alias = "local")]
-    Sandbox,
-    /// Containers of Docker, Podman or whatever speaks Docker's API
-    Docker,
-    /// A server and its agents: see `hm cloud login`
-    Cloud,
-}
-
-impl BackendChoice {
-    /// The one whose builds are recorded under this name; that is where their snapshots are.
-    #[must_use]
-    pub fn recorded_as(name: &str) -> Option<Self> {
-        match name {
-            "local-sandbox" => Some(Self::Sandbox),
-            "local-docker" => Some(Self::Docker),
-            "cloud" => Some(Self::Cloud),
-            _ => None,
-        }
-    }
-}
 
 /// The configuration, checked.
 #[derive(Debug, Clone)]

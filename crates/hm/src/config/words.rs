@@ -37,30 +37,6 @@ pub(super) fn parse_flag(text: &str) -> Option<bool> {
     }
 }
 
-/// Reads `20GiB`, `512M` or a bare number of bytes.
-///
-/// # Errors
-/// When it is none of these.
-pub fn parse_size(text: &str) -> Result<u64, String> {
-    let size: bytesize::ByteSize = text.trim().parse().map_err(|_| not_a_size(text))?;
-    Ok(size.as_u64())
-}
-
-fn not_a_size(text: &str) -> String {
-    format!("`{text}` is not a size, such as `512MiB` or `20GiB`")
-}
-
-/// Reads `NAME=WHAT`.
-///
-/// # Errors
-/// When there is no `=`, or nothing on one of its sides.
-pub fn parse_image_pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, target)) if !name.is_empty() && !target.is_empty() => Ok((name.into(), target.into())),
-        _ => Err("not NAME=WHAT, such as `ubuntu:24.04=host`".into()),
-    }
-}
-
 /// What [`parse_pull`] takes.
 pub(super) const PULL_WORDS: &str = "one of `always`, `missing`, `never`";
 

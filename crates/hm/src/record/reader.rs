@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use hm_exec::EventStream;
-use hm_plugin_protocol::events::{BuildEvent, StepEndStatus, Upgrade};
+use hm_plugin_protocol::events::{BuildEvent, StepEndStatus};
 use hm_plugin_protocol::executor::SnapshotRef;
+use hm_plugin_protocol::old::Upgrade;
 use uuid::Uuid;
 
 use super::Run;

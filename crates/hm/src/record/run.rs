@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::fail::{Failure, Result};
-use crate::secrets::SecretSource;
+use crate::secret_source::SecretSource;
 
 /// A run: what was asked for, and how it ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]

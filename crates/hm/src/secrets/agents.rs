@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use hm_agent::{GivenSecrets, SecretProvider};
 
-use super::{Resolved, SecretSources, parse_flags};
+use super::{Resolved, SecretSources};
 use crate::cli::AgentSecretArgs;
 use crate::context::Context;
 use crate::fail::Result;
+use crate::secret_source::parse_flags;
 
 impl SecretProvider for SecretSources {
     fn secrets(&self, names: &BTreeSet<String>) -> GivenSecrets {

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use hm_vm::SecretValue;
 
-use super::source::is_name;
 use crate::fail::{Failure, Result};
+use crate::secret_source::is_name;
 
 const FILE: &str = ".hm/secrets.toml";
 

@@ -7,9 +7,7 @@
 mod agents;
 mod local_file;
 mod resolve;
-mod source;
 
 pub use agents::agents_secrets;
 pub use local_file::{names as local_names, path as local_file};
 pub use resolve::{Resolved, SecretSources, of_run, resolve};
-pub use source::{FORMS, SecretSource, parse_flags};

@@ -9,12 +9,13 @@ use hm_exec::{BackendError, Plan};
 use hm_pipeline_ir::SecretUse;
 use hm_vm::SecretValue;
 
-use super::SecretSource;
 use super::local_file;
-use crate::config::{BackendChoice, Config, Layers};
+use crate::choices::BackendChoice;
+use crate::config::{Config, Layers};
 use crate::context::Context;
 use crate::environment::Environment;
 use crate::fail::{Failure, Result};
+use crate::secret_source::SecretSource;
 
 /// More than any secret has; what is longer is refused by name later.
 const MOST: u64 = 1 << 20;

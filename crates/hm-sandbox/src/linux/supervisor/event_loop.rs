@@ -58,15 +58,19 @@ impl Child {
 /// What a child was made for.
 #[derive(Debug)]
 enum Task {
-    Step {
-        connection: Connection,
-        cgroup: Option<StepCgroup>,
-        limits: Limits,
-        killed: Option<KillReason>,
-        /// How often the kernel had run out of memory when it began.
-        kills_before: u64,
-    },
+    Step(Box<StepTask>),
     Work,
+}
+
+/// What a step has while its first process lives.
+#[derive(Debug)]
+struct StepTask {
+    connection: Connection,
+    cgroup: Option<StepCgroup>,
+    limits: Limits,
+    killed: Option<KillReason>,
+    /// How often the kernel had run out of memory when it began.
+    kills_before: u64,
 }
 
 /// The network that a step is in.
@@ -250,9 +254,9 @@ impl EventLoop {
             child.listen_now();
             // One that has said how it ended did so by itself.
             if child.said.is_empty()
-                && let Task::Step { killed, .. } = &mut child.task
+                && let Task::Step(step) = &mut child.task
             {
-                killed.get_or_insert(reason);
+                step.killed.get_or_insert(reason);
             }
             // A child that has ended meanwhile is reaped by the loop.
             let _ = rustix::process::pidfd_send_signal(&child.pidfd, signal);
@@ -333,13 +337,13 @@ impl EventLoop {
                 cgroup,
                 limits,
             }) => {
-                let task = Task::Step {
+                let task = Task::Step(Box::new(StepTask {
                     connection,
                     cgroup,
                     limits,
                     killed: None,
                     kills_before: memory::kills(),
-                };
+                }));
                 let child = Child {
                     pidfd,
                     report: Some(report.into()),
@@ -488,13 +492,14 @@ impl EventLoop {
                     .unwrap_or_else(|_| Err("the file operation's process was killed".into()));
                 Reply::Worked(id, reply)
             }
-            Task::Step {
-                connection,
-                cgroup,
-                limits,
-                killed,
-                kills_before,
-            } => {
+            Task::Step(step) => {
+                let StepTask {
+                    connection,
+                    cgroup,
+                    limits,
+                    killed,
+                    kills_before,
+                } = *step;
                 let notes = cgroup
                     .as_ref()
                     .map_or_else(|| cgroup::unlimited(&limits), StepCgroup::notes);

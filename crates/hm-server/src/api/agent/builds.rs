@@ -9,11 +9,11 @@ use hm_plugin_protocol::events::BuildEvent;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::api::error::ErrorBody;
 use crate::api::extract::{Json, Path, Query};
 use crate::api::{ApiError, ApiResult, Ctx, text};
 use crate::auth::AgentOrg;
 use crate::build::{AgentEnding, AgentVerdict};
+use crate::error::ErrorBody;
 use crate::model::BuildState;
 use crate::queue::Fence;
 use crate::state::App;

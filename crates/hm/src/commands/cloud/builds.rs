@@ -5,7 +5,8 @@ use harmont_client::models::Build;
 use serde_json::{Value, json};
 
 use super::{Asked, head, jobs, json_lines, or_dash, pipelines, watch};
-use crate::cli::{BuildArgs, Format};
+use crate::choices::Format;
+use crate::cli::BuildArgs;
 use crate::commands::table;
 use crate::exit;
 use crate::fail::{Failure, Result};

@@ -16,6 +16,7 @@ use crate::cli::ShellArgs;
 use crate::config::Config;
 use crate::context::Context;
 use crate::fail::{Failure, Result};
+use crate::secret_source;
 use crate::secrets::{self, Resolved};
 use crate::signals::Signals;
 use place::Place;
@@ -152,7 +153,10 @@ fn interactive(place: &Place) -> Vec<String> {
 /// The step's secrets, found anew. One that cannot be found keeps nobody out.
 fn find_secrets(context: &Context, args: &ShellArgs, place: &Place) -> Result<Resolved> {
     let mut flags = place.secret_flags.clone();
-    flags.extend(secrets::parse_flags(&args.secrets.secret, &context.environment)?);
+    flags.extend(secret_source::parse_flags(
+        &args.secrets.secret,
+        &context.environment,
+    )?);
     let root = &place.reopen.request.repo_root;
     secrets::resolve(context, root, &place.secrets, &flags)
 }

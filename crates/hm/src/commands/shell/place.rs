@@ -9,11 +9,11 @@ use hm_pipeline_ir::{SecretUse, Shell};
 use hm_vm::SnapshotId;
 
 use crate::address::{self, Moment};
-use crate::config::BackendChoice;
+use crate::choices::BackendChoice;
 use crate::context::Context;
 use crate::fail::{Failure, Result};
 use crate::record::{FinishedSteps, Run};
-use crate::secrets::SecretSource;
+use crate::secret_source::SecretSource;
 
 /// A place to open a shell in.
 #[derive(Debug)]

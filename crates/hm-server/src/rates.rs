@@ -2,14 +2,21 @@
 
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use crate::TokenId;
-use crate::api::ApiError;
 use crate::config::{Rate, Rates};
 use crate::model::TokenKind;
+
+/// Somebody asked too often.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TooMany {
+    /// When it may be tried again, from now.
+    pub(crate) wait: Duration,
+}
 
 /// Counts of who asked how often, in memory: a restart forgives.
 pub(crate) struct RateLimits {
@@ -29,18 +36,18 @@ impl RateLimits {
         }
     }
 
-    pub(crate) fn token(&self, token: TokenId, kind: TokenKind) -> Result<(), ApiError> {
+    pub(crate) fn token(&self, token: TokenId, kind: TokenKind) -> Result<(), TooMany> {
         match kind {
             TokenKind::Agent => check(&self.agents, &token),
             TokenKind::Session | TokenKind::Api => check(&self.tokens, &token),
         }
     }
 
-    pub(crate) fn address(&self, address: IpAddr) -> Result<(), ApiError> {
+    pub(crate) fn address(&self, address: IpAddr) -> Result<(), TooMany> {
         check(&self.addresses, &household(address))
     }
 
-    pub(crate) fn login(&self, address: IpAddr) -> Result<(), ApiError> {
+    pub(crate) fn login(&self, address: IpAddr) -> Result<(), TooMany> {
         check(&self.logins, &household(address))
     }
 
@@ -65,9 +72,9 @@ fn household(address: IpAddr) -> IpAddr {
     }
 }
 
-fn check<K: Clone + Hash + Eq>(limiter: &DefaultKeyedRateLimiter<K>, key: &K) -> Result<(), ApiError> {
+fn check<K: Clone + Hash + Eq>(limiter: &DefaultKeyedRateLimiter<K>, key: &K) -> Result<(), TooMany> {
     limiter.check_key(key).map_err(|refused| {
         let wait = refused.wait_time_from(DefaultClock::default().now());
-        ApiError::too_many(wait)
+        TooMany { wait }
     })
 }

@@ -21,7 +21,7 @@ pub(super) fn id() -> Option<String> {
 
 /// Names each request, so that its error can be found in the log. Logged are the method and the path's
 /// pattern: a path or a query may hold a secret.
-pub(super) async fn named(request: Request, next: Next) -> Response {
+pub(crate) async fn named(request: Request, next: Next) -> Response {
     let id = format!("req_{}", Uuid::now_v7().simple());
     let header = HeaderValue::from_str(&id);
     let mut response = ID.scope(id, next.run(request)).await;
@@ -38,7 +38,7 @@ struct Panicked(String);
 
 /// The answer to a panic.
 #[expect(clippy::needless_pass_by_value, reason = "tower-http hands it over")]
-pub(super) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+pub(crate) fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic
         .downcast_ref::<String>()
         .map(String::as_str)

@@ -1,18 +1,26 @@
 //! What every request sees.
 
+mod agents;
+mod clock;
+mod live;
+
 use std::sync::{Arc, OnceLock};
 
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::OpenApi;
 
-use crate::auth::{RateLimits, Signer};
 use crate::blobs::Blobs;
-use crate::build::{Agents, Clock, LiveBuilds};
 use crate::config::ServerConfig;
 use crate::logs::LogBus;
 use crate::parsing::Parsing;
 use crate::queue::Queue;
+use crate::rates::RateLimits;
+use crate::signing::Signer;
 use crate::store::Store;
+
+pub(crate) use agents::{Agents, explained};
+pub(crate) use clock::Clock;
+pub(crate) use live::LiveBuilds;
 
 /// What every request sees.
 pub(crate) struct App {

@@ -1,5 +1,8 @@
 //! Errors as clients see them: one JSON envelope for every failure.
 
+mod full;
+pub(crate) mod request;
+
 use std::time::Duration;
 
 use axum::Json;
@@ -8,10 +11,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{full, request};
 use crate::blobs::BlobError;
 use crate::build::{EventsError, Fault, LeaseError, RetryError, SubmitError};
 use crate::logs::LogError;
+use crate::rates::TooMany;
 use crate::secret::NoRandomness;
 use crate::store::StoreError;
 
@@ -198,6 +201,12 @@ impl IntoResponse for ApiError {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
         response
+    }
+}
+
+impl From<TooMany> for ApiError {
+    fn from(error: TooMany) -> Self {
+        Self::too_many(error.wait)
     }
 }
 
