@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gix_ignore::glob::Pattern;
-use gix_ignore::glob::pattern::Case;
+use gix_ignore::glob::pattern::{Case, Mode as PatternMode};
+use gix_ignore::glob::wildmatch;
 use gix_ignore::glob::wildmatch::Mode;
 
 use super::repository::Repository;
@@ -49,13 +50,15 @@ impl Ignores {
             let relative = path.get(ignores.skip..).unwrap_or_default();
             let basename = relative.iter().rposition(|byte| *byte == b'/').map(|at| at + 1);
             let matched = ignores.patterns.iter().rev().find(|pattern| {
-                pattern.matches_repo_relative_path(
-                    relative.into(),
-                    basename,
-                    Some(is_directory),
-                    ignores.case,
-                    Mode::NO_MATCH_SLASH_LITERAL,
-                )
+                stars_after_name(pattern, relative, is_directory, ignores.case).unwrap_or_else(|| {
+                    pattern.matches_repo_relative_path(
+                        relative.into(),
+                        basename,
+                        Some(is_directory),
+                        ignores.case,
+                        Mode::NO_MATCH_SLASH_LITERAL,
+                    )
+                })
             });
             match matched {
                 Some(pattern) => return !pattern.is_negative(),
@@ -64,6 +67,30 @@ impl Ignores {
         }
         false
     }
+}
+
+/// Whether a path matches a pattern with a slash in which `**` follows a part of a name, as in `a**/*`. Git compares what
+/// stands before the first wildcard by itself, and so takes the stars for the whole component that follows a slash;
+/// `None`: the pattern is no such one.
+fn stars_after_name(pattern: &Pattern, path: &[u8], is_directory: bool, case: Case) -> Option<bool> {
+    let literal = pattern.first_wildcard_pos?;
+    let (name, stars) = pattern.text.split_at_checked(literal)?;
+    let of_one_component = pattern.mode.contains(PatternMode::NO_SUB_DIR);
+    if of_one_component || !stars.starts_with(b"**") || name.is_empty() || name.ends_with(b"/") {
+        return None;
+    }
+    let Some((begins, rest)) = path.split_at_checked(literal) else {
+        return Some(false);
+    };
+    let (is_same, mode) = match case {
+        Case::Sensitive => (begins == name, Mode::NO_MATCH_SLASH_LITERAL),
+        Case::Fold => (
+            begins.eq_ignore_ascii_case(name),
+            Mode::NO_MATCH_SLASH_LITERAL | Mode::IGNORE_CASE,
+        ),
+    };
+    let must_be_directory = pattern.mode.contains(PatternMode::MUST_BE_DIR);
+    Some((is_directory || !must_be_directory) && is_same && wildmatch(stars.into(), rest.into(), mode))
 }
 
 /// What holds outside the worktree.

@@ -142,11 +142,13 @@ impl Scope {
         })
     }
 
-    /// Whether git tracks files below a directory, which is then no repository of its own for it.
+    /// Whether git tracks files below a directory, which is then no repository of its own for it. Where names fold, files
+    /// may seem to lie below a submodule, which stays one.
     pub fn tracks_below(&self, path: &[u8]) -> Result<bool, SourceError> {
         let Some(tracked) = self.tracked()? else {
             return Ok(false);
         };
-        Ok(tracked.has_below(path.get(self.skip..).unwrap_or_default()))
+        let path = path.get(self.skip..).unwrap_or_default();
+        Ok(tracked.has_below(path) && !tracked.has(path, |mode| mode == Mode::COMMIT))
     }
 }

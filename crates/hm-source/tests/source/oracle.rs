@@ -499,3 +499,40 @@ fn ignored_submodule_whose_name_folds_to_a_files_is_source() {
     fixture.write(".gitignore", "**");
     assert_eq!(paths(&fixture.freeze()), ["Ab", "ab", "ab/a"]);
 }
+
+/// With `core.ignoreCase` git takes a file for one below a submodule whose name folds to its directory's: it stays one.
+#[test]
+fn submodule_whose_name_folds_to_a_directorys_stays_one() {
+    let fixture = Fixture::new();
+    fixture.git(&["init", "-q"]);
+    fixture.git(&["config", "core.ignoreCase", "true"]);
+    fixture.git(&["init", "-q", "ab"]);
+    fixture.write("ab/kept", "x");
+    fixture.git(&["-C", "ab", "add", "kept"]);
+    let author = ["-c", "user.name=a", "-c", "user.email=a@example.org"];
+    let commit = [&["-C", "ab"], &author[..], &["commit", "-q", "-m", "x"]].concat();
+    fixture.git(&commit);
+    fixture.write("ab/.gitignore", "kept\nleft\n");
+    fixture.write("ab/left", "x");
+    fixture.write("Ab/a", "x");
+    fixture.git(&["-c", "core.ignoreCase=false", "add", "-f", "Ab/a", "ab"]);
+    assert_eq!(
+        paths(&fixture.freeze()),
+        ["Ab", "Ab/a", "ab", "ab/.gitignore", "ab/kept"]
+    );
+}
+
+/// Git takes `**` for the whole component that follows a slash when only a part of a name stands before it.
+#[test]
+fn stars_after_a_part_of_a_name_match_as_git_has_it() {
+    let fixture = Fixture::new();
+    fixture.git(&["init", "-q"]);
+    fixture.write(".gitignore", "a**/*\n");
+    for path in ["a", "ab", "abc/d", "b"] {
+        fixture.write(path, "x");
+    }
+    for ignored in ["a", "ab", "abc/d"] {
+        fixture.git(&["check-ignore", "-q", ignored]);
+    }
+    assert_eq!(paths(&fixture.freeze()), [".gitignore", "b"]);
+}
