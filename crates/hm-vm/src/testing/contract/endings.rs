@@ -64,7 +64,7 @@ pub async fn a_terminated_command_has_its_grace(subject: &Subject) {
     let script = if subject.is_memory() {
         "hm-trap 0.3 7; echo ready; sleep 5000"
     } else {
-        "trap 'sleep 0.3; echo terminated; exit 7' TERM; echo ready; sleep 5000 & wait"
+        "trap 'sleep 0.3; echo terminated; exit 7' TERM; sleep 5000 & sleep 0.2; echo ready; wait"
     };
     let (outcome, written) = terminated(vm.as_ref(), &ExecRequest::shell(script)).await;
     assert_eq!(outcome.status.code(), 7);
@@ -78,7 +78,7 @@ pub async fn a_terminated_child_with_a_handler_has_its_grace(subject: &Subject) 
         return;
     }
     let vm = subject.machine().await;
-    let child = "trap 'sleep 0.3; echo terminated; exit' TERM; echo ready; sleep 5000 & wait";
+    let child = "trap 'sleep 0.3; echo terminated; exit' TERM; sleep 5000 & sleep 0.2; echo ready; wait";
     let script = format!("(sh -c \"{child}\"; true); echo never");
     let (_, written) = terminated(vm.as_ref(), &ExecRequest::shell(script)).await;
     assert_eq!(written, "terminated\n");
