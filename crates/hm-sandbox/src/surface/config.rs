@@ -68,7 +68,7 @@ pub const PASSED_VARIABLES: &[(&str, Passing)] = &[
     ("LC_CTYPE", Passing::Text),
 ];
 
-/// How a [`crate::linux::SandboxBackend`] works.
+/// How a [`crate::SandboxBackend`] works.
 #[derive(Debug, Clone)]
 pub struct SandboxConfig {
     /// Where hm keeps its data; absolute. The sandbox's part is `sandbox/` below it.
@@ -77,7 +77,7 @@ pub struct SandboxConfig {
     pub home: Option<PathBuf>,
     /// The host's `PATH`: where programs are found, and the `PATH` of a step on `host`.
     pub path: String,
-    /// What a step on `host` may get of the host's environment: those of [`crate::linux::PASSED_VARIABLES`] that are
+    /// What a step on `host` may get of the host's environment: those of [`PASSED_VARIABLES`] that are
     /// set.
     pub host_env: BTreeMap<String, String>,
     /// Files and directories of the host that a step on `host` sees beside what it always sees; absolute.
