@@ -13,10 +13,10 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bollard::models::VolumeCreateRequest;
-use bollard::query_parameters::{DownloadFromContainerOptions, RemoveVolumeOptions};
+use bollard::query_parameters::DownloadFromContainerOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::base::Base;
 use super::container::{Container, Shape};
-use super::engine::{failed, found, status};
+use super::engine::{failed, found};
 use super::labels::CACHE;
 use super::run;
 use super::script::{self, Copy};
@@ -34,10 +34,6 @@ use super::stream;
 use hm_vm::{
     CacheDirectory, CacheKeep, CacheMount, Cancel, ExecOutcome, ExecRequest, Network, Result, VmError,
 };
-
-/// How often a volume that is still in use is tried again, and how long after.
-const TRIES: usize = 100;
-const AGAIN: Duration = Duration::from_millis(50);
 
 /// A cache directory that is kept.
 #[derive(Debug, Serialize, Deserialize)]
@@ -284,23 +280,6 @@ async fn home(shared: &Arc<Shared>, base: &Base, user: Option<&str>) -> Result<S
         .unwrap_or_else(|| "/".into()))
 }
 
-pub(super) async fn remove_volume(shared: &Shared, volume: &str) -> Result<()> {
-    let docker = shared.docker().await?;
-    for _ in 0..TRIES {
-        match docker.remove_volume(volume, None::<RemoveVolumeOptions>).await {
-            // The container that had it is on its way out.
-            Err(error) if status(&error) == Some(409) => tokio::time::sleep(AGAIN).await,
-            removed => {
-                return found(removed)
-                    .map(drop)
-                    .map_err(failed(format!("cannot remove the volume {volume}")));
-            }
-        }
-    }
-    tracing::warn!(%volume, "a volume is left behind; a later run removes it");
-    Ok(())
-}
-
 /// The cache directories that are kept, as the state has them.
 pub(super) async fn current(shared: &Shared) -> Result<Vec<Current>> {
     let state = shared.state().await?;
@@ -385,7 +364,7 @@ pub(super) async fn remove(shared: &Shared, name: &str) -> Result<u64> {
         .iter()
         .find(|cache| cache.name == name)
         .map_or(0, |cache| cache.bytes);
-    remove_volume(shared, &current.volume).await?;
+    shared.remove_volume(&current.volume).await?;
     state::remove(&state.cache(name))?;
     Ok(bytes)
 }

@@ -115,7 +115,7 @@ pub(super) async fn reclaim(shared: &Shared) -> Result<()> {
         .map_err(failed("cannot list the engine's volumes"))?;
     for volume in volumes.volumes.into_iter().flatten() {
         if !kept.contains(&volume.name) && dead(Some(&volume.labels)) {
-            caches::remove_volume(shared, &volume.name).await?;
+            shared.remove_volume(&volume.name).await?;
         }
     }
     for digest in state.names("manifests")? {

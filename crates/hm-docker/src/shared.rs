@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::models::SystemInfo;
-use bollard::query_parameters::{RemoveContainerOptions, RemoveImageOptions};
+use bollard::query_parameters::{RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions};
 use tokio::sync::{OnceCell, oneshot};
 use tokio_util::task::TaskTracker;
 
 use super::DockerConfig;
-use super::caches;
-use super::engine::{self, failed, found};
+use super::engine::{self, failed, found, status};
 use super::labels::{ID, OWNER, ROLE, STORE};
 use super::pod::Pod;
 use super::state::State;
@@ -155,13 +154,28 @@ impl Shared {
         self.in_background("image", async move { shared.remove_image(&name).await });
     }
 
+    /// Removes a volume, once no container has it.
+    pub(super) async fn remove_volume(&self, volume: &str) -> Result<()> {
+        let docker = self.docker().await?;
+        for _ in 0..TRIES {
+            match docker.remove_volume(volume, None::<RemoveVolumeOptions>).await {
+                // The container that had it is on its way out.
+                Err(error) if status(&error) == Some(409) => tokio::time::sleep(AGAIN).await,
+                removed => {
+                    return found(removed)
+                        .map(drop)
+                        .map_err(failed(format!("cannot remove the volume {volume}")));
+                }
+            }
+        }
+        tracing::warn!(%volume, "a volume is left behind; a later run removes it");
+        Ok(())
+    }
+
     /// Removes a volume in the background, once no container has it.
     pub(super) fn discard_volume(self: &Arc<Self>, name: String) {
         let shared = self.clone();
-        self.in_background(
-            "volume",
-            async move { caches::remove_volume(&shared, &name).await },
-        );
+        self.in_background("volume", async move { shared.remove_volume(&name).await });
     }
 
     fn in_background(&self, what: &'static str, removal: impl Future<Output = Result<()>> + Send + 'static) {

@@ -8,12 +8,11 @@ use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::dotgit;
 use super::entry::Entry;
 use super::error::SourceError;
 use super::manifest::{Kind, Record, order};
 use super::room::Found;
-use super::tree::{Tree, bytes_of};
+use super::tree::{Tree, bytes_of, is_in_dot_git};
 
 /// One tree with its layers.
 #[derive(Debug, Clone, Default)]
@@ -143,7 +142,7 @@ impl Source {
 
     /// The part that has a path, if any has.
     fn part(&self, path: &[u8]) -> Option<&Part> {
-        if dotgit::is_inside(path) {
+        if is_in_dot_git(path) {
             self.git.as_ref()
         } else {
             Some(&self.tree)
@@ -212,7 +211,7 @@ impl Source {
                 .map(|at| (tree.path(at), tree.entry(at), tree.record(at).stat.mtime))
         }
         let git = self.git.iter().flat_map(|git| all(&git.tree));
-        let mut git = git.filter(|(path, ..)| dotgit::is_inside(path)).peekable();
+        let mut git = git.filter(|(path, ..)| is_in_dot_git(path)).peekable();
         let mut tree = all(&self.tree.tree).peekable();
         std::iter::from_fn(move || {
             let is_gits_turn = match (git.peek(), tree.peek()) {
@@ -243,11 +242,8 @@ impl Source {
         &self.changed
     }
 
-    /// The digest of all paths, kinds, executable bits and contents, in hexadecimal. Times are not in it. Where
-    /// it has `.git`, what a command can learn from that is in it too: where `HEAD` and the refs are, what is
-    /// staged, and how git is configured.
-    #[must_use]
-    pub fn digest(&self) -> String {
+    /// The digest of the files, and of what `of_git` makes of the worktree's repositories where it has them.
+    pub(crate) fn digest_with(&self, of_git: impl FnOnce(&[Vec<u8>]) -> [u8; 32]) -> String {
         let text = self.digest.get_or_init(|| {
             let tree = self.tree.tree.digest(b"");
             if self.git.is_none() {
@@ -255,7 +251,7 @@ impl Source {
             }
             let mut hasher = blake3::Hasher::new();
             hasher.update(&tree);
-            hasher.update(&dotgit::digest(self, &self.dot_gits));
+            hasher.update(&of_git(&self.dot_gits));
             hasher.finalize().to_hex().to_string()
         });
         text.clone()
@@ -285,12 +281,6 @@ impl Source {
         rustix::fs::open(&file, flags, Mode::empty())
             .map(File::from)
             .map_err(SourceError::io("cannot open", &file))
-    }
-
-    /// The content of a git index for whoever lays files with other modification times: `laid` makes each one's seconds of
-    /// its nanoseconds, and git takes the files for the ones that it knows. `None`: as it is.
-    pub fn index_with_times(&self, path: &Path, laid: impl Fn(i64) -> i64) -> Option<Vec<u8>> {
-        super::dotgit::with_times(self, &bytes_of(path), laid)
     }
 
     /// What of the worktree could not be brought in as it is there, and why git will not work in steps where it

@@ -11,11 +11,11 @@ use rustix::fs::{AtFlags, CWD, Mode};
 
 use super::compare::{Origin, Wanted, is_racy};
 use super::copy::{self, Content, Copier};
-use super::dotgit;
 use super::error::SourceError;
 use super::manifest::{Builder, Header, Kind, Manifest, Stat, order};
 use super::origins::Origins;
 use super::parallel;
+use super::tree::is_in_dot_git;
 
 /// The layers that files may be taken from by hard links.
 #[derive(Debug, Default)]
@@ -150,7 +150,7 @@ impl<'a> Shape<'a> {
 
     /// Whether a whiteout hides anything outside every `.git`: what the source itself has at that path.
     pub fn hides_source(&self) -> bool {
-        self.whiteouts.iter().any(|path| !dotgit::is_inside(path))
+        self.whiteouts.iter().any(|path| !is_in_dot_git(path))
     }
 }
 

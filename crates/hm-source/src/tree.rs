@@ -143,6 +143,11 @@ impl Tree {
     }
 }
 
+/// Whether a path is a `.git` or lies in one.
+pub(super) fn is_in_dot_git(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').any(|part| part == b".git")
+}
+
 /// A path's bytes without a leading `./` or a trailing `/`.
 pub(super) fn bytes_of(path: &Path) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(path.as_os_str().len());

@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::patience::in_patience;
 use super::snapshots::Snapshots;
-use super::step::in_patience;
 
 /// How long a run goes on before its snapshots are measured, and again after each time.
 const INTERVAL: Duration = Duration::from_secs(5);

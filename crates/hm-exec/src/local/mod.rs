@@ -17,6 +17,7 @@ mod images;
 mod keeper;
 mod lines;
 mod output;
+mod patience;
 mod reopen;
 mod run;
 mod scheduler;

@@ -14,13 +14,13 @@ use tokio_util::task::TaskTracker;
 
 use super::artifacts::ArtifactStore;
 use super::backend::LocalBackend;
+use super::patience::in_patience;
 use super::run::{Run, image_name};
 use super::scrub::Scrubber;
 use super::select::Selection;
 use super::services::{Beside, Chain, Readiness, Services, Site};
 use super::sink::Sink;
 use super::snapshots::Snapshots;
-use super::step::in_patience;
 use super::views::Views;
 use super::{command, features};
 use crate::freeze::freeze;

@@ -18,31 +18,12 @@ use uuid::Uuid;
 
 use super::artifacts::{Collected, Collector, Listed};
 use super::output::Output;
+use super::patience::{PATIENCE, in_patience};
 use super::services::{Beside, Readiness, Services};
 use super::sink::Sink;
 
 /// How many chunks of output wait between a machine and the line splitter.
 const CHUNKS: usize = 8;
-
-/// How long what was begun for a step may go on once nobody wants it: the machine of one, or keeping what one left.
-const PATIENCE: Duration = Duration::from_millis(1500);
-
-/// Does work, but only for a moment more once it is to end, and not at all once it is to end at once. What is left
-/// half-done then is removed by a later run.
-pub(super) async fn in_patience<T>(cancel: &Cancel, work: impl Future<Output = T>) -> Option<T> {
-    let over = async {
-        cancel.terminated().await;
-        tokio::select! {
-            () = cancel.killed() => {}
-            () = tokio::time::sleep(PATIENCE) => {}
-        }
-    };
-    tokio::select! {
-        biased;
-        done = work => Some(done),
-        () = over => None,
-    }
-}
 
 /// What a step starts from.
 #[derive(Debug, Clone)]

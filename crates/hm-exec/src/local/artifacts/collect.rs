@@ -5,12 +5,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
-use globset::GlobBuilder;
 use hm_pipeline_ir::CollectWhen;
 use hm_vm::{Export, Exported, SnapshotId, Vm, VmError};
 use uuid::Uuid;
 
-use super::list::{Listed, listed};
+use super::list::{Listed, listed, taker};
 use super::store::{Artifact, ArtifactStore, read_up_to};
 use super::{MAX_FILES, junit};
 use crate::local::scrub::Scrubber;
@@ -197,27 +196,6 @@ fn unmatched(patterns: &[String], copied: &Exported) -> Option<String> {
         .map(|pattern| format!("`{pattern}`"))
         .collect();
     (!idle.is_empty()).then(|| format!("there is no file for its artifacts {}", idle.join(", ")))
-}
-
-/// Tells whether a pattern names a path, or a directory above it. Made once for all paths: there may be thousands.
-pub(super) fn taker(pattern: &str) -> impl Fn(&Path) -> bool + use<> {
-    let parts: Vec<&str> = pattern
-        .split('/')
-        .filter(|part| !matches!(*part, "" | "."))
-        .collect();
-    let glob = GlobBuilder::new(&parts.join("/"))
-        .literal_separator(true)
-        .backslash_escape(true)
-        .build()
-        .map(|glob| glob.compile_matcher());
-    // `.` is all of it.
-    let is_all = parts.is_empty();
-    move |path| {
-        is_all
-            || glob
-                .as_ref()
-                .is_ok_and(|glob| path.ancestors().any(|path| glob.is_match(path)))
-    }
 }
 
 fn left_out(copied: &Exported) -> Option<String> {

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use globset::GlobBuilder;
 use hm_plugin_protocol::events::{Artifact as ListedArtifact, ArtifactPattern, MoreArtifacts, TestSummary};
 
-use super::collect::taker;
 use super::store::Artifact;
 
 /// About how many bytes of an event its list takes: a server keeps no event above 1 MiB, and ten thousand files have more.
@@ -76,6 +76,27 @@ fn add(more: &mut MoreArtifacts, artifact: &Artifact) {
         all.total = all.total.saturating_add(tests.total);
         all.failed = all.failed.saturating_add(tests.failed);
         all.skipped = all.skipped.saturating_add(tests.skipped);
+    }
+}
+
+/// Tells whether a pattern names a path, or a directory above it. Made once for all paths: there may be thousands.
+pub(super) fn taker(pattern: &str) -> impl Fn(&Path) -> bool + use<> {
+    let parts: Vec<&str> = pattern
+        .split('/')
+        .filter(|part| !matches!(*part, "" | "."))
+        .collect();
+    let glob = GlobBuilder::new(&parts.join("/"))
+        .literal_separator(true)
+        .backslash_escape(true)
+        .build()
+        .map(|glob| glob.compile_matcher());
+    // `.` is all of it.
+    let is_all = parts.is_empty();
+    move |path| {
+        is_all
+            || glob
+                .as_ref()
+                .is_ok_and(|glob| path.ancestors().any(|path| glob.is_match(path)))
     }
 }
 

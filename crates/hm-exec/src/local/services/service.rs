@@ -9,12 +9,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::super::output::Output;
-use super::super::step::in_patience;
 use super::health::{self, Health};
 use super::log::{self, CHUNKS, Turn};
 use super::pod::Pod;
 use super::{Site, Spec, words};
 use crate::handle::panic_words;
+use crate::local::patience::in_patience;
 
 /// How a service stands. It only ever moves on.
 #[derive(Debug, Clone, PartialEq, Eq)]
