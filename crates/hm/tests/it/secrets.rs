@@ -138,7 +138,6 @@ fn a_value_is_found_nowhere_however_a_step_prints_it() {
         "> ***\n",
         "no end ***",
         "with ***",
-        "report/***.txt",
     ] {
         assert!(said.contains(masked), "{masked}\n{said}");
     }
@@ -155,6 +154,7 @@ fn a_value_is_found_nowhere_however_a_step_prints_it() {
         );
     }
     said.push_str(&world.hm(&["artifacts", "--json"]).expect(0).stdout());
+    assert!(said.contains("report/***.txt"), "{said}");
     for text in &texts {
         assert!(!said.contains(text), "{text}\n{said}");
     }
@@ -372,8 +372,7 @@ fn a_shell_has_the_secrets_of_its_step() {
         .hm(&["shell", "one", "--", "sh", "-c", "echo ${TOKEN-none}"])
         .expect(0);
     assert_eq!(without.stdout(), "none\n");
-    assert!(
-        without.stderr().contains("does not have the secret `TOKEN`"),
-        "{without}"
-    );
+    let told = without.stderr();
+    let named = told.matches("no secret TOKEN: the variable TOKEN is not set");
+    assert_eq!(named.count(), 1, "{without}");
 }

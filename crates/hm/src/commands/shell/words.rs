@@ -1,5 +1,7 @@
 //! What a person is told on the way into a step: what is as it was there, and what is not.
 
+use std::collections::BTreeSet;
+
 use hm_exec::local::Reopened;
 
 use super::place::Place;
@@ -40,13 +42,13 @@ pub fn surroundings(
     if !found.is_empty() {
         with.push(format!("its secrets {}", found.join(", ")));
     }
-    for secret in &place.secrets {
-        match secrets.unresolved.get(&secret.name) {
-            _ if secrets.values.contains_key(&secret.name) => {}
-            Some(why) => without.push(format!("no secret {}: {why}", secret.name)),
+    let wanted: BTreeSet<&str> = place.secrets.iter().map(|secret| secret.name.as_str()).collect();
+    for name in wanted {
+        match secrets.unresolved.get(name) {
+            _ if secrets.values.contains_key(name) => {}
+            Some(why) => without.push(format!("no secret {name}: {why}")),
             None => without.push(format!(
-                "no secret {}: nothing says where its value is (--secret does)",
-                secret.name
+                "no secret {name}: nothing says where its value is (--secret does)"
             )),
         }
     }
