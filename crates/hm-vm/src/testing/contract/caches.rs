@@ -92,7 +92,7 @@ pub async fn a_cache_directory_keeps_what_the_command_says(subject: &Subject) {
     gives(subject, "echo good > /var/cache/of-hm/file", "").await;
     let failing = "echo added > /var/cache/of-hm/added; exit 3";
     assert_eq!(kept(CacheKeep::Always, failing).await, (3, String::new()));
-    let look = "cat /var/cache/of-hm/file /var/cache/of-hm/added";
+    let look = "cat /var/cache/of-hm/file; cat /var/cache/of-hm/added";
     gives(subject, look, "good\nadded\n").await;
 
     let passing = format!("{look}; echo more > /var/cache/of-hm/more");
