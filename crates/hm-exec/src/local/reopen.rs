@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::artifacts::ArtifactStore;
 use super::backend::LocalBackend;
 use super::patience::in_patience;
-use super::run::{Run, image_name};
+use super::run::{Run, Start};
 use super::scrub::Scrubber;
 use super::select::Selection;
 use super::services::{Beside, Chain, Readiness, Services, Site};
@@ -72,6 +72,10 @@ impl LocalBackend {
     /// When there is no such step, snapshot or image, or this machine cannot run it.
     pub async fn reopen(&self, wanted: Reopen, cancel: &Cancel) -> Result<Option<Reopened>> {
         let (run, index, has_todays_source) = self.past_run(&wanted).await?;
+        let start = match wanted.snapshot {
+            Some(snapshot) => Start::Snapshot(snapshot),
+            None => run.start_image(run.graph().step(index))?,
+        };
         let (sink, events) = Sink::new(run.scrubber.clone());
         let mut surroundings = Surroundings {
             services: None,
@@ -87,7 +91,7 @@ impl LocalBackend {
             tasks: surroundings.tasks.clone(),
         };
         let services = run.services(index, site, Arc::<Chain>::default)?;
-        let set_up = surroundings.set_up(&run, index, wanted.snapshot.as_ref(), services.as_ref(), cancel);
+        let set_up = surroundings.set_up(&run, index, &start, services.as_ref(), cancel);
         let set_up = set_up.await;
         let (machine, unready) = match set_up {
             Ok((Some(machine), Some(Readiness::Usable))) => (machine, None),
@@ -181,7 +185,7 @@ impl Surroundings {
         &mut self,
         run: &Run,
         index: StepIndex,
-        snapshot: Option<&SnapshotId>,
+        start: &Start,
         services: Option<&Services>,
         cancel: &Cancel,
     ) -> Result<(Option<Box<dyn Vm>>, Option<Readiness>), VmError> {
@@ -190,17 +194,7 @@ impl Surroundings {
         }
         let stop = cancel.child();
         let machine = async {
-            let made = async {
-                match snapshot {
-                    Some(snapshot) => run.vm.restore(snapshot).await,
-                    None => {
-                        let name = image_name(run.graph(), run.graph().step(index), run.vm.as_ref());
-                        let image = run.images.get(&name).ok_or_else(|| missing(&name))?;
-                        run.vm.create(&image.resolved).await
-                    }
-                }
-            };
-            let made = in_patience(cancel, made).await.transpose();
+            let made = start.machine(run.vm.as_ref(), cancel).await;
             if made.is_err() {
                 stop.kill();
             }
@@ -240,10 +234,6 @@ impl Surroundings {
         self.tasks.wait().await;
         destroyed
     }
-}
-
-fn missing(name: &hm_vm::ImageReference) -> VmError {
-    VmError::Other(format!("image {name} was not resolved; this is a bug in hm"))
 }
 
 impl Reopened {

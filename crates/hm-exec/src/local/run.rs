@@ -5,18 +5,22 @@ use std::sync::Arc;
 
 use hm_pipeline_ir::{PipelineGraph, Service, Step, StepIndex};
 use hm_plugin_protocol::events::PinnedImage;
-use hm_vm::{ExecRequest, ImageConfig, ImageReference, Limits, Network, ResolvedImage, VmBackend};
+use hm_vm::{
+    Cancel, ExecRequest, ImageConfig, ImageReference, Limits, Network, ResolvedImage, SnapshotId, Vm,
+    VmBackend, VmError,
+};
 use uuid::Uuid;
 
 use super::artifacts::{ArtifactStore, Collector};
 use super::caches;
 use super::command;
+use super::patience::in_patience;
 use super::scrub::Scrubber;
 use super::secrets::give_secrets;
 use super::select::Selection;
 use super::snapshots::Snapshots;
 use super::views::Views;
-use crate::{RunOptions, RunRequest};
+use crate::{BackendError, RunOptions, RunRequest};
 
 /// An image that root steps or services start from.
 #[derive(Debug)]
@@ -36,6 +40,30 @@ impl Image {
             name: self.name.clone(),
             digest: self.resolved.digest.clone(),
         }
+    }
+}
+
+/// What a step starts from.
+#[derive(Debug, Clone)]
+pub(super) enum Start {
+    Image(ResolvedImage),
+    Snapshot(SnapshotId),
+}
+
+impl Start {
+    /// Makes the machine; nothing where `cancel` has ended that.
+    pub(super) async fn machine(
+        &self,
+        vm: &dyn VmBackend,
+        cancel: &Cancel,
+    ) -> Result<Option<Box<dyn Vm>>, VmError> {
+        let made = async {
+            match self {
+                Self::Image(image) => vm.create(image).await,
+                Self::Snapshot(snapshot) => vm.restore(snapshot).await,
+            }
+        };
+        in_patience(cancel, made).await.transpose()
     }
 }
 
@@ -60,6 +88,19 @@ impl Run {
     /// The image that a root step names, or that stands in where it names none.
     pub(super) fn image_name(&self, step: &Step) -> ImageReference {
         image_name(self.graph(), step, self.vm.as_ref())
+    }
+
+    /// An image that was resolved when the run began.
+    pub(super) fn image(&self, name: &ImageReference) -> Result<&Image, BackendError> {
+        self.images
+            .get(name)
+            .ok_or_else(|| BackendError::Other(format!("image {name} was not resolved; this is a bug in hm")))
+    }
+
+    /// Where a step starts that has no parent.
+    pub(super) fn start_image(&self, step: &Step) -> Result<Start, BackendError> {
+        let image = self.image(&self.image_name(step))?;
+        Ok(Start::Image(image.resolved.clone()))
     }
 
     /// What the images of services stand for, as the cache key takes it.

@@ -9,28 +9,19 @@ use std::time::Duration;
 use futures::FutureExt;
 use hm_plugin_protocol::events::{BuildEvent, CANCELED, TIMED_OUT};
 use hm_source::Source;
-use hm_vm::{
-    Cancel, CommandStart, ExecOutcome, ExecRequest, KillReason, ResolvedImage, SnapshotId, Vm, VmBackend,
-    VmError,
-};
+use hm_vm::{Cancel, CommandStart, ExecOutcome, ExecRequest, KillReason, SnapshotId, Vm, VmBackend, VmError};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::artifacts::{Collected, Collector, Listed};
 use super::output::Output;
 use super::patience::{PATIENCE, in_patience};
+use super::run::Start;
 use super::services::{Beside, Readiness, Services};
 use super::sink::Sink;
 
 /// How many chunks of output wait between a machine and the line splitter.
 const CHUNKS: usize = 8;
-
-/// What a step starts from.
-#[derive(Debug, Clone)]
-pub(super) enum Start {
-    Image(ResolvedImage),
-    Snapshot(SnapshotId),
-}
 
 /// Everything that running one step takes.
 #[derive(Debug)]
@@ -223,15 +214,7 @@ impl Job {
         kill: &Cancel,
         attempt: u32,
     ) -> Result<(Option<Box<dyn Vm>>, Ran), VmError> {
-        let machine = async {
-            let made = async {
-                match &self.start {
-                    Start::Image(image) => self.vm.create(image).await,
-                    Start::Snapshot(snapshot) => self.vm.restore(snapshot).await,
-                }
-            };
-            in_patience(kill, made).await.transpose()
-        };
+        let machine = self.start.machine(self.vm.as_ref(), kill);
         let mut request = self.request.clone();
         request.start = start.clone();
         let Some(beside) = beside else {

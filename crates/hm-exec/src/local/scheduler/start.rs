@@ -7,8 +7,9 @@ use hm_pipeline_ir::StepIndex;
 use tokio::time::Instant;
 
 use super::super::decide::Decision;
+use super::super::run::Start;
 use super::super::state::Phase;
-use super::super::step::{Job, Start};
+use super::super::step::Job;
 use super::Scheduler;
 use crate::BackendError;
 
@@ -106,13 +107,6 @@ impl Scheduler {
                 ))
             });
         }
-        let name = self.run.image_name(graph.step(index));
-        let image = self
-            .run
-            .images
-            .get(&name)
-            .map(|image| Start::Image(image.resolved.clone()));
-        image
-            .ok_or_else(|| BackendError::Other(format!("image {name} was not resolved; this is a bug in hm")))
+        self.run.start_image(graph.step(index))
     }
 }

@@ -11,7 +11,7 @@ use hm_vm::{ExecRequest, PodRequest};
 use super::super::command;
 use super::super::run::{Run, network, service_image_name};
 use super::{Chain, Services, Site, Spec};
-use crate::{BackendError, Result};
+use crate::Result;
 
 /// How long a service may take to end after SIGTERM: nobody waits for what it might still do.
 const GRACE: Duration = Duration::from_secs(1);
@@ -73,9 +73,7 @@ impl Run {
 
     fn spec(&self, service: &Service) -> Result<Spec> {
         let name = service_image_name(service, self.vm.as_ref());
-        let image = self.images.get(&name).ok_or_else(|| {
-            BackendError::Other(format!("image {name} was not resolved; this is a bug in hm"))
-        })?;
+        let image = self.image(&name)?;
         let mut request = ExecRequest::shell("");
         match &service.cmd {
             Some(cmd) => request.argv = command::argv(service.shell.as_ref(), cmd),
