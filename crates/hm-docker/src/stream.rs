@@ -135,30 +135,17 @@ pub(super) fn archive(
         path.extend_from_slice(item.bytes());
         let mut header = tar::Header::new_ustar();
         header.set_mode(item.entry.mode);
-        match &item.entry.kind {
+        let mut link = None;
+        let content: Box<dyn Read> = match &item.entry.kind {
             EntryKind::Directory => {
                 header.set_entry_type(tar::EntryType::Directory);
                 path.push(b'/');
-                entry(
-                    &mut archive,
-                    &mut header,
-                    &path,
-                    None,
-                    Some(item.laid_seconds()),
-                    io::empty(),
-                )?;
+                Box::new(io::empty())
             }
             EntryKind::Symlink { target } => {
                 header.set_entry_type(tar::EntryType::Symlink);
-                let target = Some(target.as_os_str().as_bytes());
-                entry(
-                    &mut archive,
-                    &mut header,
-                    &path,
-                    target,
-                    Some(item.laid_seconds()),
-                    io::empty(),
-                )?;
+                link = Some(target.as_os_str().as_bytes());
+                Box::new(io::empty())
             }
             EntryKind::File { size, .. } => {
                 header.set_entry_type(tar::EntryType::Regular);
@@ -168,20 +155,14 @@ pub(super) fn archive(
                 } else {
                     None
                 };
-                let content: Box<dyn Read> = match index {
+                match index {
                     Some(index) => Box::new(io::Cursor::new(index)),
                     None => Box::new(source.open(item.path()).map_err(io::Error::other)?.take(*size)),
-                };
-                entry(
-                    &mut archive,
-                    &mut header,
-                    &path,
-                    None,
-                    Some(item.laid_seconds()),
-                    content,
-                )?;
+                }
             }
-        }
+        };
+        let seconds = Some(item.laid_seconds());
+        entry(&mut archive, &mut header, &path, link, seconds, content)?;
     }
     if let Some((path, content)) = beside {
         let mut header = tar::Header::new_ustar();

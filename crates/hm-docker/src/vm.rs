@@ -38,6 +38,13 @@ struct Inner {
     spent: Vec<caches::Held>,
 }
 
+impl Inner {
+    /// The container, while a command runs in it.
+    fn running(&self) -> Option<&Arc<Container>> {
+        self.container.as_ref().filter(|container| container.is_running())
+    }
+}
+
 impl DockerVm {
     pub(super) fn new(shared: Arc<Shared>, base: Base, origin: Option<SnapshotId>) -> Self {
         let inner = Inner {
@@ -155,11 +162,7 @@ impl DockerVm {
         let id = Uuid::now_v7().simple().to_string();
         let state = self.shared.state().await?;
         let mut inner = self.inner.lock().await;
-        if inner
-            .container
-            .as_ref()
-            .is_some_and(|container| container.is_running())
-        {
+        if inner.running().is_some() {
             return Err(VmError::Other("a command still runs in the machine".into()));
         }
         if inner.container.is_none()
@@ -223,8 +226,7 @@ impl Vm for DockerVm {
                 return Ok(canceled());
             }
             let inner = self.inner.lock().await;
-            let running = inner.container.clone().filter(|container| container.is_running());
-            if let Some(container) = running {
+            if let Some(container) = inner.running().cloned() {
                 drop(inner);
                 match beside::run(&self.shared, &container, request, &output, &cancel).await? {
                     Some(outcome) => return Ok(outcome),
@@ -247,11 +249,7 @@ impl Vm for DockerVm {
 
     async fn attach(&self, request: &ExecRequest, terminal: Terminal, cancel: Cancel) -> Result<ExecOutcome> {
         let mut inner = self.inner.lock().await;
-        if inner
-            .container
-            .as_ref()
-            .is_some_and(|container| container.is_running())
-        {
+        if inner.running().is_some() {
             return Err(VmError::Other("a command still runs in the machine".into()));
         }
         let held = caches::hold(&self.shared, &inner.base, request).await?;
